@@ -1,0 +1,39 @@
+#pragma once
+// 2-D convolution (cross-correlation) with groups; depthwise is groups == c. Weights are the float32 master
+// copy in K,R,S,C order; a back end packs or rounds them per call. y[n,i,j,k] = bias[k] + sum over r,s,c of
+// x[n, i*stride - pad + r, j*stride - pad + s, c] * w[k,r,s,c], taps outside the image count as zero.
+#include "kernels/backend.h"
+
+namespace offramp {
+
+struct Conv2dGeom {
+  int n = 0, h = 0, w = 0, c = 0;  // input
+  int k = 0, r = 0, s = 0;         // output channels, filter height and width
+  int stride = 1, pad = 0, groups = 1;
+
+  int out_h() const { return (h + 2 * pad - r) / stride + 1; }
+  int out_w() const { return (w + 2 * pad - s) / stride + 1; }
+  int group_c() const { return c / groups; }  // input channels that one filter sees
+  int group_k() const { return k / groups; }
+  std::int64_t x_size() const { return std::int64_t{n} * h * w * c; }
+  std::int64_t y_size() const { return std::int64_t{n} * out_h() * out_w() * k; }
+  std::int64_t w_size() const { return std::int64_t{k} * r * s * group_c(); }
+  std::int64_t macs() const { return y_size() * r * s * group_c(); }
+  bool depthwise() const { return groups > 1 && groups == c && k == c; }
+  friend auto operator<=>(const Conv2dGeom&, const Conv2dGeom&) = default;
+};
+
+}  // namespace offramp
+
+// clang-format off
+OFFRAMP_FOR_EACH_BACKEND(
+template <class T> void conv2d_forward(Context&, const Conv2dGeom&,
+    const T* x,         // [n, h, w, c]
+    const float* w,     // [k, r, s, c / groups]
+    const float* bias,  // [k] or null
+    T* y);              // [n, out_h, out_w, k]
+template <class T> void conv2d_backward_input(Context&, const Conv2dGeom&, const T* dy, const float* w, T* dx, Write);
+template <class T> void conv2d_backward_weight(Context&, const Conv2dGeom&, const T* x, const T* dy, float* dw, Write);
+template <class T> void conv2d_backward_bias(Context&, const Conv2dGeom&, const T* dy, float* db, Write);
+)
+// clang-format on
