@@ -1,0 +1,2 @@
+#define SIMD_SUITE Simd
+#include "tests/kernels/simd_checks.h"

@@ -1,0 +1,67 @@
+#pragma once
+// Where an op runs, seen from a test: TestDevice classes with one interface, and the lists of (device, type)
+// pairs that typed tests iterate over. A device is a class with
+//   using Context                       the context of its op namespace
+//   static const char* name();
+//   static std::string missing();       empty, or why its cases are skipped
+//   static Context& context();          shared by all tests; two threads on the CPU
+//   static void* allocate(bytes); static void release(void*);
+//   static void upload(void* device, const void* host, bytes); static void download(void* host, const void*
+//   device, bytes);
+// Where there is a CUDA back end its device is added to the lists at the end of this file.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "kernels/bf16.h"
+#include "kernels/cpu/context.h"
+
+namespace offramp::test {
+
+struct CpuDevice {
+  using Context = cpu::Context;
+  static const char* name() { return "cpu"; }
+  static std::string missing() { return ""; }
+  static Context& context() {
+    static Context shared(cpu::ContextOptions{.threads = 2});
+    return shared;
+  }
+  static void* allocate(std::size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }
+  static void release(void* memory) { std::free(memory); }
+  static void upload(void* device, const void* host, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(device, host, bytes);
+  }
+  static void download(void* host, const void* device, std::size_t bytes) {
+    if (bytes > 0) std::memcpy(host, device, bytes);
+  }
+};
+
+template <class DeviceType, class ValueType>
+struct Backend {
+  using Device = DeviceType;
+  using Value = ValueType;
+};
+
+using FloatBackends = ::testing::Types<Backend<CpuDevice, float>>;
+using Backends = ::testing::Types<Backend<CpuDevice, float>, Backend<CpuDevice, bf16>>;
+
+// Fixture of typed tests: `using Device = typename TypeParam::Device`.
+template <class B>
+class BackendTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = B::Device::missing(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+// Test names: cpu_float, cpu_bf16, ...
+struct BackendNames {
+  template <class B>
+  static std::string GetName(int) {
+    return std::string(B::Device::name()) + (sizeof(typename B::Value) == sizeof(bf16) ? "_bf16" : "_float");
+  }
+};
+
+}  // namespace offramp::test
