@@ -70,6 +70,8 @@ struct BatchNormBackward {
 OFFRAMP_FOR_EACH_BACKEND(
 template <class T> void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<T>&);
 template <class T> void batch_norm_eval(Context&, const BatchNormGeom&, const BatchNormEval<T>&);
+// inv_std[c] = 1 / sqrt(var[c] + eps): what the backward of the evaluation form needs.
+void batch_norm_inv_std(Context&, int channels, float eps, const float* var, float* inv_std);
 template <class T> void batch_norm_backward(Context&, const BatchNormGeom&, const BatchNormBackward<T>&);
 )
 // clang-format on
