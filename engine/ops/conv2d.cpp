@@ -1,0 +1,101 @@
+// Convolution: checks, output, kernel call, node.
+#include "kernels/conv2d.h"
+
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+#include "engine/recording.h"
+
+namespace offramp {
+namespace {
+
+Conv2dGeom checked_geom(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p) {
+  check::floating("conv2d", "input", x);
+  check::type("conv2d", "weight", w, DType::kFloat32);
+  check::rank("conv2d", "input", x, 4);
+  check::rank("conv2d", "weight", w, 4);
+  check::same_device("conv2d", x, w);
+  const auto both = [&] {
+    return " (input " + x.shape().to_string() + ", weight " + w.shape().to_string() + ")";
+  };
+  const Conv2dGeom g{.n = x.shape().n(),
+                     .h = x.shape().h(),
+                     .w = x.shape().w(),
+                     .c = x.shape().c(),
+                     .k = w.shape().n(),
+                     .r = w.shape().h(),
+                     .s = w.shape().w(),
+                     .stride = p.stride,
+                     .pad = p.pad,
+                     .groups = p.groups};
+  if (p.stride < 1 || p.pad < 0 || p.groups < 1) {
+    throw ValueError("conv2d: stride and groups are at least 1 and pad at least 0, got stride " +
+                     std::to_string(p.stride) + ", pad " + std::to_string(p.pad) + ", groups " +
+                     std::to_string(p.groups));
+  }
+  if (g.c % g.groups != 0 || g.k % g.groups != 0) {
+    throw ShapeError("conv2d: " + std::to_string(g.groups) + " groups do not divide the channels" + both());
+  }
+  if (w.shape().c() != g.group_c()) {
+    throw ShapeError("conv2d: weight wants " + std::to_string(w.shape().c() * g.groups) +
+                     " input channels, input has " + std::to_string(g.c) + both());
+  }
+  if (g.r < 1 || g.s < 1 || g.h + 2 * g.pad < g.r || g.w + 2 * g.pad < g.s) {
+    throw ShapeError("conv2d: the filter is larger than the padded input" + both());
+  }
+  if (bias) {
+    check::type("conv2d", "bias", bias, DType::kFloat32);
+    check::shape("conv2d", "bias", bias, {g.k});
+  }
+  return g;
+}
+
+template <class T>
+class Conv2dNode final : public Node {
+ public:
+  Conv2dNode(const Conv2dGeom& g, Saved x, Saved w, const Device& device)
+      : g_(g), x_(std::move(x)), w_(std::move(w)), device_(device) {}
+  const char* name() const override { return "conv2d"; }
+  void backward(Tensor dy, GradSink& dx) override {
+    const T* up = std::as_const(dy).data<T>();
+    dispatch(device_, [&](auto& ctx) {
+      if (dx.wants(1)) {
+        const GradOut out = dx.out(1, {g_.k, g_.group_c(), g_.r, g_.s}, DType::kFloat32);
+        conv2d_backward_weight(ctx, g_, x_.get().template data<T>(), up, out.as<float>(), out.write);
+      }
+      if (dx.wants(2)) {
+        const GradOut out = dx.out(2, {g_.k}, DType::kFloat32);
+        conv2d_backward_bias(ctx, g_, up, out.as<float>(), out.write);
+      }
+      x_ = {};
+      if (dx.wants(0)) {
+        const GradOut out = dx.out(0, {g_.n, g_.c, g_.h, g_.w}, kDTypeOf<T>);
+        conv2d_backward_input(ctx, g_, up, w_.get().template data<float>(), out.as<T>(), out.write);
+      }
+    });
+  }
+
+ private:
+  Conv2dGeom g_;
+  Saved x_, w_;
+  Device device_;
+};
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams p) {
+  const Conv2dGeom g = checked_geom(x, w, bias, p);
+  Tensor y = Tensor::empty({g.n, g.k, g.out_h(), g.out_w()}, x.device(), x.dtype(), "conv2d");
+  by_float_type(x.dtype(), "conv2d", [&]<class T>() {
+    T* out = y.data<T>();
+    dispatch(x.device(), [&](auto& ctx) {
+      conv2d_forward(ctx, g, x.data<T>(), w.data(), bias ? bias.data() : nullptr, out);
+    });
+    if (Recording* rec = Recording::wanting(x, w, bias)) {
+      const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());
+      rec->push(std::make_unique<Conv2dNode<T>>(g, keep_x, keep_w, x.device()), y, {x, w, bias});
+    }
+  });
+  return y;
+}
+
+}  // namespace offramp

@@ -1,0 +1,70 @@
+// y = x W^T + b.
+#include "kernels/linear.h"
+
+#include "engine/ops.h"
+#include "engine/ops/check.h"
+#include "engine/recording.h"
+
+namespace offramp {
+namespace {
+
+class LinearNode final : public Node {
+ public:
+  LinearNode(const LinearGeom& g, Saved x, Saved w, const Device& device)
+      : g_(g), x_(std::move(x)), w_(std::move(w)), device_(device) {}
+  const char* name() const override { return "linear"; }
+  void backward(Tensor dy, GradSink& dx) override {
+    const float* up = std::as_const(dy).data();
+    dispatch(device_, [&](auto& ctx) {
+      if (dx.wants(1)) {
+        const GradOut out = dx.out(1, {g_.out, g_.in}, DType::kFloat32);
+        linear_backward_weight(ctx, g_, x_.get().data(), up, out.as<float>(), out.write);
+      }
+      if (dx.wants(2)) {
+        const GradOut out = dx.out(2, {g_.out}, DType::kFloat32);
+        linear_backward_bias(ctx, g_, up, out.as<float>(), out.write);
+      }
+      x_ = {};
+      if (dx.wants(0)) {
+        const GradOut out = dx.out(0, {g_.rows, g_.in}, DType::kFloat32);
+        linear_backward_input(ctx, g_, up, w_.get().data(), out.as<float>(), out.write);
+      }
+    });
+  }
+
+ private:
+  LinearGeom g_;
+  Saved x_, w_;
+  Device device_;
+};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  check::type("linear", "input", x, DType::kFloat32);
+  check::type("linear", "weight", w, DType::kFloat32);
+  check::rank("linear", "input", x, 2);
+  check::rank("linear", "weight", w, 2);
+  check::same_device("linear", x, w);
+  const LinearGeom g{.rows = x.shape().n(), .in = x.shape().c(), .out = w.shape().n()};
+  if (w.shape().c() != g.in) {
+    throw ShapeError("linear: weight wants " + std::to_string(w.shape().c()) + " features, input has " +
+                     std::to_string(g.in) + " (input " + x.shape().to_string() + ", weight " +
+                     w.shape().to_string() + ")");
+  }
+  if (bias) {
+    check::type("linear", "bias", bias, DType::kFloat32);
+    check::shape("linear", "bias", bias, {g.out});
+  }
+  Tensor y = Tensor::empty({g.rows, g.out}, x.device(), DType::kFloat32, "linear");
+  float* out = y.data();
+  dispatch(x.device(),
+           [&](auto& ctx) { linear_forward(ctx, g, x.data(), w.data(), bias ? bias.data() : nullptr, out); });
+  if (Recording* rec = Recording::wanting(x, w, bias)) {
+    const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());
+    rec->push(std::make_unique<LinearNode>(g, keep_x, keep_w, x.device()), y, {x, w, bias});
+  }
+  return y;
+}
+
+}  // namespace offramp
