@@ -1,0 +1,315 @@
+#include "kernels/conv2d.h"
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+#include "kernels/ref/conv2d.h"
+#include "tests/support/backends.h"
+#include "tests/support/close.h"
+#include "tests/support/fenced.h"
+#include "tests/support/gradcheck.h"
+
+namespace offramp {
+void PrintTo(const Conv2dGeom& g, std::ostream* out) {
+  *out << "n" << g.n << " " << g.h << "x" << g.w << "x" << g.c << " -> " << g.k << ", " << g.r << "x" << g.s
+       << " stride " << g.stride << " pad " << g.pad << " groups " << g.groups;
+}
+}  // namespace offramp
+
+namespace offramp::test {
+namespace {
+
+// The CPU back end with our own convolution, also where the build has the library.
+struct CpuNativeDevice : CpuDevice {
+  static const char* name() { return "cpu_native"; }
+  static cpu::Context& context() {
+    static cpu::Context shared(cpu::ContextOptions{.threads = 2, .conv = cpu::ConvBackend::kNative});
+    return shared;
+  }
+};
+
+template <class B>
+class Conv2d : public BackendTest<B> {};
+template <class B>
+class Conv2dNative : public BackendTest<B> {};
+using NativeBackends = ::testing::Types<Backend<CpuNativeDevice, float>, Backend<CpuNativeDevice, bf16>>;
+TYPED_TEST_SUITE(Conv2d, Backends, BackendNames);
+TYPED_TEST_SUITE(Conv2dNative, NativeBackends, BackendNames);
+
+//                          n   h   w   c   k   r  s  stride pad groups
+const Conv2dGeom kGeoms[] = {
+    {2, 5, 7, 3, 4, 3, 3, 2, 1, 1},     // all sizes different
+    {1, 1, 1, 1, 1, 1, 1, 1, 0, 1},     // all sizes one
+    {3, 6, 5, 5, 7, 3, 3, 1, 1, 1},     // no multiple of a vector
+    {2, 4, 5, 3, 6, 2, 3, 1, 0, 1},     // even filter, no padding
+    {2, 9, 8, 17, 33, 3, 3, 1, 1, 1},   // one more than a vector, than a tile
+    {17, 8, 8, 16, 16, 3, 3, 1, 1, 1},  // ResNet body; batch no multiple of the shards
+    {9, 8, 8, 16, 32, 3, 3, 2, 1, 1},
+    {5, 8, 6, 16, 32, 1, 1, 2, 0, 1},  // shortcut: three pixels of four have no gradient
+    {3, 7, 5, 32, 48, 1, 1, 1, 0, 1},  // pointwise
+    {2, 12, 9, 3, 64, 3, 3, 1, 1, 1},  // image layer
+    {2, 2, 2, 64, 64, 3, 3, 1, 1, 1},  // map smaller than the filter's reach
+    {3, 4, 4, 40, 96, 3, 3, 1, 1, 1},
+    {2, 11, 10, 4, 8, 5, 5, 1, 2, 1},
+    {2, 6, 7, 6, 9, 3, 3, 1, 1, 3},    // groups
+    {2, 7, 6, 32, 64, 3, 3, 2, 1, 2},  // groups of whole vectors
+    {4, 7, 6, 5, 5, 3, 3, 1, 1, 5},    // depthwise
+    {3, 8, 9, 37, 37, 3, 3, 2, 1, 37},
+    {2, 2, 2, 64, 64, 3, 3, 1, 1, 64},
+    {2, 6, 6, 16, 16, 5, 5, 1, 2, 16},
+    {2, 5, 6, 4, 12, 3, 3, 1, 1, 4}};  // depthwise with a multiplier
+
+std::vector<double> absolute(std::vector<double> values) {
+  for (double& value : values) value = std::fabs(value);
+  return values;
+}
+
+// Values that T holds exactly, so that rounding of inputs (of the weights in bf16) is no part of the error.
+template <class T>
+std::vector<float> exact_in(std::vector<float> values) {
+  for (float& value : values) value = static_cast<float>(T(value));
+  return values;
+}
+
+template <class T>
+struct ConvData {
+  explicit ConvData(const Conv2dGeom& g)
+      : x(random_vector<T>(static_cast<std::size_t>(g.x_size()), 1)),
+        dy(random_vector<T>(static_cast<std::size_t>(g.y_size()), 2)),
+        w(exact_in<T>(random_vector(static_cast<std::size_t>(g.w_size()), 3))),
+        b(random_vector(static_cast<std::size_t>(g.k), 4)),
+        xd(to_double(x)),
+        dyd(to_double(dy)),
+        wd(to_double(w)),
+        bd(to_double(b)) {}
+  std::vector<T> x, dy;
+  std::vector<float> w, b;
+  std::vector<double> xd, dyd, wd, bd;
+};
+
+// Result of one direction against the reference. `reference(x, dy, w, b, out)` adds to out.
+template <class Device, class T, class Out, class Kernel, class Reference>
+void check_direction(const ConvData<T>& d,
+                     const std::vector<Out>& like,
+                     double length,
+                     Write write,
+                     std::size_t offset,
+                     Kernel kernel,
+                     Reference reference) {
+  const bool adds = write == Write::kAccumulate;
+  Fenced<Out, Device> out(like.size(), offset);
+  if (adds) out.assign(like);
+  kernel(out.data());
+  std::vector<double> fresh(like.size()), sums(like.size()), bound(like.size());
+  reference(d.xd, d.dyd, d.wd, d.bd, fresh.data());
+  reference(absolute(d.xd), absolute(d.dyd), absolute(d.wd), absolute(d.bd), sums.data());
+  const std::vector<double> before = to_double(like);
+  for (std::size_t i = 0; i < like.size(); ++i) {
+    bound[i] = stored_bound<Out>(fresh[i], sum_bound(length, sums[i]));
+    if (!adds) continue;
+    fresh[i] += before[i];
+    bound[i] = stored_bound<Out>(fresh[i], bound[i]);
+  }
+  EXPECT_CLOSE(out.values(), fresh, bound);
+}
+
+template <class B>
+void check_geometry(const Conv2dGeom& g, std::size_t offset) {
+  using Device = typename B::Device;
+  using T = typename B::Value;
+  SCOPED_TRACE(::testing::PrintToString(g));
+  const ConvData<T> d(g);
+  auto& ctx = Device::context();
+  const Fenced<T, Device> x(d.x, offset), dy(d.dy, offset);
+  const Fenced<float, Device> w(d.w, offset), b(d.b, offset);
+  const double forward_length = g.r * g.s * g.group_c() + 1, input_length = g.r * g.s * g.group_k() + 1;
+  const double weight_length = static_cast<double>(g.n) * g.out_h() * g.out_w() + 1;
+  for (const bool biased : {false, true}) {
+    SCOPED_TRACE(biased ? "forward with bias" : "forward");
+    check_direction<Device>(
+        d,
+        d.dy,
+        forward_length,
+        Write::kOverwrite,
+        offset,
+        [&](T* y) { conv2d_forward(ctx, g, x.data(), w.data(), biased ? b.data() : nullptr, y); },
+        [&](const auto& xr, const auto&, const auto& wr, const auto& br, double* y) {
+          ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
+        });
+  }
+  for (const Write write : {Write::kOverwrite, Write::kAccumulate}) {
+    SCOPED_TRACE(write == Write::kOverwrite ? "overwrite" : "accumulate");
+    {
+      SCOPED_TRACE("input gradient");
+      check_direction<Device>(
+          d,
+          d.x,
+          input_length,
+          write,
+          offset,
+          [&](T* dx) { conv2d_backward_input(ctx, g, dy.data(), w.data(), dx, write); },
+          [&](const auto&, const auto& dyr, const auto& wr, const auto&, double* dx) {
+            ref::conv2d_backward_input(g, dyr.data(), wr.data(), dx);
+          });
+    }
+    {
+      SCOPED_TRACE("weight gradient");
+      check_direction<Device>(
+          d,
+          d.w,
+          weight_length,
+          write,
+          offset,
+          [&](float* dw) { conv2d_backward_weight(ctx, g, x.data(), dy.data(), dw, write); },
+          [&](const auto& xr, const auto& dyr, const auto&, const auto&, double* dw) {
+            ref::conv2d_backward_weight(g, xr.data(), dyr.data(), dw);
+          });
+    }
+    {
+      SCOPED_TRACE("bias gradient");
+      check_direction<Device>(
+          d,
+          d.b,
+          weight_length,
+          write,
+          offset,
+          [&](float* db) { conv2d_backward_bias(ctx, g, dy.data(), db, write); },
+          [&](const auto&, const auto& dyr, const auto&, const auto&, double* db) {
+            ref::conv2d_backward_bias(g, dyr.data(), db);
+          });
+    }
+  }
+}
+
+TYPED_TEST(Conv2d, EveryDirectionMatchesTheReference) {
+  for (const Conv2dGeom& g : kGeoms) check_geometry<TypeParam>(g, 0);
+}
+TYPED_TEST(Conv2d, MisalignedBuffersAreFine) {
+  for (const std::size_t i : {0, 4, 5, 16}) check_geometry<TypeParam>(kGeoms[i], 1);
+}
+TYPED_TEST(Conv2dNative, EveryDirectionMatchesTheReference) {
+  for (const Conv2dGeom& g : kGeoms) check_geometry<TypeParam>(g, 0);
+}
+TYPED_TEST(Conv2dNative, MisalignedBuffersAreFine) {
+  for (const std::size_t i : {0, 4, 5, 16}) check_geometry<TypeParam>(kGeoms[i], 1);
+}
+
+TEST(Conv2dReference, GradientsMatchCentralDifferences) {
+  const Conv2dGeom geoms[] = {{2, 5, 4, 3, 4, 3, 3, 2, 1, 1}, {1, 4, 5, 4, 6, 3, 2, 1, 1, 2}};
+  for (const Conv2dGeom& g : geoms) {
+    SCOPED_TRACE(::testing::PrintToString(g));
+    const ConvData<float> d(g);
+    const auto forward = [&](const auto& x, const auto& w, const auto& b) {
+      std::vector<double> y(d.dy.size());
+      ref::conv2d_forward(g, x.data(), w.data(), b.data(), y.data());
+      return y;
+    };
+    std::vector<double> dx(d.x.size()), dw(d.w.size()), db(d.b.size());
+    ref::conv2d_backward_input(g, d.dyd.data(), d.wd.data(), dx.data());
+    ref::conv2d_backward_weight(g, d.xd.data(), d.dyd.data(), dw.data());
+    ref::conv2d_backward_bias(g, d.dyd.data(), db.data());
+    expect_gradient([&](const auto& v) { return forward(v, d.wd, d.bd); }, d.xd, d.dyd, dx);
+    expect_gradient([&](const auto& v) { return forward(d.xd, v, d.bd); }, d.wd, d.dyd, dw);
+    expect_gradient([&](const auto& v) { return forward(d.xd, d.wd, v); }, d.bd, d.dyd, db);
+  }
+}
+
+// Layers as they occur in the nets, with a batch that fills several shards.
+const Conv2dGeom kNetLayers[] = {{20, 32, 32, 3, 16, 3, 3, 1, 1, 1},
+                                 {20, 16, 16, 16, 16, 3, 3, 1, 1, 1},
+                                 {20, 16, 16, 16, 32, 3, 3, 2, 1, 1},
+                                 {20, 8, 8, 64, 64, 3, 3, 1, 1, 1},
+                                 {20, 8, 8, 32, 64, 1, 1, 2, 0, 1},
+                                 {33, 4, 4, 128, 128, 3, 3, 1, 1, 1},
+                                 {20, 2, 2, 256, 256, 3, 3, 1, 1, 1},
+                                 {20, 8, 8, 64, 64, 3, 3, 1, 1, 64},
+                                 {20, 8, 8, 64, 64, 3, 3, 2, 1, 64},
+                                 {20, 2, 2, 256, 256, 3, 3, 1, 1, 256},
+                                 {20, 4, 4, 128, 256, 1, 1, 1, 0, 1},
+                                 {20, 6, 6, 12, 20, 3, 3, 1, 1, 2}};
+
+template <class T>
+struct ConvResults {
+  std::vector<T> y, dx, dx_added;
+  std::vector<float> dw, db;
+};
+
+template <class T>
+ConvResults<T> run_all(const Conv2dGeom& g, cpu::Context& ctx) {
+  const ConvData<T> d(g);
+  ConvResults<T> out{d.dy, d.x, d.x, d.w, d.b};
+  cpu::conv2d_forward(ctx, g, d.x.data(), d.w.data(), d.b.data(), out.y.data());
+  cpu::conv2d_backward_input(ctx, g, d.dy.data(), d.w.data(), out.dx.data(), Write::kOverwrite);
+  cpu::conv2d_backward_input(ctx, g, d.dy.data(), d.w.data(), out.dx_added.data(), Write::kAccumulate);
+  cpu::conv2d_backward_weight(ctx, g, d.x.data(), d.dy.data(), out.dw.data(), Write::kOverwrite);
+  cpu::conv2d_backward_bias(ctx, g, d.dy.data(), out.db.data(), Write::kOverwrite);
+  return out;
+}
+
+template <class T>
+void check_thread_counts(cpu::ConvBackend backend) {
+  cpu::Context one(cpu::ContextOptions{.threads = 1, .conv = backend});
+  for (const int threads : {2, 3}) {
+    cpu::Context many(cpu::ContextOptions{.threads = threads, .conv = backend});
+    for (const Conv2dGeom& g : kNetLayers) {
+      SCOPED_TRACE(::testing::PrintToString(g));
+      const ConvResults<T> a = run_all<T>(g, one), b = run_all<T>(g, many);
+      EXPECT_SAME_BITS(a.y, b.y);
+      EXPECT_SAME_BITS(a.dx, b.dx);
+      EXPECT_SAME_BITS(a.dx_added, b.dx_added);
+      EXPECT_SAME_BITS(a.dw, b.dw);
+      EXPECT_SAME_BITS(a.db, b.db);
+    }
+  }
+}
+
+TEST(Conv2dCpu, BitsDoNotDependOnTheThreadCount) {
+  check_thread_counts<float>(cpu::ConvBackend::kLibrary);
+  check_thread_counts<bf16>(cpu::ConvBackend::kLibrary);
+}
+TEST(Conv2dCpu, NativeBitsDoNotDependOnTheThreadCount) {
+  check_thread_counts<float>(cpu::ConvBackend::kNative);
+  check_thread_counts<bf16>(cpu::ConvBackend::kNative);
+}
+
+// The default f32 forward gives an image the same bits in every batch.
+void check_batch_invariance(cpu::ConvBackend backend) {
+  cpu::Context ctx(cpu::ContextOptions{.threads = 2, .conv = backend});
+  for (Conv2dGeom g : kNetLayers) {
+    SCOPED_TRACE(::testing::PrintToString(g));
+    const ConvData<float> d(g);
+    std::vector<float> all(d.dy.size());
+    cpu::conv2d_forward(ctx, g, d.x.data(), d.w.data(), d.b.data(), all.data());
+    const std::int64_t image_in = g.x_size() / g.n, image_out = g.y_size() / g.n;
+    const int whole = g.n;
+    for (const int batch : {1, 2, 7}) {
+      g.n = batch;
+      const int first = whole - batch;
+      std::vector<float> part(static_cast<std::size_t>(g.y_size()));
+      cpu::conv2d_forward(ctx, g, d.x.data() + first * image_in, d.w.data(), d.b.data(), part.data());
+      EXPECT_SAME_BITS(part, std::vector<float>(all.begin() + first * image_out, all.end()))
+          << "batch " << batch;
+    }
+  }
+}
+TEST(Conv2dCpu, AnImageHasTheSameBitsInEveryBatch) { check_batch_invariance(cpu::ConvBackend::kLibrary); }
+TEST(Conv2dCpu, NativeAnImageHasTheSameBitsInEveryBatch) {
+  check_batch_invariance(cpu::ConvBackend::kNative);
+}
+
+TEST(Conv2dCpu, AnEmptyBatchIsFine) {
+  cpu::Context ctx;
+  const Conv2dGeom g{0, 4, 4, 3, 5, 3, 3, 1, 1, 1};
+  const std::vector<float> w(static_cast<std::size_t>(g.w_size()), 1.f);
+  std::vector<float> dw(w.size(), 7.f), db(5, 7.f);
+  cpu::conv2d_forward<float>(ctx, g, nullptr, w.data(), nullptr, nullptr);
+  cpu::conv2d_backward_input<float>(ctx, g, nullptr, w.data(), nullptr, Write::kOverwrite);
+  cpu::conv2d_backward_weight<float>(ctx, g, nullptr, nullptr, dw.data(), Write::kOverwrite);
+  cpu::conv2d_backward_bias<float>(ctx, g, nullptr, db.data(), Write::kOverwrite);
+  EXPECT_EQ(dw, std::vector<float>(w.size(), 0.f));
+  EXPECT_EQ(db, std::vector<float>(5, 0.f));
+}
+
+}  // namespace
+}  // namespace offramp::test
