@@ -1,0 +1,19 @@
+#pragma once
+// How the host runs CUDA threads, read once from the environment.
+#include <cstdint>
+
+namespace offramp::cuda::host {
+
+enum class ThreadOrder { kForward, kReverse, kRandom };
+
+struct Config {
+  ThreadOrder order = ThreadOrder::kForward;  // OFFRAMP_HOST_ORDER: forward, reverse, random
+  std::uint64_t seed = 1;                     // OFFRAMP_HOST_SEED: of the random order
+  int workers = 1;                            // OFFRAMP_HOST_WORKERS: OS threads that run blocks, 1 to 256
+
+  static Config from_environment();  // throws DeviceError that names the variable and what it accepts
+};
+
+Config& config();  // of the process; tests change it
+
+}  // namespace offramp::cuda::host

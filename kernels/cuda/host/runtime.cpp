@@ -1,0 +1,209 @@
+// kernels/cuda/runtime.h for OFFRAMP_CUDA=host. Device memory comes from the heap with its exact size, so
+// that ASan sees its end, and starts as bytes 0xFF (NaN), so that a read before the write shows.
+#include "kernels/cuda/runtime.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "kernels/cuda/error.h"
+#include "kernels/cuda/host/shared_memory.h"
+#include "kernels/cuda/host/stream.h"
+
+struct CUevent_st {
+  bool timed = false, recorded = false;
+  std::chrono::steady_clock::time_point when{};
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> work;
+};
+
+namespace offramp::cuda {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+
+[[noreturn]] void failed(const char* call, const std::string& why, const Place& where) {
+  throw DeviceError(std::string(call) + ": " + why + " at " + where.file_name() + ":" +
+                    std::to_string(where.line()));
+}
+
+// All device memory: start and size.
+struct Allocations {
+  std::mutex mutex;
+  std::map<const unsigned char*, std::size_t> blocks;
+  std::size_t bytes = 0;
+
+  bool holds(const void* address, std::size_t length) {
+    const std::lock_guard lock(mutex);
+    const auto* first = static_cast<const unsigned char*>(address);
+    auto after = blocks.upper_bound(first);
+    if (after == blocks.begin()) return false;
+    --after;
+    return first + length <= after->first + after->second;
+  }
+};
+Allocations& allocations() {
+  static auto* all = new Allocations;  // outlives every static that frees device memory
+  return *all;
+}
+
+void* aligned_memory(const char* call, std::size_t bytes, const Place& where) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, kAlignment, bytes) != 0) {
+    failed(call, "out of memory for " + std::to_string(bytes) + " bytes", where);
+  }
+  return memory;
+}
+
+void check_device(const char* call, const void* memory, std::size_t bytes, const Place& where) {
+  if (!allocations().holds(memory, bytes)) {
+    failed(call,
+           "expected device memory of " + std::to_string(bytes) + " bytes, got other or less memory",
+           where);
+  }
+}
+
+void check_host(const char* call, const void* memory, const Place& where) {
+  if (allocations().holds(memory, 1)) failed(call, "expected host memory, got device memory", where);
+}
+
+}  // namespace
+
+namespace host {
+
+void submit(Stream stream, std::function<void()> work) {
+  if (stream != nullptr && stream->capturing) {
+    stream->recorded.push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+bool is_device_memory(const void* address) { return allocations().holds(address, 0); }
+
+std::size_t device_bytes_in_use() {
+  const std::lock_guard lock(allocations().mutex);
+  return allocations().bytes;
+}
+
+}  // namespace host
+
+int device_count() noexcept { return 1; }
+std::string why_no_device() { return ""; }
+std::string runtime_version() { return "host execution"; }
+bool executes_on_host() { return true; }
+
+DeviceProperties device_properties(int device, Place where) {
+  if (device != 0) failed("device_properties", "expected device 0, got " + std::to_string(device), where);
+  return {.name = "host execution (fibers)",
+          .major = 9,
+          .minor = 0,
+          .multiprocessors = 4,
+          .memory_bytes = std::size_t{1} << 34,
+          .l2_bytes = std::size_t{1} << 25,
+          .max_shared_bytes = host::kMaxSharedBytes};
+}
+void set_device(int device, Place where) {
+  if (device != 0) failed("set_device", "expected device 0, got " + std::to_string(device), where);
+}
+void synchronize_device(Place) {}
+
+void* device_malloc(std::size_t bytes, Place where) {
+  if (bytes == 0) return nullptr;
+  void* memory = aligned_memory("device_malloc", bytes, where);
+  std::memset(memory, 0xFF, bytes);
+  Allocations& all = allocations();
+  const std::lock_guard lock(all.mutex);
+  all.blocks[static_cast<unsigned char*>(memory)] = bytes;
+  all.bytes += bytes;
+  return memory;
+}
+
+void device_free(void* memory) noexcept {
+  if (memory == nullptr) return;
+  Allocations& all = allocations();
+  {
+    const std::lock_guard lock(all.mutex);
+    const auto found = all.blocks.find(static_cast<unsigned char*>(memory));
+    if (found == all.blocks.end()) {
+      std::fputs("device_free: not the start of device memory\n", stderr);
+      return;
+    }
+    all.bytes -= found->second;
+    all.blocks.erase(found);
+  }
+  std::free(memory);
+}
+
+void* pinned_malloc(std::size_t bytes, Place where) {
+  return bytes == 0 ? nullptr : aligned_memory("pinned_malloc", bytes, where);
+}
+void pinned_free(void* memory) noexcept { std::free(memory); }
+
+void copy_async(void* to, const void* from, std::size_t bytes, Copy kind, Stream stream, Place where) {
+  if (bytes == 0) return;
+  if (kind == Copy::kDeviceToHost) {
+    check_host("copy_async", to, where);
+  } else {
+    check_device("copy_async", to, bytes, where);
+  }
+  if (kind == Copy::kHostToDevice) {
+    check_host("copy_async", from, where);
+  } else {
+    check_device("copy_async", from, bytes, where);
+  }
+  host::submit(stream, [=] { std::memcpy(to, from, bytes); });
+}
+
+void memset_async(void* to, int byte, std::size_t bytes, Stream stream, Place where) {
+  if (bytes == 0) return;
+  check_device("memset_async", to, bytes, where);
+  host::submit(stream, [=] { std::memset(to, byte, bytes); });
+}
+
+Stream create_stream(Place) { return new CUstream_st; }
+void destroy_stream(Stream stream) noexcept { delete stream; }
+void synchronize_stream(Stream stream, Place where) {
+  if (stream != nullptr && stream->capturing) failed("synchronize_stream", "the stream is capturing", where);
+}
+
+Event create_event(Timing timing, Place) { return new CUevent_st{.timed = timing == Timing::kYes}; }
+void destroy_event(Event event) noexcept { delete event; }
+void record_event(Event event, Stream stream, Place) {
+  host::submit(stream, [event] {
+    event->recorded = true;
+    event->when = std::chrono::steady_clock::now();
+  });
+}
+void wait_event(Stream, Event, Place) {}
+void synchronize_event(Event, Place) {}
+float elapsed_ms(Event start, Event stop, Place where) {
+  if (!start->timed || !stop->timed || !start->recorded || !stop->recorded) {
+    failed("elapsed_ms", "expected two recorded events with timing", where);
+  }
+  return std::chrono::duration<float, std::milli>(stop->when - start->when).count();
+}
+
+void begin_capture(Stream stream, Place where) {
+  if (stream == nullptr) failed("begin_capture", "the default stream cannot be captured", where);
+  if (stream->capturing) failed("begin_capture", "the stream is already capturing", where);
+  stream->capturing = true;
+}
+GraphExec end_capture(Stream stream, Place where) {
+  if (stream == nullptr || !stream->capturing) failed("end_capture", "the stream is not capturing", where);
+  stream->capturing = false;
+  return new CUgraphExec_st{std::exchange(stream->recorded, {})};
+}
+bool is_capturing(Stream stream, Place) { return stream != nullptr && stream->capturing; }
+void launch_graph(GraphExec graph, Stream stream, Place) {
+  for (const auto& work : graph->work) host::submit(stream, work);
+}
+std::size_t graph_nodes(GraphExec graph) { return graph->work.size(); }
+void destroy_graph(GraphExec graph) noexcept { delete graph; }
+
+}  // namespace offramp::cuda

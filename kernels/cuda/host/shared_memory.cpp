@@ -1,0 +1,53 @@
+#include "kernels/cuda/host/shared_memory.h"
+
+#include <cstring>
+#include <string>
+
+#include "kernels/cuda/error.h"
+#include "kernels/cuda/host/sanitizers.h"
+
+namespace offramp::cuda::host {
+
+void SharedMemory::Array::poison() {
+  // TSan forgets the accesses of the block before only when the memory is new.
+  if (bytes == nullptr || kRaceChecked) bytes.reset(new unsigned char[size]);
+  std::memset(bytes.get(), 0xFF, size);
+}
+
+void SharedMemory::set_dynamic_bytes(std::size_t bytes) {
+  dynamic_.bytes.reset();
+  dynamic_.size = bytes;
+}
+
+void SharedMemory::start_block() {
+  if constexpr (kRaceChecked) {
+    static_.clear();
+    static_bytes_ = 0;
+  }
+  for (auto& entry : static_) entry.second.poison();
+  if (dynamic_.size != 0) dynamic_.poison();
+}
+
+void SharedMemory::clear() {
+  static_.clear();
+  static_bytes_ = 0;
+  set_dynamic_bytes(0);
+}
+
+void* SharedMemory::array(const void* declaration, std::size_t bytes) {
+  Array& found = static_[declaration];
+  if (found.bytes == nullptr) {
+    static_bytes_ += bytes;
+    if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_.size > kMaxSharedBytes) {
+      throw DeviceError("shared memory: expected at most " + std::to_string(kMaxStaticShared) +
+                        " bytes of static arrays and " + std::to_string(kMaxSharedBytes) +
+                        " bytes in all, got " + std::to_string(static_bytes_) + " static and " +
+                        std::to_string(dynamic_.size) + " dynamic");
+    }
+    found.size = bytes;
+    found.poison();
+  }
+  return found.bytes.get();
+}
+
+}  // namespace offramp::cuda::host

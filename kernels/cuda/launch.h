@@ -1,0 +1,122 @@
+#pragma once
+// One kernel source, two builds. Under nvcc these are thin names over <<<>>> and __shared__. Elsewhere
+// (OFFRAMP_CUDA=host) the same file is plain C++: a block runs on one OS thread and each CUDA thread is a
+// fiber (kernels/cuda/host/), so every kernel runs, and is checked by ASan and TSan, on a machine without a
+// GPU.
+//
+//   launch(kernel, grid, block, dynamic_shared_bytes, stream, arguments...)
+//   OFFRAMP_SHARED(float, tile, [32][33]);      a static shared array (a plain __shared__ does not compile
+//   here) OFFRAMP_DYN_SHARED(float, row);             float* row: the dynamic shared memory, 16-byte aligned
+//
+// launch throws DeviceError that names the launching line when the shape is refused; a kernel that fails on
+// the host throws from there, with the lines where its threads wait. Shared kernels may not use: CUB, wmma,
+// inline PTX, cooperative grid sync.
+#include <cstddef>
+#include <string>
+
+#include "kernels/cuda/error.h"
+#include "kernels/cuda/runtime.h"
+
+#if defined(__CUDACC__)
+
+#include <cuda_runtime.h>
+
+#define OFFRAMP_SHARED(T, name, ...) __shared__ T name __VA_ARGS__
+#define OFFRAMP_DYN_SHARED(T, name)                                    \
+  extern __shared__ __align__(16) unsigned char offramp_dyn_shared_[]; \
+  T* name = reinterpret_cast<T*>(offramp_dyn_shared_)
+
+#else
+
+#include <memory>
+#include <tuple>
+
+#include "kernels/cuda/host/device_functions.h"
+#include "kernels/cuda/host/grid.h"
+#include "kernels/cuda/host/stream.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+#define OFFRAMP_SHARED(T, name, ...)                                                          \
+  using name##_shared_type = T __VA_ARGS__;                                                   \
+  static const char name##_shared_declaration = 0;                                            \
+  name##_shared_type& name =                                                                  \
+      *static_cast<name##_shared_type*>(::offramp::cuda::host::Block::current().shared_array( \
+          &name##_shared_declaration, sizeof(name##_shared_type)))
+#define OFFRAMP_DYN_SHARED(T, name) \
+  T* name = reinterpret_cast<T*>(::offramp::cuda::host::Block::current().dynamic_shared())
+
+#endif
+
+namespace offramp::cuda {
+
+// The grid of a launch, and the line that launches.
+struct Grid {
+  dim3 blocks;
+  const char* file;
+  int line;
+  Grid(dim3 d, const char* f = __builtin_FILE(), int l = __builtin_LINE()) : blocks(d), file(f), line(l) {}
+  Grid(unsigned n, const char* f = __builtin_FILE(), int l = __builtin_LINE())
+      : blocks(n), file(f), line(l) {}
+  Grid(int n, const char* f = __builtin_FILE(), int l = __builtin_LINE())
+      : blocks(static_cast<unsigned>(n)), file(f), line(l) {}
+
+  [[noreturn]] void refused(const std::string& why) const {
+    throw DeviceError("launch: " + why + " at " + file + ":" + std::to_string(line));
+  }
+};
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...),
+            Grid grid,
+            dim3 block,
+            std::size_t dynamic_shared_bytes,
+            Stream stream,
+            Arguments&&... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments),
+                "a launch gives every parameter of its kernel");
+#if defined(__CUDACC__)
+  constexpr std::size_t kWithoutOptIn = 48 * 1024;
+  cudaError_t error = cudaSuccess;
+  if (dynamic_shared_bytes > kWithoutOptIn) {
+    error = cudaFuncSetAttribute(
+        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(dynamic_shared_bytes));
+  }
+  if (error == cudaSuccess) {
+    kernel<<<grid.blocks, block, dynamic_shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
+    error = cudaGetLastError();
+  }
+  if (error != cudaSuccess) grid.refused(cudaGetErrorString(error));
+#else
+  const std::string problem = host::launch_problem(grid.blocks, block, dynamic_shared_bytes);
+  if (!problem.empty()) grid.refused(problem);
+  if (!(host::fit_for_device(static_cast<const Parameters&>(arguments)) && ...)) {
+    grid.refused("a pointer argument is not device memory");
+  }
+  struct Call {
+    void (*kernel)(Parameters...);
+    std::tuple<Parameters...> arguments;
+  };
+  auto call =
+      std::make_shared<Call>(Call{kernel, std::tuple<Parameters...>(static_cast<Parameters>(arguments)...)});
+  host::submit(stream, [call, blocks = grid.blocks, block, dynamic_shared_bytes] {
+    host::Block::Launch shape;
+    shape.body = [](void* p) {
+      auto* c = static_cast<Call*>(p);
+      std::apply(c->kernel, c->arguments);
+    };
+    shape.arguments = call.get();
+    shape.grid = blocks;
+    shape.block = block;
+    shape.dynamic_shared_bytes = dynamic_shared_bytes;
+    host::run_grid(shape);
+  });
+#endif
+}
+
+}  // namespace offramp::cuda

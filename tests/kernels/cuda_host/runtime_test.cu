@@ -1,0 +1,83 @@
+// The host build's runtime: memory, copies, events, captured graphs.
+#include "kernels/cuda/runtime.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/launch.h"
+#include "tests/kernels/cuda/device_array.h"
+
+namespace offramp::cuda {
+namespace {
+
+using test::DeviceArray;
+
+TEST(HostRuntime, DeviceMemoryIsAlignedPoisonedAndCounted) {
+  const std::size_t before = host::device_bytes_in_use();
+  auto* memory = static_cast<float*>(device_malloc(3 * sizeof(float)));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % 256, 0u);
+  EXPECT_TRUE(std::isnan(memory[0]) && std::isnan(memory[2]));
+  EXPECT_EQ(host::device_bytes_in_use(), before + 12);
+  device_free(memory);
+  EXPECT_EQ(host::device_bytes_in_use(), before);
+  EXPECT_EQ(device_malloc(0), nullptr);
+  device_free(nullptr);
+}
+
+TEST(HostRuntime, CopiesCheckTheSidesAndTheSize) {
+  DeviceArray<int> device(std::vector<int>{1, 2, 3});
+  int host_values[4] = {};
+  copy_async(host_values, device.data(), 12, Copy::kDeviceToHost, nullptr);
+  EXPECT_EQ(host_values[2], 3);
+  EXPECT_THROW(copy_async(host_values, device.data(), 16, Copy::kDeviceToHost, nullptr), DeviceError);
+  EXPECT_THROW(copy_async(host_values, device.data(), 12, Copy::kHostToDevice, nullptr), DeviceError);
+  EXPECT_THROW(copy_async(device.data(), device.data(), 12, Copy::kDeviceToHost, nullptr), DeviceError);
+  EXPECT_THROW(memset_async(host_values, 0, 4, nullptr), DeviceError);
+  memset_async(device.data(), 0, 8, nullptr);
+  EXPECT_EQ(device.values(), (std::vector<int>{0, 0, 3}));
+}
+
+TEST(HostRuntime, ListsItself) {
+  EXPECT_EQ(device_count(), 1);
+  EXPECT_EQ(why_no_device(), "");
+  EXPECT_TRUE(executes_on_host());
+  EXPECT_EQ(device_properties(0).max_shared_bytes, 232448u);
+  EXPECT_THROW(device_properties(1), DeviceError);
+}
+
+TEST(HostRuntime, EventsMeasureTime) {
+  Event start = create_event(Timing::kYes), stop = create_event(Timing::kYes),
+        untimed = create_event(Timing::kNo);
+  record_event(start, nullptr);
+  record_event(stop, nullptr);
+  EXPECT_GE(elapsed_ms(start, stop), 0.f);
+  EXPECT_THROW(elapsed_ms(start, untimed), DeviceError);
+  for (Event event : {start, stop, untimed}) destroy_event(event);
+}
+
+__global__ void add_kernel(int* value, int amount) { *value += amount; }
+
+TEST(HostRuntime, AGraphRecordsInsteadOfRunning) {
+  Stream stream = create_stream();
+  DeviceArray<int> value(1), copy(1);
+  EXPECT_THROW(begin_capture(nullptr), DeviceError);
+  begin_capture(stream);
+  EXPECT_TRUE(is_capturing(stream));
+  launch(add_kernel, 1, 1, 0, stream, value.data(), 5);
+  copy_async(copy.data(), value.data(), sizeof(int), Copy::kDeviceToDevice, stream);
+  EXPECT_THROW(synchronize_stream(stream), DeviceError);
+  GraphExec graph = end_capture(stream);
+  EXPECT_FALSE(is_capturing(stream));
+  EXPECT_EQ(graph_nodes(graph), 2u);
+  EXPECT_EQ(value.values()[0], 0);
+  launch_graph(graph, stream);
+  launch_graph(graph, stream);
+  EXPECT_EQ(copy.values()[0], 10);
+  destroy_graph(graph);
+  destroy_stream(stream);
+}
+
+}  // namespace
+}  // namespace offramp::cuda

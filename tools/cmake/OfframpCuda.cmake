@@ -1,0 +1,54 @@
+# Resolves OFFRAMP_CUDA to OFFRAMP_CUDA_MODE: on, off or host; enables the language where it is on.
+# offramp_cuda_sources(TARGET): the target's .cu files are CUDA under nvcc, C++ on the host.
+
+if(OFFRAMP_CUDA STREQUAL "auto")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(OFFRAMP_CUDA_MODE on)
+  else()
+    set(OFFRAMP_CUDA_MODE off)
+  endif()
+elseif(OFFRAMP_CUDA MATCHES "^(on|off|host)$")
+  set(OFFRAMP_CUDA_MODE ${OFFRAMP_CUDA})
+else()
+  message(FATAL_ERROR "OFFRAMP_CUDA: expected auto, on, off or host, got '${OFFRAMP_CUDA}'")
+endif()
+
+if(OFFRAMP_CUDA_MODE STREQUAL "on")
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES "75-real;80-real;90" CACHE STRING "Architectures; one without suffix brings PTX too")
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0)
+    message(WARNING "CUDA ${CMAKE_CUDA_COMPILER_VERSION}: only 13.0 is tested")
+  endif()
+  message(STATUS "CUDA back end: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
+elseif(OFFRAMP_CUDA_MODE STREQUAL "host")
+  message(STATUS "CUDA back end: kernels run on the CPU, one fiber a CUDA thread (OFFRAMP_CUDA=host)")
+else()
+  message(STATUS "CUDA back end: off (OFFRAMP_CUDA=${OFFRAMP_CUDA})")
+endif()
+
+function(offramp_cuda_sources target)
+  if(NOT OFFRAMP_CUDA_MODE STREQUAL "host")
+    # constexpr functions of the standard library (std::bit_cast) in device code; source lines for the profilers.
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo -Xcompiler=-Wall,-Wextra,-Wshadow>
+      $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${OFFRAMP_WERROR}>>:--Werror=all-warnings>)
+    return()
+  endif()
+  get_target_property(all ${target} SOURCES)
+  set(device ${all})
+  list(FILTER device INCLUDE REGEX "\\.cu$")
+  if(device)
+    # '#pragma unroll' means nothing to g++.
+    set_source_files_properties(${device} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-pass-failed")
+  endif()
+endfunction()
