@@ -1,0 +1,196 @@
+#include "kernels/cpu/onednn.h"
+
+#if OFFRAMP_HAS_ONEDNN
+
+#include "kernels/cpu/parallel.h"
+
+namespace offramp::cpu {
+namespace {
+
+using dnnl::memory;
+
+constexpr std::size_t kAlignment = 64;
+std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+memory::desc activation_desc(int n, int c, int h, int w, memory::data_type type, memory::format_tag tag) {
+  return memory::desc({n, c, h, w}, type, tag);
+}
+
+memory::desc weight_desc(const Conv2dGeom& g, memory::data_type type, bool ours) {
+  using tag = memory::format_tag;
+  if (g.groups == 1) return memory::desc({g.k, g.c, g.r, g.s}, type, ours ? tag::ohwi : tag::any);
+  return memory::desc({g.groups, g.group_k(), g.group_c(), g.r, g.s}, type, ours ? tag::gohwi : tag::any);
+}
+
+}  // namespace
+
+LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) : key_(key) {
+  using tag = memory::format_tag;
+  const Conv2dGeom& g = key.geom;
+  const bool winograd = key.algorithm == ConvAlgorithm::kWinograd;
+  const auto algorithm =
+      winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
+  const auto type = key.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto f32 = memory::data_type::f32;
+  const tag wanted = winograd ? tag::any : tag::nhwc;
+  const memory::desc x = activation_desc(g.n, g.c, g.h, g.w, type, wanted);
+  const memory::desc y = activation_desc(g.n, g.k, g.out_h(), g.out_w(), type, wanted);
+  const memory::desc our_x = activation_desc(g.n, g.c, g.h, g.w, type, tag::nhwc);
+  const memory::desc our_y = activation_desc(g.n, g.k, g.out_h(), g.out_w(), type, tag::nhwc);
+  const memory::desc w = weight_desc(g, type, false), dw = weight_desc(g, f32, false);
+  our_weight_desc_ = weight_desc(g, f32, true);
+  const memory::dims strides{g.stride, g.stride}, pad{g.pad, g.pad};
+  if (key.bias) bias_desc_ = memory::desc({g.k}, f32, tag::a);
+
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (key.residual || key.relu) {
+    dnnl::post_ops ops;
+    if (key.residual) ops.append_binary(dnnl::algorithm::binary_add, our_y);
+    if (key.relu) ops.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    attr.set_post_ops(ops);
+    residual_desc_ = our_y;
+  }
+  const auto kind = key.direction == ConvDirection::kForward ? dnnl::prop_kind::forward_inference
+                                                             : dnnl::prop_kind::forward_training;
+  using Forward = dnnl::convolution_forward;
+  const Forward::desc forward = key.bias
+                                    ? Forward::desc(kind, algorithm, x, w, bias_desc_, y, strides, pad, pad)
+                                    : Forward::desc(kind, algorithm, x, w, y, strides, pad, pad);
+  const Forward::primitive_desc forward_desc(forward, attr, engine);
+  switch (key.direction) {
+    case ConvDirection::kForward:
+      primitive_ = Forward(forward_desc);
+      roles_ = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+      ours_ = {our_x, forward_desc.weights_desc(), our_y};
+      theirs_ = {forward_desc.src_desc(), forward_desc.weights_desc(), forward_desc.dst_desc()};
+      adopt(forward_desc);
+      break;
+    case ConvDirection::kBackwardInput: {
+      using Backward = dnnl::convolution_backward_data;
+      const Backward::primitive_desc desc(
+          {algorithm, x, w, y, strides, pad, pad}, attr, engine, forward_desc);
+      primitive_ = Backward(desc);
+      roles_ = {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC};
+      ours_ = {our_y, desc.weights_desc(), our_x};
+      theirs_ = {desc.diff_dst_desc(), desc.weights_desc(), desc.diff_src_desc()};
+      adopt(desc);
+      break;
+    }
+    case ConvDirection::kBackwardWeight: {
+      using Backward = dnnl::convolution_backward_weights;
+      const Backward::primitive_desc desc(
+          {algorithm, x, dw, y, strides, pad, pad}, attr, engine, forward_desc);
+      primitive_ = Backward(desc);
+      roles_ = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS};
+      ours_ = {our_x, our_y, desc.diff_weights_desc()};
+      theirs_ = {desc.src_desc(), desc.diff_dst_desc(), desc.diff_weights_desc()};
+      adopt(desc);
+      break;
+    }
+  }
+  weight_desc_ = theirs_[key.direction == ConvDirection::kBackwardWeight ? 2 : 1];
+
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (ours_[i] == theirs_[i]) continue;
+    staged_[i].needed = true;
+    staged_[i].offset = offset;
+    offset += aligned(theirs_[i].get_size());
+    const memory::desc &from = i < 2 ? ours_[i] : theirs_[i], &to = i < 2 ? theirs_[i] : ours_[i];
+    staged_[i].reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine, from, engine, to));
+  }
+  scratchpad_offset_ = offset;
+  scratch_bytes_ = offset + aligned(scratchpad_desc_.get_size());
+
+  our_weight_ = memory(our_weight_desc_, engine, nullptr);
+  their_weight_ = memory(weight_desc_, engine, nullptr);
+  if (key.direction == ConvDirection::kBackwardWeight) {
+    weight_reorder_ = dnnl::reorder(their_weight_, our_weight_);
+    dnnl::primitive_attr add;
+    dnnl::post_ops sum;
+    sum.append_sum(1.f);
+    add.set_post_ops(sum);
+    weight_reorder_add_ = dnnl::reorder(their_weight_, our_weight_, add);
+  } else {
+    weight_reorder_ = dnnl::reorder(our_weight_, their_weight_);
+  }
+
+  slots_.resize(static_cast<std::size_t>(slots));
+  for (Slot& slot : slots_) {
+    for (std::size_t i = 0; i < 3; ++i) {
+      slot.theirs[i] = memory(theirs_[i], engine, nullptr);
+      if (staged_[i].needed) slot.ours[i] = memory(ours_[i], engine, nullptr);
+      slot.args.push_back({roles_[i], slot.theirs[i].get()});
+    }
+    slot.scratchpad = memory(scratchpad_desc_, engine, nullptr);
+    slot.args.push_back({DNNL_ARG_SCRATCHPAD, slot.scratchpad.get()});
+    if (key.bias) {
+      slot.bias = memory(bias_desc_, engine, nullptr);
+      slot.args.push_back({DNNL_ARG_BIAS, slot.bias.get()});
+    }
+    if (key.residual) {
+      slot.residual = memory(residual_desc_, engine, nullptr);
+      slot.args.push_back({DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, slot.residual.get()});
+    }
+  }
+}
+
+template <class PrimitiveDesc>
+void LibraryConv::adopt(const PrimitiveDesc& desc) {
+  scratchpad_desc_ = desc.scratchpad_desc();
+  implementation_ = desc.impl_info_str();
+}
+
+void LibraryConv::run(const dnnl::stream& stream, int slot_index, const Data& data, char* scratch) {
+  Slot& slot = slots_[static_cast<std::size_t>(slot_index)];
+  void* const pointers[3] = {const_cast<void*>(data.a), const_cast<void*>(data.b), data.out};
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (staged_[i].needed) {
+      slot.ours[i].set_data_handle(pointers[i]);
+      slot.theirs[i].set_data_handle(scratch + staged_[i].offset);
+      if (i < 2) staged_[i].reorder.execute(stream, slot.ours[i], slot.theirs[i]);
+    } else {
+      slot.theirs[i].set_data_handle(pointers[i]);
+    }
+  }
+  slot.scratchpad.set_data_handle(scratch + scratchpad_offset_);
+  if (key_.bias) slot.bias.set_data_handle(const_cast<float*>(data.bias));
+  if (key_.residual) slot.residual.set_data_handle(const_cast<void*>(data.residual));
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(
+          primitive_.get(), stream.get(), static_cast<int>(slot.args.size()), slot.args.data()),
+      "conv2d: the library's convolution failed");
+  if (staged_[2].needed) staged_[2].reorder.execute(stream, slot.theirs[2], slot.ours[2]);
+}
+
+void LibraryConv::pack_weights(const dnnl::stream& stream, const float* w, void* packed) {
+  our_weight_.set_data_handle(const_cast<float*>(w));
+  their_weight_.set_data_handle(packed);
+  weight_reorder_.execute(stream, our_weight_, their_weight_);
+}
+
+void LibraryConv::unpack_gradient(const dnnl::stream& stream, const void* packed, float* dw, Write write) {
+  their_weight_.set_data_handle(const_cast<void*>(packed));
+  our_weight_.set_data_handle(dw);
+  (write == Write::kAccumulate ? weight_reorder_add_ : weight_reorder_)
+      .execute(stream, their_weight_, our_weight_);
+}
+
+LibraryConv* Context::Primitives::find(Context& ctx, const LibraryConv::Key& key) {
+  const auto found = convolutions.find(key);
+  if (found != convolutions.end()) return found->second.get();
+  const ThreadScope scope(key.one_thread ? 1 : ctx.threads());
+  std::unique_ptr<LibraryConv> made;
+  try {
+    made = std::make_unique<LibraryConv>(engine, key, key.one_thread ? ctx.threads() : 1);
+    if (made->implementation().starts_with("ref")) made.reset();
+  } catch (const dnnl::error& e) {
+    if (e.status != dnnl_unimplemented && e.status != dnnl_invalid_arguments) throw;
+  }
+  return (convolutions[key] = std::move(made)).get();
+}
+
+}  // namespace offramp::cpu
+
+#endif
