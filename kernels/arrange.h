@@ -14,7 +14,7 @@ template <class T> void read_columns(Context&, std::int64_t rows, int total, int
 void gather_rows(Context&, int count, std::int64_t row_bytes, const std::int32_t* index, const void* src, void* dst);
 // dst[index[i]] = src[i]; the indices are distinct.
 void scatter_rows(Context&, int count, std::int64_t row_bytes, const std::int32_t* index, const void* src, void* dst);
-// y = or += x * mask / (1 - p), mask[i] = uniform(i) >= p with the key's step taken from state. The backward of dropout
+// y = or += x * mask / (1 - p), mask[i] = uniform(i) >= p, the key's step taken from state if not null. The backward of dropout
 // is dropout of dy with the same key.
 template <class T> void dropout(Context&, std::int64_t n, float p, PhiloxKey key, const StepState* state,
                                 const T* x, T* y, Write);

@@ -119,7 +119,7 @@ void dropout(Context& ctx,
              const T* x,
              T* y,
              Write write) {
-  key.step = static_cast<std::uint32_t>(state->step);
+  if (state) key.step = static_cast<std::uint32_t>(state->step);
   const float factor = 1.f / (1.f - p);
   for_chunks(ctx, n, kChunk, [=](std::int64_t, std::int64_t begin, std::int64_t end) {
     for (std::int64_t first = begin; first < end; first += kDraws) {

@@ -77,8 +77,6 @@ std::vector<OpCase> make_table() {
       "add", {x, x}, [](Inputs in) { return add(in[0], in[1]); }, true);
   op(
       "scale", {x}, [](Inputs in) { return scale(in[0], -2.5f); }, true);
-  op(
-      "convert", {x}, [](Inputs in) { return convert(in[0], DType::kFloat32); }, true);
   op("multiply", {x, x}, [](Inputs in) { return multiply(in[0], in[1]); });
   op("axpby", {x, x}, [](Inputs in) { return axpby(2.f, in[0], -3.f, in[1]); });
   op("tanh", {x}, [](Inputs in) { return tanh(in[0]); });

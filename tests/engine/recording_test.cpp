@@ -85,6 +85,15 @@ TEST(Recording, NoticesWhenASavedTensorWasWritten) {
   EXPECT_THROW(rec.grad(loss), std::logic_error);
 }
 
+TEST(Recording, AConversionConvertsItsGradientBack) {
+  const Tensor x = vec({1, 2, 3}), w = vec({.5f, -2, 8});  // all exact in bfloat16
+  Recording rec({x});
+  const Tensor y = convert(convert(x, DType::kBFloat16), DType::kFloat32);
+  const GradMap g = rec.grad(sum(multiply(y, w)));
+  EXPECT_EQ(g[x].to_host<float>(), w.to_host<float>());
+  EXPECT_EQ(convert(x, DType::kFloat32).identity(), x.identity());
+}
+
 TEST(Recording, MemoryOfTheTapeIsGivenBack) {
   const Device device = Device::make_cpu({.threads = 1}, 1u << 20);
   const Tensor x = Tensor::full({1000}, 1.f, device);
