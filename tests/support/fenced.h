@@ -62,7 +62,7 @@ class Fenced {
       return std::numeric_limits<T>::quiet_NaN();
     } else {
       T value;
-      std::memset(&value, 0xa5, sizeof value);
+      std::memset(static_cast<void*>(&value), 0xa5, sizeof value);
       return value;
     }
   }
