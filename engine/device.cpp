@@ -54,7 +54,7 @@ Device Device::cuda() {
 Device Device::by_name(const std::string& name) {
   if (name == "cpu") return cpu();
   if (name == "cuda") return cuda();
-  throw ValueError("device: expected cpu or cuda, got " + quoted(name));
+  throw ValueError("device: expected cpu or cuda, got " + in_quotes(name));
 }
 
 DeviceKind Device::kind() const {

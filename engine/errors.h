@@ -87,7 +87,7 @@ inline std::string format_shape(std::initializer_list<std::int64_t> shape) {
 
 // Text from outside (a file, a command line) for a message: in single quotes, control bytes as \xNN so that
 // it cannot drive a terminal, cut after 80 bytes.
-inline std::string quoted(std::string_view text) {
+inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t kShown = 80;
   std::string out = "'";
   for (const char ch : text.substr(0, kShown)) {
@@ -104,5 +104,7 @@ inline std::string quoted(std::string_view text) {
   if (text.size() > kShown) out += "... (" + std::to_string(text.size()) + " bytes)";
   return out;
 }
+
+inline std::string quoted(std::string_view text) { return in_quotes(text); }
 
 }  // namespace offramp
