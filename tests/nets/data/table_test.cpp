@@ -1,0 +1,31 @@
+#include "nets/data/table.h"
+
+#include "tests/nets/data/support.h"
+
+namespace offramp::data {
+namespace {
+
+TEST(CsvTable, QuotedClassesAreNumberedInOrder) {
+  const TempFolder folder;
+  const TableSet set = read_csv_table(folder.put_text("t", "\"30\",1,0\n\"2\",0,1\r\n\"30\",0.5,-1e-1"));
+  EXPECT_EQ(set.n, 3);
+  EXPECT_EQ(set.d, 2);
+  EXPECT_EQ(set.labels, (std::vector<std::int32_t>{1, 0, 1}));
+  EXPECT_EQ(set.class_names, (std::vector<std::string>{"2", "30"}));
+  EXPECT_EQ(set.row(2)[1], -.1f);
+}
+
+TEST(CsvTable, EveryFaultNamesItsLine) {
+  const TempFolder folder;
+  const auto read = [&](const std::string& text) { read_csv_table(folder.put_text("t", text)); };
+  EXPECT_MESSAGE(read(""), "csv: expected rows, the file is empty");
+  EXPECT_MESSAGE(read("1,0,1\n2,0\n"), "expected 3 fields as in the first row, found 2");
+  EXPECT_MESSAGE(read("1,0,1\n2,0\n"), "line 2");
+  EXPECT_MESSAGE(read("1,0\nx,1\n"), "expected a whole number as class, found 'x'");
+  EXPECT_MESSAGE(read("1,0\n1,1 \n"), "expected a finite number in field 2, found '1 '");
+  EXPECT_MESSAGE(read("1,nan\n"), "expected a finite number");
+  EXPECT_MESSAGE(read("1\n"), "at least one feature");
+}
+
+}  // namespace
+}  // namespace offramp::data
