@@ -2,6 +2,8 @@
 // 2-D convolution (cross-correlation) with groups; depthwise is groups == c. Weights are the float32 master
 // copy in K,R,S,C order; a back end packs or rounds them per call. y[n,i,j,k] = bias[k] + sum over r,s,c of
 // x[n, i*stride - pad + r, j*stride - pad + s, c] * w[k,r,s,c], taps outside the image count as zero.
+#include <memory>
+
 #include "kernels/backend.h"
 
 namespace offramp {
@@ -35,5 +37,14 @@ template <class T> void conv2d_forward(Context&, const Conv2dGeom&,
 template <class T> void conv2d_backward_input(Context&, const Conv2dGeom&, const T* dy, const float* w, T* dx, Write);
 template <class T> void conv2d_backward_weight(Context&, const Conv2dGeom&, const T* x, const T* dy, float* dw, Write);
 template <class T> void conv2d_backward_bias(Context&, const Conv2dGeom&, const T* dy, float* db, Write);
+// Evaluation with constant weights: conv2d_pack lays them out once as the forward for T wants them (and copies the
+// bias), conv2d_forward_packed computes y = act(conv(x) + bias + residual) with one rounding, act = ReLU or nothing. The
+// batch may differ from call to call, all else of the geometry is that of the packing. Batch norm is folded into w and
+// bias by the caller. A packed convolution is not changed by its use.
+class PackedConv2d;
+template <class T> std::shared_ptr<const PackedConv2d> conv2d_pack(Context&, const Conv2dGeom&, const float* w, const float* bias);
+template <class T> void conv2d_forward_packed(Context&, const Conv2dGeom&, const PackedConv2d&, const T* x,
+    const T* residual,  // as y, or null
+    bool relu, T* y);
 )
 // clang-format on

@@ -43,7 +43,7 @@ bool find_plans(Context& ctx, LibraryConv::Key key, const BatchShards& shards, P
     plans.of_size[i] = ctx.primitives().find(ctx, key);
     if (!plans.of_size[i]) return false;
   }
-  return sizes == 1 || plans.of_size[0]->same_weight_layout(*plans.of_size[1]);
+  return sizes == 1 || plans.of_size[0]->weight_layout() == plans.of_size[1]->weight_layout();
 }
 
 // run(plan, shard, slot, scratch) for every shard.
@@ -184,6 +184,49 @@ bool conv2d_backward_weight(Context& ctx,
   return true;
 }
 
+template <class T>
+bool pack_forward_weights(Context& ctx, PackedConv2d& packed) {
+  LibraryConv::Key key{
+      .geom = packed.geom, .direction = ConvDirection::kForward, .algorithm = packed.algorithm};
+  key.geom.n = 1;
+  key.bf16 = std::is_same_v<T, bf16>;
+  key.bias = !packed.bias.empty();
+  LibraryConv* plan = ctx.primitives().find(ctx, key);
+  if (!plan) return false;
+  packed.layout = plan->weight_layout();
+  packed.packed = aligned_bytes(plan->weight_bytes());
+  const ThreadScope scope(ctx.threads());
+  plan->pack_weights(ctx.primitives().stream, packed.w.data(), packed.packed.get());
+  return true;
+}
+
+template <class T>
+bool conv2d_forward_packed(
+    Context& ctx, const Conv2dGeom& g, const PackedConv2d& packed, const T* x, const Epilogue<T>& epilogue) {
+  LibraryConv::Key key{.geom = g, .direction = ConvDirection::kForward, .algorithm = packed.algorithm};
+  key.bf16 = std::is_same_v<T, bf16>;
+  key.bias = epilogue.bias != nullptr;
+  key.residual = epilogue.residual != nullptr;
+  key.relu = epilogue.relu;
+  const BatchShards shards = shards_for(g, packed.algorithm);
+  key.one_thread = shards.count > 1;
+  Plans plans;
+  if (!find_plans(ctx, key, shards, plans)) return false;
+  const bool as_packed = plans.of_size[0]->weight_layout() == packed.layout;
+  const void* weights =
+      as_packed ? packed.packed.get() : packed_weights(ctx, *plans.of_size[0], packed.w.data());
+  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
+  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch) {
+    const std::int64_t first = shards.begin(shard);
+    const T* residual = epilogue.residual ? epilogue.residual + first * y_image : nullptr;
+    plan.run(ctx.primitives().stream,
+             slot,
+             {x + first * x_image, weights, epilogue.y + first * y_image, epilogue.bias, residual},
+             scratch);
+  });
+  return true;
+}
+
 }  // namespace offramp::cpu::library
 
 #else
@@ -200,6 +243,14 @@ bool conv2d_backward_input(Context&, const Conv2dGeom&, ConvAlgorithm, const T*,
 }
 template <class T>
 bool conv2d_backward_weight(Context&, const Conv2dGeom&, ConvAlgorithm, const T*, const T*, float*, Write) {
+  return false;
+}
+template <class T>
+bool pack_forward_weights(Context&, PackedConv2d&) {
+  return false;
+}
+template <class T>
+bool conv2d_forward_packed(Context&, const Conv2dGeom&, const PackedConv2d&, const T*, const Epilogue<T>&) {
   return false;
 }
 
@@ -221,5 +272,12 @@ template bool conv2d_backward_weight(
     Context&, const Conv2dGeom&, ConvAlgorithm, const float*, const float*, float*, Write);
 template bool conv2d_backward_weight(
     Context&, const Conv2dGeom&, ConvAlgorithm, const bf16*, const bf16*, float*, Write);
+
+template bool pack_forward_weights<float>(Context&, PackedConv2d&);
+template bool pack_forward_weights<bf16>(Context&, PackedConv2d&);
+template bool conv2d_forward_packed(
+    Context&, const Conv2dGeom&, const PackedConv2d&, const float*, const Epilogue<float>&);
+template bool conv2d_forward_packed(
+    Context&, const Conv2dGeom&, const PackedConv2d&, const bf16*, const Epilogue<bf16>&);
 
 }  // namespace offramp::cpu::library

@@ -48,13 +48,13 @@ void store_result(T* at, int lanes, f32x16 value, bool accumulate) {
 
 }  // namespace
 
-template <class T>
-void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const float* bias, T* y) {
-  const int gc = g.group_c(), gk = g.group_k(), taps = g.r * g.s, oh = g.out_h(), ow = g.out_w();
-  float* space = floats(ctx, Context::kColumns, widened_size<T>(g.x_size(), gc));
-  const float *zeros = space, *xf = widened(ctx, g.x_size(), x, gc, space);
-  float* packed = floats(ctx, Context::kPacked, packed_size(taps, gc, gk));
-  for (int group = 0; group < g.groups; ++group) {
+std::int64_t forward_weight_size(const Conv2dGeom& g) {
+  return g.groups * packed_size(g.r * g.s, g.group_c(), g.group_k());
+}
+
+void pack_forward_weights(Context& ctx, const Conv2dGeom& g, const float* w, float* packed) {
+  const int gc = g.group_c(), gk = g.group_k(), taps = g.r * g.s;
+  for (int group = 0; group < g.groups; ++group, packed += packed_size(taps, gc, gk)) {
     const float* wg = w + std::int64_t{group} * gk * taps * gc;
     pack_panels(
         ctx,
@@ -63,6 +63,16 @@ void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* 
         gk,
         [=](int t, int d, int k) { return wg[(std::int64_t{k} * taps + t) * gc + d]; },
         packed);
+  }
+}
+
+template <class T>
+void conv2d_forward(
+    Context& ctx, const Conv2dGeom& g, const T* x, const float* packed, const Epilogue<T>& epilogue) {
+  const int gc = g.group_c(), gk = g.group_k(), taps = g.r * g.s, oh = g.out_h(), ow = g.out_w();
+  float* space = floats(ctx, Context::kColumns, widened_size<T>(g.x_size(), gc));
+  const float *zeros = space, *xf = widened(ctx, g.x_size(), x, gc, space);
+  for (int group = 0; group < g.groups; ++group, packed += packed_size(taps, gc, gk)) {
     const auto fill = [=](std::int64_t begin, std::int64_t end, const RowBlock& block) {
       for (std::int64_t m = begin; m < end; ++m) {
         const int j = static_cast<int>(m % ow), i = static_cast<int>(m / ow % oh);
@@ -86,8 +96,7 @@ void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* 
               packed,
               fill,
               [=](std::int64_t at, int n, int lanes, f32x16 value) {
-                if (bias) value += load_n(bias + group * gk + n, lanes);
-                store_result(y + at, lanes, value, false);
+                epilogue.store(at, group * gk + n, lanes, value);
               });
   }
 }
@@ -206,8 +215,8 @@ void conv2d_backward_weight(
   sum_partials(ctx, static_cast<int>(shards.count), g.w_size(), partials, dw, write);
 }
 
-template void conv2d_forward(Context&, const Conv2dGeom&, const float*, const float*, const float*, float*);
-template void conv2d_forward(Context&, const Conv2dGeom&, const bf16*, const float*, const float*, bf16*);
+template void conv2d_forward(Context&, const Conv2dGeom&, const float*, const float*, const Epilogue<float>&);
+template void conv2d_forward(Context&, const Conv2dGeom&, const bf16*, const float*, const Epilogue<bf16>&);
 template void conv2d_backward_input(Context&, const Conv2dGeom&, const float*, const float*, float*, Write);
 template void conv2d_backward_input(Context&, const Conv2dGeom&, const bf16*, const float*, bf16*, Write);
 template void conv2d_backward_weight(Context&, const Conv2dGeom&, const float*, const float*, float*, Write);

@@ -51,8 +51,8 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
     attr.set_post_ops(ops);
     residual_desc_ = our_y;
   }
-  const auto kind = key.direction == ConvDirection::kForward ? dnnl::prop_kind::forward_inference
-                                                             : dnnl::prop_kind::forward_training;
+  // Not forward_inference, which has no Winograd.
+  const auto kind = dnnl::prop_kind::forward_training;
   using Forward = dnnl::convolution_forward;
   const Forward::desc forward = key.bias
                                     ? Forward::desc(kind, algorithm, x, w, bias_desc_, y, strides, pad, pad)

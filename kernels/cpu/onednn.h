@@ -48,7 +48,7 @@ class LibraryConv {
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
   std::size_t weight_bytes() const { return weight_desc_.get_size(); }  // in the library's layout
-  bool same_weight_layout(const LibraryConv& other) const { return weight_desc_ == other.weight_desc_; }
+  const dnnl::memory::desc& weight_layout() const { return weight_desc_; }
   void pack_weights(const dnnl::stream& stream, const float* w, void* packed);
   void unpack_gradient(const dnnl::stream& stream, const void* packed, float* dw, Write write);
 

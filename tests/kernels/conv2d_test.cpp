@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <ostream>
+#include <stdexcept>
 
 #include "kernels/ref/conv2d.h"
 #include "tests/support/backends.h"
@@ -86,6 +88,12 @@ struct ConvData {
   std::vector<T> x, dy;
   std::vector<float> w, b;
   std::vector<double> xd, dyd, wd, bd;
+};
+
+// The packed weights of a device's op namespace.
+template <class Device>
+struct PackedOf {
+  using type = cpu::PackedConv2d;
 };
 
 // Result of one direction against the reference. `reference(x, dy, w, b, out)` adds to out.
@@ -179,6 +187,72 @@ void check_geometry(const Conv2dGeom& g, std::size_t offset) {
             ref::conv2d_backward_bias(g, dyr.data(), db);
           });
     }
+  }
+}
+
+// The packed forward with every combination of bias, residual and ReLU, for other batches than the packed
+// one.
+template <class B>
+void check_packed(Conv2dGeom g) {
+  using Device = typename B::Device;
+  using T = typename B::Value;
+  SCOPED_TRACE(::testing::PrintToString(g));
+  auto& ctx = Device::context();
+  const int packed_for = g.n;
+  for (const bool biased : {false, true}) {
+    std::shared_ptr<const typename PackedOf<Device>::type> packed;
+    for (const int batch : {packed_for, 1, packed_for + 3}) {
+      g.n = batch;
+      const ConvData<T> d(g);
+      const Fenced<T, Device> x(d.x), residual(d.dy);
+      if (!packed) {
+        const Fenced<float, Device> w(d.w), b(d.b);
+        packed = conv2d_pack<T>(ctx, g, w.data(), biased ? b.data() : nullptr);
+      }
+      for (const bool adds : {false, true}) {
+        for (const bool relu : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << "batch " << batch << " bias " << biased << " residual " << adds
+                                            << " relu " << relu);
+          check_direction<Device>(
+              d,
+              d.dy,
+              g.r * g.s * g.group_c() + 2,
+              Write::kOverwrite,
+              0,
+              [&](T* y) {
+                conv2d_forward_packed(ctx, g, *packed, x.data(), adds ? residual.data() : nullptr, relu, y);
+              },
+              [&](const auto& xr, const auto& dyr, const auto& wr, const auto& br, double* y) {
+                ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
+                for (std::size_t i = 0; i < d.dy.size(); ++i) {
+                  if (adds) y[i] += dyr[i];
+                  if (relu) y[i] = std::max(y[i], 0.0);
+                }
+              });
+        }
+      }
+    }
+  }
+}
+TYPED_TEST(Conv2d, ThePackedForwardMatchesTheReference) {
+  for (const Conv2dGeom& g : kGeoms) check_packed<TypeParam>(g);
+}
+TYPED_TEST(Conv2dNative, ThePackedForwardMatchesTheReference) {
+  for (const Conv2dGeom& g : kGeoms) check_packed<TypeParam>(g);
+}
+
+TEST(Conv2dCpu, PackedWeightsRefuseAnotherGeometry) {
+  cpu::Context ctx;
+  Conv2dGeom g{1, 4, 4, 3, 5, 3, 3, 1, 1, 1};
+  const std::vector<float> w(static_cast<std::size_t>(g.w_size()), 1.f), x(1000), b(5);
+  std::vector<float> y(1000);
+  const auto packed = cpu::conv2d_pack<float>(ctx, g, w.data(), b.data());
+  g.stride = 2;
+  try {
+    cpu::conv2d_forward_packed<float>(ctx, g, *packed, x.data(), nullptr, false, y.data());
+    FAIL() << "no exception";
+  } catch (const std::logic_error& e) {
+    EXPECT_STREQ(e.what(), "conv2d_forward_packed: the weights were packed for another geometry");
   }
 }
 
