@@ -1,0 +1,300 @@
+#include "attacks/query/query_run.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <utility>
+
+#include "engine/atomic_file.h"
+#include "engine/errors.h"
+#include "kernels/philox.h"
+#include "stats/exit_estimation.h"
+
+namespace offramp::attacks {
+namespace {
+
+constexpr std::uint32_t kOrderStream = 0xA77AC001u;  // step = pass
+constexpr std::uint32_t kPilotStep = 0xffffffffu;
+
+std::vector<std::int32_t> shuffled(int count, std::uint64_t seed, std::uint32_t step) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  const PhiloxKey key{seed, kOrderStream, 0, step};
+  for (std::size_t i = order.size(); i-- > 1;)  // Fisher-Yates, as nets/data/split.h
+    std::swap(order[i], order[static_cast<std::size_t>((std::uint64_t{key.word(i)} * (i + 1)) >> 32)]);
+  return order;
+}
+
+// A file that only grows: what a kill leaves is a prefix of what an uninterrupted run writes.
+class AppendFile {
+ public:
+  AppendFile(const std::filesystem::path& path, std::uint64_t keep_bytes) : path_(path) {
+    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
+      fail("cannot be opened");
+  }
+  ~AppendFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  void append(const void* data, std::size_t bytes) {
+    const auto* at = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t written = ::write(fd_, at, bytes);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) fail("cannot be written");
+      at += written;
+      bytes -= static_cast<std::size_t>(written);
+    }
+    if (::fdatasync(fd_) != 0) fail("cannot be written");
+  }
+
+ private:
+  [[noreturn]] void fail(const char* what) const {
+    throw FileError(path_.string(), std::string(what) + ": " + std::strerror(errno));
+  }
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
+std::uint64_t size_or_zero(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : size;
+}
+
+// What a run in progress is bound to (query.json).
+struct Begun {
+  int samples = 0, classes = 0;
+  std::uint64_t seed = 0;
+  std::string images_digest;
+  RepetitionChoice choice;
+};
+
+void write_begun(const std::filesystem::path& path, const Begun& b) {
+  const nlohmann::ordered_json json = {{"samples", b.samples},
+                                       {"classes", b.classes},
+                                       {"seed", b.seed},
+                                       {"images_digest", b.images_digest},
+                                       {"repetitions", b.choice.repetitions},
+                                       {"sigma1_ns", b.choice.sigma1_ns},
+                                       {"gap_ns", b.choice.gap_ns},
+                                       {"repetitions_because", b.choice.because}};
+  write_file_atomically(path, json.dump(2) + "\n");
+}
+
+Begun read_begun(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  try {
+    const auto json = nlohmann::json::parse(in);
+    Begun b;
+    b.samples = json.at("samples");
+    b.classes = json.at("classes");
+    b.seed = json.at("seed");
+    b.images_digest = json.at("images_digest");
+    b.choice = {
+        json.at("repetitions"), json.at("sigma1_ns"), json.at("gap_ns"), json.at("repetitions_because")};
+    return b;
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(path.string(), "expected the state of a query run: " + std::string(error.what()));
+  }
+}
+
+void check_same(const std::filesystem::path& path,
+                const Begun& old,
+                const Begun& now,
+                int wanted_repetitions) {
+  const auto differs = [&](const char* what, const std::string& was, const std::string& is) {
+    if (was != is)
+      throw FileError(path.string(),
+                      std::string("was begun with ") + what + " " + was + ", now " + is +
+                          ": go on with the same, or use another folder");
+  };
+  differs("samples", std::to_string(old.samples), std::to_string(now.samples));
+  differs("classes", std::to_string(old.classes), std::to_string(now.classes));
+  differs("seed", std::to_string(old.seed), std::to_string(now.seed));
+  differs("images of digest", old.images_digest, now.images_digest);
+  if (wanted_repetitions > 0)
+    differs("repetitions", std::to_string(old.choice.repetitions), std::to_string(wanted_repetitions));
+}
+
+RepetitionChoice run_pilot(BlackBox& victim, const ImageSource& images, const QueryOptions& options) {
+  auto chosen = shuffled(images.count, options.seed, kPilotStep);
+  chosen.resize(static_cast<std::size_t>(std::min(images.count, options.pilot_samples)));
+  const std::size_t r = static_cast<std::size_t>(options.pilot_repetitions);
+  std::vector<double> times(chosen.size() * r);
+  for (std::size_t pass = 0; pass < r; ++pass) {
+    const auto order = shuffled(
+        static_cast<int>(chosen.size()), options.seed, kPilotStep - 1 - static_cast<std::uint32_t>(pass));
+    std::vector<std::int32_t> indices;
+    for (const auto place : order) indices.push_back(chosen[static_cast<std::size_t>(place)]);
+    const Answer answer = victim.query(images.load(indices), Timing::kPerQuery);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      times[static_cast<std::size_t>(order[i]) * r + pass] = static_cast<double>(answer.nanoseconds[i]);
+  }
+  return choose_repetitions(times, options.pilot_repetitions, options);
+}
+
+}  // namespace
+
+std::vector<std::int32_t> query_order(int count, std::uint64_t seed, int pass) {
+  return shuffled(count, seed, static_cast<std::uint32_t>(pass));
+}
+
+RepetitionChoice choose_repetitions(std::span<const double> times_ns,
+                                    int repetitions,
+                                    const QueryOptions& options) {
+  if (repetitions < 2 || repetitions % 2 != 0)
+    throw ValueError("choose_repetitions: needs an even number of repetitions, at least 2, got " +
+                     std::to_string(repetitions));
+  RepetitionChoice choice;
+  // Pairs of single measurements: the noise of one.
+  choice.sigma1_ns = stats::measured_noise(times_ns, 2, stats::TimeStatistic::kMinimum);
+  const auto pilot = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
+  for (std::size_t e = 1; e < pilot.num_exits; ++e) {
+    const double gap = pilot.centres_ns[e] - pilot.centres_ns[e - 1];
+    choice.gap_ns = choice.gap_ns == 0 ? gap : std::min(choice.gap_ns, gap);
+  }
+  char text[240];
+  if (choice.gap_ns > 0) {
+    const double ratio = choice.sigma1_ns / choice.gap_ns;
+    const double needed = std::ceil(std::min(36 * ratio * ratio, 1e6));
+    choice.repetitions =
+        std::clamp(static_cast<int>(needed), options.min_repetitions, options.max_repetitions);
+    std::snprintf(
+        text,
+        sizeof text,
+        "%d repetitions: one measurement has noise %.0f ns, neighbouring exits are at least %.0f ns "
+        "apart, six sigma need %.0f",
+        choice.repetitions,
+        choice.sigma1_ns,
+        choice.gap_ns,
+        needed);
+  } else {
+    choice.repetitions = options.min_repetitions;
+    std::snprintf(text,
+                  sizeof text,
+                  "%d repetitions: one measurement has noise %.0f ns, the pilot saw a single exit",
+                  choice.repetitions,
+                  choice.sigma1_ns);
+  }
+  choice.because = text;
+  return choice;
+}
+
+Trace query_victim(BlackBox& victim,
+                   const ImageSource& images,
+                   const std::filesystem::path& folder,
+                   const QueryOptions& options,
+                   const std::function<void(const QueryProgress&)>& report) {
+  if (images.count < 1) throw ValueError("query: there are no images");
+  if (options.block < 1 || options.repetitions < 0 || options.min_repetitions < 1 ||
+      options.max_repetitions < options.min_repetitions)
+    throw ValueError(
+        "query: block >= 1, repetitions >= 0 and 1 <= min_repetitions <= max_repetitions are wanted");
+  std::filesystem::create_directories(folder);
+  const auto state_path = folder / "query.json", times_path = folder / "times.part",
+             outputs_path = folder / "outputs.part";
+  Begun now{images.count, victim.classes(), options.seed, digest_of(images), {}};
+  if (has_trace(folder)) {
+    Trace trace = read_trace(folder);
+    Begun old{static_cast<int>(trace.samples), trace.classes, trace.info.seed, trace.info.images_digest, {}};
+    old.choice.repetitions = trace.repetitions;
+    check_same(folder / "trace.json", old, now, options.repetitions);
+    for (const auto& path : {times_path, outputs_path, state_path}) std::filesystem::remove(path);
+    return trace;
+  }
+  if (std::filesystem::exists(state_path)) {
+    const Begun old = read_begun(state_path);
+    check_same(state_path, old, now, options.repetitions);
+    now = old;
+  } else {
+    if (options.repetitions > 0) {
+      now.choice.repetitions = options.repetitions;
+      now.choice.because = std::to_string(options.repetitions) + " repetitions: as asked";
+    } else {
+      now.choice = run_pilot(victim, images, options);
+    }
+    write_begun(state_path, now);
+  }
+
+  // A block's outputs (first pass only) reach the disk before its times, so what both files hold is done.
+  const std::int64_t n = images.count, total = n * now.choice.repetitions;
+  const std::size_t width = static_cast<std::size_t>(now.classes);
+  std::int64_t done =
+      std::min(static_cast<std::int64_t>(size_or_zero(times_path) / sizeof(std::int64_t)), total);
+  done = std::min(
+      done,
+      done > n ? done : static_cast<std::int64_t>(size_or_zero(outputs_path) / (width * sizeof(float))));
+  {
+    AppendFile outputs(outputs_path, static_cast<std::uint64_t>(std::min(done, n)) * width * sizeof(float));
+    AppendFile times(times_path, static_cast<std::uint64_t>(done) * sizeof(std::int64_t));
+    std::vector<std::int32_t> order;
+    int order_of = -1;
+    while (done < total) {
+      const int pass = static_cast<int>(done / n);
+      if (pass != order_of) order = query_order(images.count, now.seed, order_of = pass);
+      const std::int64_t at = done % n, count = std::min<std::int64_t>(options.block, n - at);
+      const std::span indices(order.data() + at, static_cast<std::size_t>(count));
+      const Answer answer = victim.query(images.load(indices), Timing::kPerQuery);
+      if (pass == 0) {
+        const auto values = answer.probabilities.to_host<float>();
+        outputs.append(values.data(), values.size() * sizeof(float));
+      }
+      times.append(answer.nanoseconds.data(), answer.nanoseconds.size() * sizeof(std::int64_t));
+      done += count;
+      if (report) report({done, total, &now.choice});
+    }
+  }
+
+  Trace trace;
+  trace.info = {options.victim,
+                options.images,
+                now.images_digest,
+                now.seed,
+                now.choice.sigma1_ns,
+                now.choice.gap_ns,
+                now.choice.because};
+  trace.samples = n;
+  trace.classes = now.classes;
+  trace.repetitions = now.choice.repetitions;
+  std::vector<std::int64_t> raw_times(static_cast<std::size_t>(total));
+  std::vector<float> raw_outputs(static_cast<std::size_t>(n) * width);
+  const auto load = [](const std::filesystem::path& path, void* to, std::size_t bytes) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes)))
+      throw FileError(path.string(), "expected " + std::to_string(bytes) + " bytes");
+  };
+  load(times_path, raw_times.data(), raw_times.size() * sizeof(std::int64_t));
+  load(outputs_path, raw_outputs.data(), raw_outputs.size() * sizeof(float));
+  trace.times_ns.resize(raw_times.size());
+  trace.outputs.resize(raw_outputs.size());
+  for (int pass = 0; pass < trace.repetitions; ++pass) {
+    const auto order = query_order(images.count, now.seed, pass);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const auto row = static_cast<std::size_t>(order[i]);
+      trace.times_ns[row * static_cast<std::size_t>(trace.repetitions) + static_cast<std::size_t>(pass)] =
+          raw_times[static_cast<std::size_t>(pass) * order.size() + i];
+      if (pass == 0)
+        std::copy_n(raw_outputs.begin() + static_cast<std::ptrdiff_t>(i * width),
+                    width,
+                    trace.outputs.begin() + static_cast<std::ptrdiff_t>(row * width));
+    }
+  }
+  write_trace(folder, trace);
+  for (const auto& path : {times_path, outputs_path, state_path}) std::filesystem::remove(path);
+  return trace;
+}
+
+}  // namespace offramp::attacks

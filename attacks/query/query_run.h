@@ -1,0 +1,52 @@
+#pragma once
+// Asks a black box about every image r times and records a trace; survives being killed. Each pass goes over
+// all images in a fresh random order, so that slow spells of the machine hit different images in each pass
+// and no image keeps the same neighbour.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "attacks/query/trace.h"
+
+namespace offramp::attacks {
+
+struct QueryOptions {
+  int repetitions = 0;      // 0: chosen from a pilot (choose_repetitions)
+  int pilot_samples = 300;  // images re-measured by the pilot
+  int pilot_repetitions = 20;
+  int min_repetitions = 10, max_repetitions = 200;
+  int block = 250;  // queries between two writes: what a kill can lose
+  std::uint64_t seed = 1;
+  std::string victim = {}, images = {};  // for trace.json
+};
+
+// specs/extraction.md 2.2: r >= 36 (sigma_1 / gap)^2 puts neighbouring exits six sigma apart.
+struct RepetitionChoice {
+  int repetitions = 0;
+  double sigma1_ns = 0;  // of one measurement, from re-measuring
+  double gap_ns = 0;     // smallest gap between neighbouring exits that the pilot found; 0: one exit found
+  std::string because = {};  // one line to print
+};
+// times_ns [samples, repetitions]; repetitions even, at least 2.
+RepetitionChoice choose_repetitions(std::span<const double> times_ns,
+                                    int repetitions,
+                                    const QueryOptions& options);
+
+struct QueryProgress {
+  std::int64_t done = 0, total = 0;  // queries; the pilot is not counted
+  const RepetitionChoice* choice = nullptr;
+};
+
+// The trace in `folder`: read when it is there, gone on with when it was begun with the same images, seed and
+// size (else FileError), started otherwise. `report` is called after every block.
+Trace query_victim(BlackBox& victim,
+                   const ImageSource& images,
+                   const std::filesystem::path& folder,
+                   const QueryOptions& options,
+                   const std::function<void(const QueryProgress&)>& report = {});
+
+// The order of the images in pass `pass`, from 0.
+std::vector<std::int32_t> query_order(int count, std::uint64_t seed, int pass);
+
+}  // namespace offramp::attacks

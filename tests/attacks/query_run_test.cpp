@@ -1,0 +1,175 @@
+#include "attacks/query/query_run.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "stats/exit_estimation.h"
+#include "tests/attacks/fake_victim.h"
+#include "tests/attacks/message.h"
+#include "tests/support/temp_folder.h"
+
+namespace offramp::attacks {
+namespace {
+
+using test::FakeVictim;
+using test::FakeVictimOptions;
+
+TEST(QueryRun, TheTraceHoldsWhatTheVictimSaid) {
+  test::TempFolder folder;
+  const auto images = test::numbered_images(37);
+  FakeVictim victim({});
+  const Trace trace = query_victim(
+      victim, images, folder.path(), {.repetitions = 3, .block = 8, .victim = "fake", .images = "numbered"});
+  EXPECT_EQ(victim.queries(), 3 * 37);
+  EXPECT_EQ(trace.samples, 37);
+  EXPECT_EQ(trace.classes, 5);
+  EXPECT_EQ(trace.info.victim, "fake");
+  EXPECT_EQ(trace.info.repetitions_because, "3 repetitions: as asked");
+  std::vector<std::int32_t> all(37);
+  for (int i = 0; i < 37; ++i) all[static_cast<std::size_t>(i)] = i;
+  const Answer direct = victim.query(images.load(all), Timing::kPerQuery);
+  EXPECT_EQ(trace.outputs, direct.probabilities.to_host<float>());
+  for (std::size_t i = 0; i < 37; ++i)
+    for (std::size_t r = 0; r < 3; ++r) EXPECT_EQ(trace.times_ns[3 * i + r], direct.nanoseconds[i]) << i;
+  EXPECT_EQ(read_trace(folder.path()), trace);
+  for (const char* left : {"times.part", "outputs.part", "query.json"})
+    EXPECT_FALSE(std::filesystem::exists(folder / left)) << left;
+}
+
+TEST(QueryRun, EachPassHasAnOrderOfItsOwn) {
+  const auto first = query_order(100, 1, 0), second = query_order(100, 1, 1), other = query_order(100, 2, 0);
+  EXPECT_NE(first, second);
+  EXPECT_NE(first, other);
+  EXPECT_EQ(first, query_order(100, 1, 0));
+  for (auto order : {first, second, other}) {
+    std::sort(order.begin(), order.end());
+    for (std::size_t i = 0; i < order.size(); ++i) EXPECT_EQ(order[i], static_cast<std::int32_t>(i));
+  }
+}
+
+// Death at any query, then another, then the rest: the files of a run that was never interrupted.
+TEST(QueryRun, AKilledRunGoesOnToTheSameBits) {
+  const auto images = test::numbered_images(23);
+  const QueryOptions options{.repetitions = 4, .block = 5, .seed = 11, .victim = "v", .images = "i"};
+  test::TempFolder whole;
+  FakeVictim steady({});
+  const Trace expected = query_victim(steady, images, whole.path(), options);
+  for (const int dies_after : {0, 3, 5, 22, 23, 24, 60, 91}) {
+    test::TempFolder folder;
+    FakeVictim first({.dies_after = dies_after}), second({.dies_after = 7}), last({});
+    EXPECT_THROW(query_victim(first, images, folder.path(), options), std::runtime_error);
+    EXPECT_FALSE(has_trace(folder.path()));
+    try {
+      query_victim(second, images, folder.path(), options);
+    } catch (const std::runtime_error&) {  // little was left to ask when it lived
+    }
+    EXPECT_EQ(query_victim(last, images, folder.path(), options), expected) << dies_after;
+    for (const char* file : {"times.csv", "outputs.npy", "trace.json"})
+      EXPECT_EQ(test::read_text(folder / file), test::read_text(whole / file)) << file << dies_after;
+    // At most a block is asked twice after each death.
+    EXPECT_LE(first.queries() + second.queries() + last.queries(), 4 * 23 + 2 * 5);
+  }
+}
+
+TEST(QueryRun, ATornWriteIsDroppedAndAskedAgain) {
+  const auto images = test::numbered_images(23);
+  const QueryOptions options{.repetitions = 2, .block = 5};
+  test::TempFolder whole, folder;
+  FakeVictim steady({}), dying({.dies_after = 12}), last({});
+  const Trace expected = query_victim(steady, images, whole.path(), options);
+  EXPECT_THROW(query_victim(dying, images, folder.path(), options), std::runtime_error);
+  const std::string times = test::read_text(folder / "times.part"),
+                    outputs = test::read_text(folder / "outputs.part");
+  ASSERT_EQ(times.size(), 10 * sizeof(std::int64_t));
+  test::write_text(folder / "times.part", times.substr(0, times.size() - 3));
+  test::write_text(folder / "outputs.part", outputs + "torn");
+  EXPECT_EQ(query_victim(last, images, folder.path(), options), expected);
+}
+
+TEST(QueryRun, AFinishedTraceIsReadAndNotAskedAgain) {
+  test::TempFolder folder;
+  const auto images = test::numbered_images(9);
+  FakeVictim victim({}), untouched({});
+  const Trace trace = query_victim(victim, images, folder.path(), {.repetitions = 2});
+  EXPECT_EQ(query_victim(untouched, images, folder.path(), {.repetitions = 2}), trace);
+  EXPECT_EQ(query_victim(untouched, images, folder.path(), {}), trace);
+  EXPECT_EQ(untouched.queries(), 0);
+}
+
+TEST(QueryRun, AFolderOfAnotherRunIsRefused) {
+  test::TempFolder folder;
+  FakeVictim victim({}), dying({.dies_after = 20});
+  const auto message = [&](const ImageSource& images, QueryOptions options) {
+    return test::message_of([&] { query_victim(victim, images, folder.path(), options); });
+  };
+  EXPECT_THROW(query_victim(dying, test::numbered_images(9), folder.path(), {.repetitions = 4, .block = 2}),
+               std::runtime_error);
+  const std::string begun = (folder / "query.json").string() + ": was begun with ";
+  const std::string advice = ": go on with the same, or use another folder";
+  EXPECT_EQ(message(test::numbered_images(10), {.repetitions = 4}), begun + "samples 9, now 10" + advice);
+  EXPECT_EQ(message(test::numbered_images(9), {.repetitions = 5}), begun + "repetitions 4, now 5" + advice);
+  EXPECT_EQ(message(test::numbered_images(9), {.seed = 3}), begun + "seed 1, now 3" + advice);
+  EXPECT_EQ(message(test::numbered_images(9), {.repetitions = 4}), "");
+  EXPECT_EQ(message(test::numbered_images(9), {.seed = 3}),
+            (folder / "trace.json").string() + ": was begun with seed 1, now 3" + advice);
+}
+
+TEST(QueryRun, WrongUseIsNamed) {
+  test::TempFolder folder;
+  FakeVictim victim({});
+  EXPECT_EQ(test::message_of([&] { query_victim(victim, test::numbered_images(0), folder.path(), {}); }),
+            "query: there are no images");
+  EXPECT_EQ(
+      test::message_of([&] { query_victim(victim, test::numbered_images(1), folder.path(), {.block = 0}); }),
+      "query: block >= 1, repetitions >= 0 and 1 <= min_repetitions <= max_repetitions are wanted");
+  EXPECT_EQ(test::message_of([] { choose_repetitions(std::vector<double>(9, 1.0), 3, {}); }),
+            "choose_repetitions: needs an even number of repetitions, at least 2, got 3");
+}
+
+// sigma_1 = gap / 1.5: 36 / 2.25 = 16 repetitions are six sigma. The pilot knows sigma and gap to a few per
+// cent.
+TEST(QueryRun, RepetitionsFollowFromTheMeasuredNoise) {
+  test::TempFolder folder;
+  const auto images = test::numbered_images(400);
+  FakeVictim victim({.gap_ns = 30000, .sigma_ns = 20000, .noise_follows_the_call = true});
+  QueryOptions options{.pilot_repetitions = 40};
+  RepetitionChoice seen;
+  const Trace trace = query_victim(victim, images, folder.path(), options, [&](const QueryProgress& p) {
+    seen = *p.choice;
+    EXPECT_LE(p.done, p.total);
+  });
+  // sigma_1 over 300 * 20 pairs: relative error 1/sqrt(2 * 6000), three of them; trimming takes < 1 %.
+  EXPECT_NEAR(seen.sigma1_ns, 20000, 20000 * (3 / std::sqrt(12000.0) + 0.01));
+  EXPECT_GT(seen.gap_ns, 0);
+  const double needed = std::ceil(36 * std::pow(seen.sigma1_ns / seen.gap_ns, 2));
+  EXPECT_EQ(trace.repetitions, static_cast<int>(std::max(needed, 10.0)));
+  EXPECT_EQ(trace.info.sigma1_ns, seen.sigma1_ns);
+  EXPECT_NE(seen.because.find("six sigma need"), std::string::npos) << seen.because;
+}
+
+TEST(QueryRun, AQuietVictimGetsTheDefaultAndItsExitsAreFound) {
+  test::TempFolder folder;
+  const auto images = test::numbered_images(1500);
+  FakeVictim victim({.gap_ns = 30000, .sigma_ns = 3000, .noise_follows_the_call = true});
+  const Trace trace = query_victim(victim, images, folder.path(), {});
+  EXPECT_EQ(trace.repetitions, 10);
+  const auto times = trace.times_as_double();
+  const auto estimate = stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions));
+  ASSERT_EQ(estimate.num_exits, 4u);
+  int right = 0;
+  for (std::int32_t i = 0; i < 1500; ++i)
+    right += static_cast<int>(estimate.exits[static_cast<std::size_t>(i)]) == victim.exit_of(i) ? 1 : 0;
+  EXPECT_EQ(right, 1500);  // neighbours are ten sigma_1 apart, the valley five from either
+}
+
+TEST(QueryRun, AVictimWithOneExitGetsTheDefault) {
+  const RepetitionChoice choice = choose_repetitions(std::vector<double>(400, 5000.0), 20, {});
+  EXPECT_EQ(choice.repetitions, 10);
+  EXPECT_EQ(choice.gap_ns, 0);
+  EXPECT_EQ(choice.because, "10 repetitions: one measurement has noise 0 ns, the pilot saw a single exit");
+}
+
+}  // namespace
+}  // namespace offramp::attacks
