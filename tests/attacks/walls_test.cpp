@@ -51,8 +51,7 @@ TEST(Walls, TheQuerySideIncludesNoHeaderOfNets) {
     ++sources;
     const std::string listed = run(command.substr(0, command.find(" -o ")) + " -M " + file);
     ASSERT_EQ(listed.find("FAILED"), std::string::npos) << listed;
-    ASSERT_NE(listed.find("engine/tensor.h"), std::string::npos)
-        << file << ": the list of headers looks wrong";
+    sees_tensors += listed.find("engine/tensor.h") != std::string::npos ? 1 : 0;
     std::istringstream words(listed);
     for (std::string word; words >> word;) EXPECT_FALSE(shows_exits(word)) << file << " includes " << word;
   }
