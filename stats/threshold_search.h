@@ -1,0 +1,65 @@
+// Output strategy search (specs/extraction.md 4): thresholds under which a substitute leaves where the victim
+// left. A sample leaves at the first exit whose confidence is > threshold, at the last exit otherwise.
+//   joint:     maximise J(T) = weight of samples whose first exit under T is the victim's,
+//   separable: maximise, exit by exit, the weight on the right side of its threshold.
+// Joint optima are exact for every number of exits: one sweep (2), a sweep over a tree of maxima (3), branch
+// and bound with a certificate beyond (design: docs/architecture.md). Same result for any thread count.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <vector>
+
+namespace offramp::stats {
+
+struct SearchSamples {
+  std::span<const double> confidences;   // [n, num_exits] row-major; the last column is never read
+  std::span<const int> exits;            // [n] the victim's exit, 1..num_exits
+  std::size_t num_exits = 0;             // 2..32
+  std::span<const double> weights = {};  // [n] >= 0 and finite, or empty: all 1. Zero: does not count (CLO)
+};
+
+enum class SearchObjective { kJoint, kSeparable };
+
+// Which samples of other exits should stay below threshold i of the separable objective.
+enum class SeparableOthers {
+  kRemaining,  // those that left later; earlier ones never arrive (the default)
+  kAll,        // Paper: v2's set B, everything that left elsewhere
+};
+
+struct SearchOptions {
+  SearchObjective objective = SearchObjective::kJoint;
+  SeparableOthers others = SeparableOthers::kRemaining;
+  double time_limit_s = std::numeric_limits<double>::infinity();
+  unsigned threads = 0;
+};
+
+struct SearchResult {
+  // [num_exits - 1] midway between neighbouring confidences (between adjacent floats the lower one), so that
+  // ties never matter and 17 printed digits decide alike; 1 (or the largest confidence) where nobody should
+  // leave, 0 (or less than the smallest) where everybody should.
+  std::vector<double> thresholds;
+  double value = 0;        // of the chosen objective
+  double upper_bound = 0;  // no thresholds reach more; equals value when optimal
+  bool optimal = false;
+  bool time_limit_reached = false;
+  double seconds = 0;
+  std::size_t nodes = 0;  // of the branch and bound
+};
+
+// ValueError: no sample, sizes that do not fit, exits out of 1..num_exits, non-finite confidences, negative
+// or non-finite weights, num_exits outside 2..32, more than 2^31 - 2 samples, a negative or NaN time limit.
+SearchResult search_thresholds(const SearchSamples& samples, const SearchOptions& options = {});
+
+// J(T) by the definition. Same checks; thresholds must hold num_exits - 1 finite values.
+double joint_value(const SearchSamples& samples, std::span<const double> thresholds);
+// The separable sum by its definition.
+double separable_value(const SearchSamples& samples,
+                       std::span<const double> thresholds,
+                       SeparableOthers others);
+
+// First exit (from 1) with confidence > threshold; confidences and thresholds of one sample.
+std::size_t exit_under(std::span<const double> confidences, std::span<const double> thresholds);
+
+}  // namespace offramp::stats
