@@ -28,10 +28,4 @@ struct StepResult {
 
 StepResult measure_training_step(const StepOptions& options, const Device& device);
 
-// Float32 multiply-add ceiling of the CPU as a 512^3 matrix product, GFLOP/s: the clock probe printed beside
-// a result.
-double gemm_gflops(const Device& device);
-// Copy bandwidth of arrays larger than the caches, GB/s (read plus write).
-double copy_gbytes(const Device& device);
-
 }  // namespace offramp::bench

@@ -1,0 +1,61 @@
+// The op table of docs/architecture.md against the table that the generic tests iterate over.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "tests/engine/op_table.h"
+
+namespace offramp::test {
+namespace {
+
+// Rows `| `name` | types | gradients of |` of the section "Ops": name -> (types, gradients).
+std::map<std::string, std::pair<std::string, std::string>> documented_ops() {
+  std::ifstream file(OFFRAMP_SOURCE_DIR "/docs/architecture.md");
+  std::map<std::string, std::pair<std::string, std::string>> ops;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("## ", 0) == 0) inside = line == "## Ops";
+    if (!inside || line.rfind("| `", 0) != 0) continue;
+    std::istringstream cells(line);
+    std::string skip, name, types, gradients;
+    std::getline(cells, skip, '|'), std::getline(cells, name, '|'), std::getline(cells, types, '|');
+    std::getline(cells, gradients, '|');
+    ops[name.substr(2, name.size() - 4)] = {types, gradients};
+  }
+  return ops;
+}
+
+// The documented op that a test case exercises: the longest name that begins the case's name.
+std::string op_of(const std::string& test_case,
+                  const std::map<std::string, std::pair<std::string, std::string>>& ops) {
+  if (test_case.rfind("multi_exit", 0) == 0) return "multi_exit_loss";
+  if (test_case == "soft_cross_entropy" || test_case.rfind("kl_", 0) == 0) return "target_loss";
+  std::string best;
+  for (const auto& [name, cells] : ops) {
+    if (test_case.rfind(name, 0) == 0 && name.size() > best.size()) best = name;
+  }
+  return best;
+}
+
+TEST(OpTable, TheDocumentAndTheTestsListTheSameOps) {
+  const auto ops = documented_ops();
+  ASSERT_FALSE(ops.empty());
+  std::set<std::string> tested{"convert"};  // its gradient is not smooth: tests/engine/recording_test.cpp
+  for (const OpCase& test_case : op_table()) {
+    const std::string name = op_of(test_case.name, ops);
+    ASSERT_TRUE(ops.contains(name)) << test_case.name << " is missing in docs/architecture.md";
+    tested.insert(name);
+    const bool documented_bf16 = ops.at(name).first.find("bf16") != std::string::npos;
+    EXPECT_TRUE(documented_bf16 || !test_case.bf16) << name << " takes bf16";
+  }
+  for (const auto& [name, cells] : ops) {
+    if (cells.second.find("not recorded") != std::string::npos) continue;
+    EXPECT_TRUE(tested.contains(name)) << name << " is documented but no line of the op table tests it";
+  }
+}
+
+}  // namespace
+}  // namespace offramp::test
