@@ -1,7 +1,8 @@
 // Pools. Forward reads every input once (k * k times from the cache where windows overlap) and keeps maximum,
-// its place and the sum of a window in registers: the mixed pool of an exit is one pass. Backward gathers: an
-// input pixel adds up the windows that cover it, in window order, and is stored once, so overlapping windows,
-// gaps and a rest at the edge need no zeroing and give the same bits for any thread count.
+// its place and the sum of a window in registers: the mixed pool of an exit is one pass. Backward stores
+// every pixel once: windows that tile the image are spread over their pixels; otherwise a pixel gathers the
+// windows that cover it, in window order, so that overlaps, gaps and a rest at the edge need no zeroing and
+// give the same bits for any thread count.
 #include "kernels/pool.h"
 
 #include <algorithm>
@@ -11,20 +12,6 @@
 
 namespace offramp::cpu {
 namespace {
-
-template <class Lanes>
-OFFRAMP_SIMD_FN void store_bytes(std::uint8_t* p, f32x16 v, Lanes lanes) {
-  float values[kLanes];
-  store(values, v);
-  for (int i = 0; i < lanes.count; ++i) p[i] = static_cast<std::uint8_t>(values[i]);
-}
-
-template <class Lanes>
-OFFRAMP_SIMD_FN f32x16 load_bytes(const std::uint8_t* p, Lanes lanes) {
-  float values[kLanes] = {};
-  for (int i = 0; i < lanes.count; ++i) values[i] = static_cast<float>(p[i]);
-  return load(values);
-}
 
 struct Window {
   f32x16 max, place, sum;
@@ -95,6 +82,45 @@ void gather_gradient(const Context& ctx, const PoolGeom& g, T* dx, Write write, 
   });
 }
 
+// Windows that tile the image: every pixel has one window. each(output offset, lanes) gives what a window
+// contributes to its pixels as a function of the place, so that its inputs are read once per window instead
+// of once per pixel.
+bool tiles(const PoolGeom& g) { return g.stride == g.k && g.h % g.k == 0 && g.w % g.k == 0; }
+
+template <class T, class Each>
+void spread_gradient(const Context& ctx, const PoolGeom& g, T* dx, Write write, Each each) {
+  parallel_for(ctx, std::int64_t{g.n} * g.out_h(), [&](std::int64_t row) {
+    for (int j = 0; j < g.out_w(); ++j) {
+      const std::int64_t out = (row * g.out_w() + j) * g.c;
+      T* corner = dx + (row * g.k * g.w + j * g.k) * g.c;
+      each_vector(0, g.c, [&](std::int64_t c, auto lanes) {
+        const auto at_place = each(out + c, lanes);
+        for (int r = 0; r < g.k; ++r) {
+          for (int s = 0; s < g.k; ++s) {
+            put(corner + (std::int64_t{r} * g.w + s) * g.c + c, at_place(r * g.k + s), lanes, write);
+          }
+        }
+      });
+    }
+  });
+}
+
+// Either way; `each` as above.
+template <class T, class Each>
+void pool_gradient(const Context& ctx, const PoolGeom& g, T* dx, Write write, Each each) {
+  if (tiles(g)) return spread_gradient(ctx, g, dx, write, each);
+  gather_gradient(
+      ctx, g, dx, write, [&](std::int64_t out, int place, auto lanes) { return each(out, lanes)(place); });
+}
+
+// A window whose chosen pixel gets one value and whose other pixels get another.
+struct ChosenPixel {
+  f32x16 place, chosen, others;
+  OFFRAMP_SIMD_FN f32x16 operator()(int where) const {
+    return select(equal(place, splat(static_cast<float>(where))), chosen, others);
+  }
+};
+
 float window_share(const PoolGeom& g) { return 1.f / static_cast<float>(g.k * g.k); }
 
 }  // namespace
@@ -104,16 +130,15 @@ void max_pool_forward(Context& ctx, const PoolGeom& g, const T* x, T* y, std::ui
   each_window(ctx, g, x, [&](std::int64_t out, const T* corner, auto lanes) {
     const Window window = scan_window<true, false>(g, corner, lanes);
     store(y + out, window.max, lanes);
-    if (index != nullptr) store_bytes(index + out, window.place, lanes);
+    if (index != nullptr) store_bytes_n(index + out, window.place, lanes.count);
   });
 }
 
 template <class T>
 void max_pool_backward(
     Context& ctx, const PoolGeom& g, const T* dy, const std::uint8_t* index, T* dx, Write write) {
-  gather_gradient(ctx, g, dx, write, [&](std::int64_t out, int place, auto lanes) {
-    return keep(equal(load_bytes(index + out, lanes), splat(static_cast<float>(place))),
-                load(dy + out, lanes));
+  pool_gradient(ctx, g, dx, write, [&](std::int64_t out, auto lanes) {
+    return ChosenPixel{load_bytes_n(index + out, lanes.count), load(dy + out, lanes), zero()};
   });
 }
 
@@ -128,8 +153,8 @@ void avg_pool_forward(Context& ctx, const PoolGeom& g, const T* x, float* y) {
 template <class T>
 void avg_pool_backward(Context& ctx, const PoolGeom& g, const float* dy, T* dx, Write write) {
   const float share = window_share(g);
-  gather_gradient(ctx, g, dx, write, [&](std::int64_t out, int, auto lanes) {
-    return load(dy + out, lanes) * splat(share);
+  pool_gradient(ctx, g, dx, write, [&](std::int64_t out, auto lanes) {
+    return [d = load(dy + out, lanes) * splat(share)](int) { return d; };
   });
 }
 
@@ -147,7 +172,7 @@ void exit_pool_forward(Context& ctx,
     const f32x16 avg = window.sum * splat(share);
     store(y + out, fma(splat(a), window.max, splat(1.f - a) * avg), lanes);
     if (max_minus_avg != nullptr) store(max_minus_avg + out, window.max - avg, lanes);
-    if (index != nullptr) store_bytes(index + out, window.place, lanes);
+    if (index != nullptr) store_bytes_n(index + out, window.place, lanes.count);
   });
 }
 
@@ -160,9 +185,9 @@ void exit_pool_backward_input(Context& ctx,
                               T* dx,
                               Write write) {
   const float others = (1.f - *alpha) * window_share(g), chosen = *alpha + others;
-  gather_gradient(ctx, g, dx, write, [&](std::int64_t out, int place, auto lanes) {
-    const mask16 here = equal(load_bytes(index + out, lanes), splat(static_cast<float>(place)));
-    return load(dy + out, lanes) * select(here, splat(chosen), splat(others));
+  pool_gradient(ctx, g, dx, write, [&](std::int64_t out, auto lanes) {
+    const f32x16 d = load(dy + out, lanes);
+    return ChosenPixel{load_bytes_n(index + out, lanes.count), d * splat(chosen), d * splat(others)};
   });
 }
 

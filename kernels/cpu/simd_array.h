@@ -49,6 +49,18 @@ OFFRAMP_SIMD_FN void store(T* p, f32x16 a) {
   store_n(p, a, kLanes);
 }
 
+// Bytes 0 .. 255 as floats and back (integral values only).
+OFFRAMP_SIMD_FN f32x16 load_bytes_n(const std::uint8_t* p, int count) {
+  float lane[kLanes] = {};
+  for (int i = 0; i < count; ++i) lane[i] = static_cast<float>(p[i]);
+  return load(lane);
+}
+OFFRAMP_SIMD_FN void store_bytes_n(std::uint8_t* p, f32x16 a, int count) {
+  float lane[kLanes];
+  store(lane, a);
+  for (int i = 0; i < count; ++i) p[i] = static_cast<std::uint8_t>(lane[i]);
+}
+
 OFFRAMP_SIMD_FN f32x16 operator+(f32x16 a, f32x16 b) {
   return each_lane([&](int i) { return a.v[i] + b.v[i]; });
 }

@@ -69,6 +69,18 @@ OFFRAMP_SIMD_FN void store_n(bf16* p, f32x16 a, int count) {
   std::memcpy(p, full, static_cast<std::size_t>(count) * sizeof(bf16));
 }
 
+// Bytes 0 .. 255 as floats and back (integral values only).
+OFFRAMP_SIMD_FN f32x16 load_bytes_n(const std::uint8_t* p, int count) {
+  float lane[kLanes] = {};
+  for (int i = 0; i < count; ++i) lane[i] = static_cast<float>(p[i]);
+  return load(lane);
+}
+OFFRAMP_SIMD_FN void store_bytes_n(std::uint8_t* p, f32x16 a, int count) {
+  float lane[kLanes];
+  store(lane, a);
+  for (int i = 0; i < count; ++i) p[i] = static_cast<std::uint8_t>(lane[i]);
+}
+
 OFFRAMP_SIMD_FN f32x16 operator+(f32x16 a, f32x16 b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }

@@ -52,6 +52,14 @@ OFFRAMP_SIMD_FN void store_n(bf16* p, f32x16 a, int count) {
   _mm256_mask_storeu_epi16(p, first_lanes(count).v, narrow(a));
 }
 
+// Bytes 0 .. 255 as floats and back (integral values only).
+OFFRAMP_SIMD_FN f32x16 load_bytes_n(const std::uint8_t* p, int count) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first_lanes(count).v, p)))};
+}
+OFFRAMP_SIMD_FN void store_bytes_n(std::uint8_t* p, f32x16 a, int count) {
+  _mm_mask_storeu_epi8(p, first_lanes(count).v, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a.v)));
+}
+
 OFFRAMP_SIMD_FN f32x16 operator+(f32x16 a, f32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 OFFRAMP_SIMD_FN f32x16 operator-(f32x16 a, f32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 OFFRAMP_SIMD_FN f32x16 operator*(f32x16 a, f32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

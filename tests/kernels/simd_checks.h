@@ -44,6 +44,22 @@ TEST(SIMD_SUITE, TailsTouchOnlyTheirLanes) {
   }
 }
 
+TEST(SIMD_SUITE, BytesBecomeFloatsAndBack) {
+  std::vector<std::uint8_t> bytes(256 + kLanes), back(bytes.size(), 7);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i);
+  for (std::size_t at = 0; at < 256; at += 11) {
+    const int count = static_cast<int>(at % (kLanes + 1));
+    const f32x16 v = load_bytes_n(bytes.data() + at, count);
+    std::fill(back.begin(), back.end(), std::uint8_t{7});
+    store_bytes_n(back.data() + at, v, count);
+    for (int i = 0; i < kLanes; ++i) {
+      const std::size_t k = at + static_cast<std::size_t>(i);
+      EXPECT_EQ(lanes(v)[static_cast<std::size_t>(i)], i < count ? static_cast<float>(bytes[k]) : 0.f);
+      EXPECT_EQ(back[k], i < count ? bytes[k] : 7);
+    }
+  }
+}
+
 TEST(SIMD_SUITE, StoringBf16RoundsAsTheScalarTypeDoes) {
   // Every upper half, with lower halves around the tie.
   const std::uint32_t lows[] = {0x0000, 0x0001, 0x7fff, 0x8000, 0x8001, 0xffff};
