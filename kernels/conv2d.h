@@ -13,15 +13,15 @@ struct Conv2dGeom {
   int k = 0, r = 0, s = 0;         // output channels, filter height and width
   int stride = 1, pad = 0, groups = 1;
 
-  int out_h() const { return (h + 2 * pad - r) / stride + 1; }
-  int out_w() const { return (w + 2 * pad - s) / stride + 1; }
-  int group_c() const { return c / groups; }  // input channels that one filter sees
-  int group_k() const { return k / groups; }
-  std::int64_t x_size() const { return std::int64_t{n} * h * w * c; }
-  std::int64_t y_size() const { return std::int64_t{n} * out_h() * out_w() * k; }
-  std::int64_t w_size() const { return std::int64_t{k} * r * s * group_c(); }
-  std::int64_t macs() const { return y_size() * r * s * group_c(); }
-  bool depthwise() const { return groups > 1 && groups == c && k == c; }
+  OFFRAMP_HD int out_h() const { return (h + 2 * pad - r) / stride + 1; }
+  OFFRAMP_HD int out_w() const { return (w + 2 * pad - s) / stride + 1; }
+  OFFRAMP_HD int group_c() const { return c / groups; }  // input channels that one filter sees
+  OFFRAMP_HD int group_k() const { return k / groups; }
+  OFFRAMP_HD std::int64_t x_size() const { return std::int64_t{n} * h * w * c; }
+  OFFRAMP_HD std::int64_t y_size() const { return std::int64_t{n} * out_h() * out_w() * k; }
+  OFFRAMP_HD std::int64_t w_size() const { return std::int64_t{k} * r * s * group_c(); }
+  OFFRAMP_HD std::int64_t macs() const { return y_size() * r * s * group_c(); }
+  OFFRAMP_HD bool depthwise() const { return groups > 1 && groups == c && k == c; }
   friend auto operator<=>(const Conv2dGeom&, const Conv2dGeom&) = default;
 };
 

@@ -10,10 +10,10 @@ struct PoolGeom {
   int n = 0, h = 0, w = 0, c = 0;
   int k = 1, stride = 1;  // window side (at most 15) and step
 
-  int out_h() const { return (h - k) / stride + 1; }
-  int out_w() const { return (w - k) / stride + 1; }
-  std::int64_t x_size() const { return std::int64_t{n} * h * w * c; }
-  std::int64_t y_size() const { return std::int64_t{n} * out_h() * out_w() * c; }
+  OFFRAMP_HD int out_h() const { return (h - k) / stride + 1; }
+  OFFRAMP_HD int out_w() const { return (w - k) / stride + 1; }
+  OFFRAMP_HD std::int64_t x_size() const { return std::int64_t{n} * h * w * c; }
+  OFFRAMP_HD std::int64_t y_size() const { return std::int64_t{n} * out_h() * out_w() * c; }
   friend auto operator<=>(const PoolGeom&, const PoolGeom&) = default;
 };
 

@@ -21,7 +21,7 @@
 
 #include <cuda_runtime.h>
 
-#define OFFRAMP_SHARED(T, name, ...) __shared__ T name __VA_ARGS__
+#define OFFRAMP_SHARED(T, name, ...) __shared__ __align__(16) T name __VA_ARGS__
 #define OFFRAMP_DYN_SHARED(T, name)                                    \
   extern __shared__ __align__(16) unsigned char offramp_dyn_shared_[]; \
   T* name = reinterpret_cast<T*>(offramp_dyn_shared_)

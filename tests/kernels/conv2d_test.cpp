@@ -95,6 +95,12 @@ template <class Device>
 struct PackedOf {
   using type = cpu::PackedConv2d;
 };
+#if OFFRAMP_HAS_CUDA
+template <>
+struct PackedOf<CudaDevice> {
+  using type = cuda::PackedConv2d;
+};
+#endif
 
 // Result of one direction against the reference. `reference(x, dy, w, b, out)` adds to out.
 template <class Device, class T, class Out, class Kernel, class Reference>

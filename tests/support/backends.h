@@ -17,6 +17,10 @@
 
 #include "kernels/bf16.h"
 #include "kernels/cpu/context.h"
+#if OFFRAMP_HAS_CUDA
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/memory.h"
+#endif
 
 namespace offramp::test {
 
@@ -38,14 +42,43 @@ struct CpuDevice {
   }
 };
 
+#if OFFRAMP_HAS_CUDA
+// A GPU, or in a build with OFFRAMP_CUDA=host the CPU with one fiber a CUDA thread: keep shapes small.
+struct CudaDevice {
+  using Context = cuda::Context;
+  static const char* name() { return "cuda"; }
+  static std::string missing() { return cuda::why_no_device(); }
+  static Context& context() {
+    static Context shared;
+    return shared;
+  }
+  static void* allocate(std::size_t bytes) { return cuda::allocate(context(), bytes, "test"); }
+  static void release(void* memory) { cuda::release(context(), memory); }
+  static void upload(void* device, const void* host, std::size_t bytes) {
+    cuda::upload(context(), device, host, bytes);
+  }
+  static void download(void* host, const void* device, std::size_t bytes) {
+    cuda::download(context(), host, device, bytes);
+  }
+};
+#endif
+
 template <class DeviceType, class ValueType>
 struct Backend {
   using Device = DeviceType;
   using Value = ValueType;
 };
 
+#if OFFRAMP_HAS_CUDA
+using FloatBackends = ::testing::Types<Backend<CpuDevice, float>, Backend<CudaDevice, float>>;
+using Backends = ::testing::Types<Backend<CpuDevice, float>,
+                                  Backend<CpuDevice, bf16>,
+                                  Backend<CudaDevice, float>,
+                                  Backend<CudaDevice, bf16>>;
+#else
 using FloatBackends = ::testing::Types<Backend<CpuDevice, float>>;
 using Backends = ::testing::Types<Backend<CpuDevice, float>, Backend<CpuDevice, bf16>>;
+#endif
 
 // Fixture of typed tests: `using Device = typename TypeParam::Device`.
 template <class B>

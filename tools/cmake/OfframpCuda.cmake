@@ -21,6 +21,11 @@ if(OFFRAMP_CUDA_MODE STREQUAL "on")
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know the flag of nvcc 13
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+  endif()
   set(CMAKE_CUDA_STANDARD 20)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_EXTENSIONS OFF)
@@ -37,9 +42,10 @@ endif()
 
 function(offramp_cuda_sources target)
   if(NOT OFFRAMP_CUDA_MODE STREQUAL "host")
-    # constexpr functions of the standard library (std::bit_cast) in device code; source lines for the profilers.
+    # constexpr functions of the standard library (std::bit_cast) in device code; source lines for the profilers; no
+    # fused multiply-add but where the code says fmaf, so that results equal those of the host's execution.
     target_compile_options(${target} PRIVATE
-      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo -Xcompiler=-Wall,-Wextra,-Wshadow>
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -fmad=false -lineinfo -Xcompiler=-Wall,-Wextra,-Wshadow>
       $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${OFFRAMP_WERROR}>>:--Werror=all-warnings>)
     return()
   endif()
@@ -47,8 +53,8 @@ function(offramp_cuda_sources target)
   set(device ${all})
   list(FILTER device INCLUDE REGEX "\\.cu$")
   if(device)
-    # '#pragma unroll' means nothing to g++.
+    # '#pragma unroll' means nothing to g++; fmaf is an instruction with -march, a function without.
     set_source_files_properties(${device} PROPERTIES LANGUAGE CXX
-      COMPILE_OPTIONS "-Wno-unknown-pragmas;-Wno-pass-failed")
+      COMPILE_OPTIONS "-march=${OFFRAMP_CPU_ARCH};-Wno-unknown-pragmas;-Wno-pass-failed")
   endif()
 endfunction()

@@ -15,7 +15,6 @@
 #define OFFRAMP_HERE std::source_location where = std::source_location::current()
 
 // ---- barriers
-// ------------------------------------------------------------------------------------------------
 inline void __syncthreads(OFFRAMP_HERE) {
   using namespace offramp::cuda::host;
   Block::current().barrier(BarrierResult::kNone, false, where);
@@ -38,7 +37,6 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, OFFRAMP_HERE) {
 }
 
 // ---- votes and matches
-// ---------------------------------------------------------------------------------------
 inline unsigned __ballot_sync(unsigned mask, int predicate, OFFRAMP_HERE) {
   using namespace offramp::cuda::host;
   return static_cast<unsigned>(Block::current().warp_op(WarpOp::kBallot, mask, predicate != 0, 0, where));
@@ -88,7 +86,6 @@ unsigned __match_all_sync(unsigned mask, T value, int* all_equal, OFFRAMP_HERE) 
 }
 
 // ---- shuffles: within groups of `width` lanes, a power of two
-// -------------------------------------------------
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, OFFRAMP_HERE) {
   const int lane = static_cast<int>(offramp::cuda::host::Block::lane());
@@ -116,7 +113,6 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, OFFRAMP
 }
 
 // ---- warp reductions of integers (sm_80 and up on a device)
-// ---------------------------------------------------
 namespace offramp::cuda::host {
 template <class T, class Combine>
 T reduce_lanes(unsigned mask, T value, Combine combine, const std::source_location& where) {
@@ -151,7 +147,7 @@ requires(std::is_same_v<T, unsigned> || std::is_same_v<T, int>) T
 }
 
 // ---- numbers
-// ---------------------------------------------------------------------------------------------------
+using std::isfinite, std::isinf, std::isnan;
 template <class T>
 T __ldg(const T* address) {
   return *address;

@@ -1,0 +1,206 @@
+// Batch normalisation, forward. Training reads x twice (statistics, application) and writes y once, in three
+// launches; evaluation reads x once. Statistics are sums of x - pivot and its square, pivot the channel's
+// value in the first row, so that a large mean costs no digits; parts of the rows are summed in float and
+// added in double.
+#include "kernels/batch_norm.h"
+
+#include <cmath>
+
+#include "kernels/cuda/batch_norm_tiles.h"
+
+namespace offramp::cuda {
+namespace {
+
+constexpr int kRowsPerThread = 8;
+
+template <int kWidth, class T>
+__global__ void __launch_bounds__(kTileRowsThreads) statistics_kernel(
+    std::int64_t rows, int channels, std::int64_t part, ChannelTiles tiles, const T* x, float* sums) {
+  OFFRAMP_SHARED(float, shared, [kTileRowsThreads * kWidth]);
+  const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
+  const int c = (block_y() * tiles.lanes + lane) * kWidth;
+  const std::int64_t begin = block_x() * part, end = begin + part < rows ? begin + part : rows;
+  float sum[kWidth] = {}, squares[kWidth] = {};
+  if (c < channels) {
+    float pivot[kWidth];
+    load(x + c, pivot);
+    for (std::int64_t r = begin + row; r < end; r += tiles.rows()) {
+      float values[kWidth];
+      load(x + r * channels + c, values);
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) {
+        const float d = values[j] - pivot[j];
+        sum[j] += d;
+        squares[j] = fmaf(d, d, squares[j]);
+      }
+    }
+  }
+  sum_tile_rows(tiles, sum, shared);
+  __syncthreads();
+  sum_tile_rows(tiles, squares, shared);
+  if (row == 0 && c < channels) {
+    float* to = sums + std::int64_t{block_x()} * 2 * channels + c;
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      to[j] = sum[j];
+      to[channels + j] = squares[j];
+    }
+  }
+}
+
+// Mean, inverse deviation and running averages of every channel.
+template <class T>
+__global__ void __launch_bounds__(kFinishChannels* kFinishRows)
+    finish_statistics_kernel(BatchNormGeom g, int parts, const float* sums, BatchNormTrain<T> t) {
+  const int c = block_x() * kFinishChannels + thread_x();
+  const TwoSums sum = sum_parts(parts, g.channels, c, sums);
+  if (thread_y() != 0 || c >= g.channels) return;
+  const double rows = static_cast<double>(g.rows);
+  const double shifted = sum.first / rows;
+  const double mean = static_cast<double>(to_float(t.x[c])) + shifted;
+  const double raw = sum.second / rows - shifted * shifted;
+  const double var = raw > 0 ? raw : (raw <= 0 ? 0 : raw);  // NaN stays NaN
+  t.saved_mean[c] = static_cast<float>(mean);
+  t.saved_inv_std[c] = static_cast<float>(1 / sqrt(var + static_cast<double>(g.eps)));
+  if (t.running_mean == nullptr) return;
+  const double unbiased = g.rows > 1 ? var * rows / (rows - 1) : var;
+  const double weight = static_cast<double>(t.momentum);
+  t.running_mean[c] =
+      static_cast<float>((1 - weight) * static_cast<double>(t.running_mean[c]) + weight * mean);
+  t.running_var[c] =
+      static_cast<float>((1 - weight) * static_cast<double>(t.running_var[c]) + weight * unbiased);
+}
+
+__device__ float inv_std_of(float var, float eps) {
+  return static_cast<float>(1 / sqrt(static_cast<double>(var) + static_cast<double>(eps)));
+}
+
+template <int kWidth, class T>
+struct Apply {
+  const T* x;
+  const float* gamma;
+  const float* beta;
+  const float* mean;
+  const float* spread;  // inverse deviation, or (evaluation) the variance
+  bool spread_is_variance;
+  const T* residual;
+  T* y;
+};
+
+template <int kWidth, class T>
+__global__ void __launch_bounds__(kTileRowsThreads)
+    apply_kernel(BatchNormGeom g, ChannelTiles tiles, Apply<kWidth, T> a) {
+  const int lane = thread_x() % tiles.lanes;
+  const int c = (block_y() * tiles.lanes + lane) * kWidth;
+  if (c >= g.channels) return;
+  float gamma[kWidth], beta[kWidth], mean[kWidth], spread[kWidth];
+  load_channels(a.gamma, c, g.channels, gamma);
+  load_channels(a.beta, c, g.channels, beta);
+  load_channels(a.mean, c, g.channels, mean);
+  load_channels(a.spread, c, g.channels, spread);
+  float scale[kWidth], shift[kWidth];
+#pragma unroll
+  for (int j = 0; j < kWidth; ++j) {
+    const float inv_std = a.spread_is_variance ? inv_std_of(spread[j], g.eps) : spread[j];
+    const ScaleShift s = scale_shift(gamma[j], beta[j], mean[j], inv_std);
+    scale[j] = s.scale;
+    shift[j] = s.shift;
+  }
+  const std::int64_t first =
+      std::int64_t{block_x()} * tiles.rows() * kRowsPerThread + thread_x() / tiles.lanes;
+  for (int i = 0; i < kRowsPerThread; ++i) {
+    const std::int64_t r = first + i * tiles.rows();
+    if (r >= g.rows) return;
+    float values[kWidth], added[kWidth] = {};
+    load(a.x + r * g.channels + c, values);
+    if (a.residual != nullptr) load(a.residual + r * g.channels + c, added);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      float z = fmaf(scale[j], values[j], shift[j]);
+      if (a.residual != nullptr) z += added[j];
+      values[j] = g.relu && z < 0.f ? 0.f : z;
+    }
+    store(a.y + r * g.channels + c, values, false);
+  }
+}
+
+template <int kWidth, class T>
+void apply(Context& ctx, const BatchNormGeom& g, const Apply<kWidth, T>& a) {
+  const ChannelTiles tiles = channel_tiles(g.channels, kWidth);
+  const dim3 grid(static_cast<unsigned>(ceil_div(g.rows, tiles.rows() * kRowsPerThread)),
+                  static_cast<unsigned>(tiles.tiles));
+  launch(apply_kernel<kWidth, T>, grid, kTileRowsThreads, 0, ctx.stream(), g, tiles, a);
+}
+
+template <int kWidth, class T>
+void train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
+  const ChannelTiles tiles = channel_tiles(g.channels, kWidth);
+  const std::int64_t part = batch_norm_part(g.rows);
+  const int parts = static_cast<int>(ceil_div(g.rows, part));
+  float* sums = batch_norm_sums(ctx, parts, g.channels);
+  const dim3 grid(static_cast<unsigned>(parts), static_cast<unsigned>(tiles.tiles));
+  launch(statistics_kernel<kWidth, T>,
+         grid,
+         kTileRowsThreads,
+         0,
+         ctx.stream(),
+         g.rows,
+         g.channels,
+         part,
+         tiles,
+         t.x,
+         sums);
+  launch(finish_statistics_kernel<T>,
+         finish_grid(g.channels),
+         finish_block(),
+         0,
+         ctx.stream(),
+         g,
+         parts,
+         sums,
+         t);
+  apply(
+      ctx, g, Apply<kWidth, T>{t.x, t.gamma, t.beta, t.saved_mean, t.saved_inv_std, false, t.residual, t.y});
+}
+
+__global__ void __launch_bounds__(256)
+    inv_std_kernel(int channels, float eps, const float* var, float* inv_std) {
+  const std::int64_t c = grid_thread();
+  if (c < channels) inv_std[c] = inv_std_of(var[c], eps);
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
+  if (g.rows == 0 || g.channels == 0) return;
+  if (channel_width<T>(g.channels, t.x, t.residual, t.y) > 1) {
+    train<kVector<T>>(ctx, g, t);
+  } else {
+    train<1>(ctx, g, t);
+  }
+}
+
+template <class T>
+void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T>& e) {
+  if (g.rows == 0 || g.channels == 0) return;
+  if (channel_width<T>(g.channels, e.x, e.residual, e.y) > 1) {
+    apply(ctx,
+          g,
+          Apply<kVector<T>, T>{e.x, e.gamma, e.beta, e.running_mean, e.running_var, true, e.residual, e.y});
+  } else {
+    apply(ctx, g, Apply<1, T>{e.x, e.gamma, e.beta, e.running_mean, e.running_var, true, e.residual, e.y});
+  }
+}
+
+void batch_norm_inv_std(Context& ctx, int channels, float eps, const float* var, float* inv_std) {
+  if (channels == 0) return;
+  launch(inv_std_kernel, ceil_div(channels, 256), 256, 0, ctx.stream(), channels, eps, var, inv_std);
+}
+
+template void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<float>&);
+template void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<bf16>&);
+template void batch_norm_eval(Context&, const BatchNormGeom&, const BatchNormEval<float>&);
+template void batch_norm_eval(Context&, const BatchNormGeom&, const BatchNormEval<bf16>&);
+
+}  // namespace offramp::cuda

@@ -1,0 +1,189 @@
+// Batch normalisation, backward. dz = dy * mask; xhat = (x - mean) * inv_std; dbeta = sum dz, dgamma = sum
+// dz * xhat; dx = gamma * inv_std * (dz - dbeta / rows - xhat * dgamma / rows) with batch statistics, and
+// gamma * inv_std * dz without. Two passes over dy and x (one where no sum is needed), dresidual = dz in the
+// second.
+#include "kernels/batch_norm.h"
+#include "kernels/cuda/batch_norm_tiles.h"
+
+namespace offramp::cuda {
+namespace {
+
+constexpr int kRowsPerThread = 8;
+
+// A thread's channels: what turns (dy, x) into dz and xhat.
+template <int kWidth>
+struct Channels {
+  float scale[kWidth], shift[kWidth], mean[kWidth], inv_std[kWidth];
+
+  template <class T>
+  __device__ Channels(const BatchNormBackward<T>& b, int c, int channels) {
+    float gamma[kWidth], beta[kWidth];
+    load_channels(b.gamma, c, channels, gamma);
+    load_channels(b.beta, c, channels, beta);
+    load_channels(b.mean, c, channels, mean);
+    load_channels(b.inv_std, c, channels, inv_std);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      const ScaleShift s = scale_shift(gamma[j], beta[j], mean[j], inv_std[j]);
+      scale[j] = s.scale;
+      shift[j] = s.shift;
+    }
+  }
+  // dz in place of dy; x is what was normalised.
+  template <class T>
+  __device__ void mask(const BatchNormBackward<T>& b,
+                       bool relu,
+                       std::int64_t at,
+                       const float (&x)[kWidth],
+                       float (&dy)[kWidth]) const {
+    if (!relu) return;
+    float y[kWidth];
+    if (b.y != nullptr) {
+      load(b.y + at, y);
+    } else {
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) y[j] = fmaf(scale[j], x[j], shift[j]);
+    }
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) dy[j] = y[j] > 0.f ? dy[j] : 0.f;
+  }
+};
+
+template <int kWidth, class T>
+__global__ void __launch_bounds__(kTileRowsThreads) gradient_sums_kernel(
+    BatchNormGeom g, std::int64_t part, ChannelTiles tiles, BatchNormBackward<T> b, float* sums) {
+  OFFRAMP_SHARED(float, shared, [kTileRowsThreads * kWidth]);
+  const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
+  const int c = (block_y() * tiles.lanes + lane) * kWidth;
+  const std::int64_t begin = block_x() * part, end = begin + part < g.rows ? begin + part : g.rows;
+  float sum[kWidth] = {}, product[kWidth] = {};
+  if (c < g.channels) {
+    const Channels<kWidth> channels(b, c, g.channels);
+    for (std::int64_t r = begin + row; r < end; r += tiles.rows()) {
+      const std::int64_t at = r * g.channels + c;
+      float x[kWidth], dz[kWidth];
+      load(b.x + at, x);
+      load(b.dy + at, dz);
+      channels.mask(b, g.relu, at, x, dz);
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) {
+        sum[j] += dz[j];
+        product[j] = fmaf(dz[j], (x[j] - channels.mean[j]) * channels.inv_std[j], product[j]);
+      }
+    }
+  }
+  sum_tile_rows(tiles, sum, shared);
+  __syncthreads();
+  sum_tile_rows(tiles, product, shared);
+  if (row == 0 && c < g.channels) {
+    float* to = sums + std::int64_t{block_x()} * 2 * g.channels + c;
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      to[j] = sum[j];
+      to[g.channels + j] = product[j];
+    }
+  }
+}
+
+// means: [2][channels], the means of dz and dz * xhat, for dx.
+template <class T>
+__global__ void __launch_bounds__(kFinishChannels* kFinishRows) finish_gradients_kernel(
+    BatchNormGeom g, int parts, const float* sums, BatchNormBackward<T> b, float* means) {
+  const int c = block_x() * kFinishChannels + thread_x();
+  const TwoSums sum = sum_parts(parts, g.channels, c, sums);
+  if (thread_y() != 0 || c >= g.channels) return;
+  const double rows = static_cast<double>(g.rows);
+  means[c] = static_cast<float>(sum.first / rows);
+  means[g.channels + c] = static_cast<float>(sum.second / rows);
+  if (b.dgamma == nullptr) return;
+  const bool accumulate = b.dparam_write == Write::kAccumulate;
+  store(b.dbeta + c, static_cast<float>(sum.first), accumulate);
+  store(b.dgamma + c, static_cast<float>(sum.second), accumulate);
+}
+
+template <int kWidth, class T>
+__global__ void __launch_bounds__(kTileRowsThreads)
+    input_gradient_kernel(BatchNormGeom g, ChannelTiles tiles, BatchNormBackward<T> b, const float* means) {
+  const int c = (block_y() * tiles.lanes + thread_x() % tiles.lanes) * kWidth;
+  if (c >= g.channels) return;
+  const Channels<kWidth> channels(b, c, g.channels);
+  float mean_dz[kWidth] = {}, mean_product[kWidth] = {};
+  if (b.batch_statistics && b.dx != nullptr) {
+    load_channels(means, c, g.channels, mean_dz);
+    load_channels(means + g.channels, c, g.channels, mean_product);
+  }
+  const std::int64_t first =
+      std::int64_t{block_x()} * tiles.rows() * kRowsPerThread + thread_x() / tiles.lanes;
+  for (int i = 0; i < kRowsPerThread; ++i) {
+    const std::int64_t r = first + i * tiles.rows();
+    if (r >= g.rows) return;
+    const std::int64_t at = r * g.channels + c;
+    float x[kWidth], dz[kWidth];
+    load(b.x + at, x);
+    load(b.dy + at, dz);
+    channels.mask(b, g.relu, at, x, dz);
+    if (b.dresidual != nullptr) store(b.dresidual + at, dz, b.dresidual_write == Write::kAccumulate);
+    if (b.dx == nullptr) continue;
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      const float xhat = (x[j] - channels.mean[j]) * channels.inv_std[j];
+      dz[j] = channels.scale[j] * (dz[j] - mean_dz[j] - xhat * mean_product[j]);
+    }
+    store(b.dx + at, dz, b.dx_write == Write::kAccumulate);
+  }
+}
+
+template <int kWidth, class T>
+void backward(Context& ctx, const BatchNormGeom& g, const BatchNormBackward<T>& b) {
+  const ChannelTiles tiles = channel_tiles(g.channels, kWidth);
+  auto* means = static_cast<float*>(
+      ctx.workspace(Context::kCoefficients, 2 * static_cast<std::size_t>(g.channels) * sizeof(float)));
+  if (b.dgamma != nullptr || (b.dx != nullptr && b.batch_statistics)) {
+    const std::int64_t part = batch_norm_part(g.rows);
+    const int parts = static_cast<int>(ceil_div(g.rows, part));
+    float* sums = batch_norm_sums(ctx, parts, g.channels);
+    if (parts > 0) {
+      launch(gradient_sums_kernel<kWidth, T>,
+             dim3(static_cast<unsigned>(parts), static_cast<unsigned>(tiles.tiles)),
+             kTileRowsThreads,
+             0,
+             ctx.stream(),
+             g,
+             part,
+             tiles,
+             b,
+             sums);
+    }
+    launch(finish_gradients_kernel<T>,
+           finish_grid(g.channels),
+           finish_block(),
+           0,
+           ctx.stream(),
+           g,
+           parts,
+           sums,
+           b,
+           means);
+  }
+  if (g.rows == 0 || (b.dx == nullptr && b.dresidual == nullptr)) return;
+  const dim3 grid(static_cast<unsigned>(ceil_div(g.rows, tiles.rows() * kRowsPerThread)),
+                  static_cast<unsigned>(tiles.tiles));
+  launch(input_gradient_kernel<kWidth, T>, grid, kTileRowsThreads, 0, ctx.stream(), g, tiles, b, means);
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBackward<T>& b) {
+  if (g.channels == 0) return;
+  if (channel_width<T>(g.channels, b.dy, b.x, b.y, b.dx, b.dresidual) > 1) {
+    backward<kVector<T>>(ctx, g, b);
+  } else {
+    backward<1>(ctx, g, b);
+  }
+}
+
+template void batch_norm_backward(Context&, const BatchNormGeom&, const BatchNormBackward<float>&);
+template void batch_norm_backward(Context&, const BatchNormGeom&, const BatchNormBackward<bf16>&);
+
+}  // namespace offramp::cuda

@@ -1,0 +1,394 @@
+// Convolution: depthwise layers go to depthwise.cu, all others are products of implicit matrices, one a
+// group. Forward: rows are output pixels, columns filters, the sum runs over taps and input channels. Input
+// gradient: rows are input pixels, columns input channels, the sum runs over taps and filters. Weight
+// gradient: rows are filters, columns taps and channels, the sum runs over output pixels in fixed parts that
+// are added in order.
+#include "kernels/conv2d.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/parts.h"
+#include "kernels/cuda/tile_product.h"
+
+namespace offramp::cuda {
+namespace {
+
+// A of the forward: x under the filter of an output pixel.
+template <class T>
+struct PatchOfOutput {
+  static constexpr bool kAlongSum = true;
+  struct State {
+    const T* image;  // of the group's channels, or null behind the last pixel
+    int row, column;
+  };
+  Conv2dGeom g;
+  const T* x;
+  __device__ State start(int group, int line) const {
+    if (line >= g.n * g.out_h() * g.out_w()) return {nullptr, 0, 0};
+    const Pixel p = pixel_at(line, g.out_h(), g.out_w());
+    return {x + std::int64_t{p.n} * g.h * g.w * g.c + group * g.group_c(),
+            p.row * g.stride - g.pad,
+            p.column * g.stride - g.pad};
+  }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+    const int width = g.group_c();
+    int tap = k / width, channel = k - tap * width;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int row = state.row + tap / g.s, column = state.column + tap % g.s;
+      const bool inside =
+          state.image != nullptr && tap < g.r * g.s && row >= 0 && row < g.h && column >= 0 && column < g.w;
+      out[i] = inside ? to_float(state.image[(std::int64_t{row} * g.w + column) * g.c + channel]) : 0.f;
+      if (++channel == width) {
+        channel = 0;
+        ++tap;
+      }
+    }
+  }
+};
+
+// B of the forward: the filters as they lie, [k][taps and channels].
+struct FilterAlongTaps {
+  static constexpr bool kAlongSum = true;
+  struct State {
+    const float* filter;
+  };
+  Conv2dGeom g;
+  const float* w;
+  __device__ int length() const { return g.r * g.s * g.group_c(); }
+  __device__ State start(int group, int line) const {
+    return {line < g.group_k() ? w + (std::int64_t{group} * g.group_k() + line) * length() : nullptr};
+  }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      out[i] = state.filter != nullptr && k + i < length() ? state.filter[k + i] : 0.f;
+  }
+};
+
+template <class T>
+struct OutputSink {
+  Conv2dGeom g;
+  ConvEpilogue<T> epilogue;
+  T* y;
+  __device__ void store(int group, int row, int column, float value) const {
+    if (row >= g.n * g.out_h() * g.out_w() || column >= g.group_k()) return;
+    const int k = group * g.group_k() + column;
+    const std::int64_t at = std::int64_t{row} * g.k + k;
+    if (epilogue.bias != nullptr) value += epilogue.bias[k];
+    if (epilogue.residual != nullptr) value += to_float(epilogue.residual[at]);
+    if (epilogue.relu && value < 0.f) value = 0.f;
+    cuda::store(y + at, value, false);
+  }
+};
+
+// A of the input gradient: the dy that an input pixel went into, by tap; k = tap * group_k + filter.
+template <class T>
+struct OutputsOfPixel {
+  static constexpr bool kAlongSum = true;
+  struct State {
+    const T* image;  // dy of the group's filters
+    int row, column;
+  };
+  Conv2dGeom g;
+  const T* dy;
+  __device__ State start(int group, int line) const {
+    if (line >= g.n * g.h * g.w) return {nullptr, 0, 0};
+    const Pixel p = pixel_at(line, g.h, g.w);
+    return {dy + std::int64_t{p.n} * g.out_h() * g.out_w() * g.k + group * g.group_k(),
+            p.row + g.pad,
+            p.column + g.pad};
+  }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+    const int width = g.group_k();
+    int tap = k / width, filter = k - tap * width;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int down = state.row - tap / g.s, right = state.column - tap % g.s;
+      const int row = down / g.stride, column = right / g.stride;
+      const bool inside = state.image != nullptr && tap < g.r * g.s && down >= 0 && right >= 0 &&
+                          row * g.stride == down && column * g.stride == right && row < g.out_h() &&
+                          column < g.out_w();
+      out[i] = inside ? to_float(state.image[(std::int64_t{row} * g.out_w() + column) * g.k + filter]) : 0.f;
+      if (++filter == width) {
+        filter = 0;
+        ++tap;
+      }
+    }
+  }
+};
+
+// B of the input gradient: w[filter, tap, channel] with k = tap * group_k + filter, four channels at a time.
+struct FilterAcrossChannels {
+  static constexpr bool kAlongSum = false;
+  struct State {
+    const float* filters;
+    int channel;
+  };
+  Conv2dGeom g;
+  const float* w;
+  __device__ State start(int group, int line) const {
+    return {w + std::int64_t{group} * g.group_k() * g.r * g.s * g.group_c(), line};
+  }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+    const int tap = k / g.group_k(), filter = k - tap * g.group_k();
+    const float* values =
+        state.filters + (std::int64_t{filter} * g.r * g.s + tap) * g.group_c() + state.channel;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      out[i] = tap < g.r * g.s && state.channel + i < g.group_c() ? values[i] : 0.f;
+    }
+  }
+};
+
+template <class T>
+struct InputSink {
+  Conv2dGeom g;
+  T* dx;
+  bool accumulate;
+  __device__ void store(int group, int row, int column, float value) const {
+    if (row >= g.n * g.h * g.w || column >= g.group_c()) return;
+    cuda::store(dx + std::int64_t{row} * g.c + group * g.group_c() + column, value, accumulate);
+  }
+};
+
+// A of the weight gradient: dy[pixel, filter], four filters at a time.
+template <class T>
+struct OutputsAcrossFilters {
+  static constexpr bool kAlongSum = false;
+  struct State {
+    const T* values;
+    int filter;
+  };
+  Conv2dGeom g;
+  const T* dy;
+  __device__ State start(int group, int line) const { return {dy + group * g.group_k() + line, line}; }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+    const T* values = state.values + std::int64_t{k} * g.k;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      out[i] = k < g.n * g.out_h() * g.out_w() && state.filter + i < g.group_k() ? to_float(values[i]) : 0.f;
+    }
+  }
+};
+
+// B of the weight gradient: x under tap and channel of an output pixel; a line is tap * group_c + channel.
+template <class T>
+struct PatchAcrossTaps {
+  static constexpr bool kAlongSum = false;
+  struct State {
+    const T* x;
+    int tap, channel;
+  };
+  Conv2dGeom g;
+  const T* x;
+  __device__ State start(int group, int line) const {
+    const int tap = line / g.group_c();
+    return {x + group * g.group_c(), tap, line - tap * g.group_c()};
+  }
+  __device__ void load(const State& state, int k, float (&out)[4]) const {
+    const bool exists = k < g.n * g.out_h() * g.out_w();
+    const Pixel p = pixel_at(exists ? k : 0, g.out_h(), g.out_w());
+    int tap = state.tap, channel = state.channel;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int row = p.row * g.stride - g.pad + tap / g.s, column = p.column * g.stride - g.pad + tap % g.s;
+      const bool inside = exists && tap < g.r * g.s && row >= 0 && row < g.h && column >= 0 && column < g.w;
+      out[i] =
+          inside ? to_float(state.x[((std::int64_t{p.n} * g.h + row) * g.w + column) * g.c + channel]) : 0.f;
+      if (++channel == g.group_c()) {
+        channel = 0;
+        ++tap;
+      }
+    }
+  }
+};
+
+// Partial sums [split][k, r, s, c], or the gradient itself where there is one part.
+struct WeightSink {
+  Conv2dGeom g;
+  int splits;
+  float* to;
+  bool accumulate;
+  __device__ void store(int batch, int row, int column, float value) const {
+    const int taps = g.r * g.s * g.group_c();
+    if (row >= g.group_k() || column >= taps) return;
+    const int group = batch / splits, split = batch % splits;
+    cuda::store(to + split * g.w_size() + (std::int64_t{group} * g.group_k() + row) * taps + column,
+                value,
+                accumulate);
+  }
+};
+
+// Output pixels that one part of the weight gradient sums: by the geometry alone. Enough parts to fill a
+// device (about 512 tiles), at least 256 pixels each.
+SumRange weight_parts(const Conv2dGeom& g) {
+  const int pixels = g.n * g.out_h() * g.out_w();
+  const int tiles = g.groups * ceil_div(g.group_k(), kTile) * ceil_div(g.r * g.s * g.group_c(), kTile);
+  const int wanted = std::clamp(512 / tiles, 1, std::max(pixels / 256, 1));
+  const int size = ceil_div(ceil_div(pixels, wanted), kTileSum) * kTileSum;
+  return {pixels, size, ceil_div(pixels, size)};
+}
+
+// ---- bias gradient: the rows are cut into fixed parts
+constexpr int kBiasColumns = 32, kBiasRows = 8, kBiasPart = 256;
+
+template <class T>
+__global__ void __launch_bounds__(kBiasColumns* kBiasRows)
+    bias_parts_kernel(std::int64_t rows, int channels, const T* dy, float* parts) {
+  OFFRAMP_SHARED(float, sums, [kBiasRows][kBiasColumns]);
+  const int k = block_y() * kBiasColumns + thread_x();
+  const std::int64_t first = std::int64_t{block_x()} * kBiasPart;
+  const std::int64_t last = first + kBiasPart < rows ? first + kBiasPart : rows;
+  float sum = 0;
+  if (k < channels) {
+    for (std::int64_t r = first + thread_y(); r < last; r += kBiasRows) sum += to_float(dy[r * channels + k]);
+  }
+  sums[thread_y()][thread_x()] = sum;
+  __syncthreads();
+  if (thread_y() != 0 || k >= channels) return;
+  float total = sums[0][thread_x()];
+  for (int i = 1; i < kBiasRows; ++i) total += sums[i][thread_x()];
+  parts[std::int64_t{block_x()} * channels + k] = total;
+}
+
+template <class T>
+void forward(
+    Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const ConvEpilogue<T>& epilogue, T* y) {
+  if (g.y_size() == 0) return;
+  if (g.depthwise()) return depthwise_forward(ctx, g, x, w, epilogue, y);
+  tile_product(ctx,
+               g.groups,
+               std::int64_t{g.n} * g.out_h() * g.out_w(),
+               g.group_k(),
+               whole_sum(g.r * g.s * g.group_c()),
+               PatchOfOutput<T>{g, x},
+               FilterAlongTaps{g, w},
+               OutputSink<T>{g, epilogue, y});
+}
+
+}  // namespace
+
+// Our own kernels read the filters as they are: packing copies them, so that the caller may change its own.
+class PackedConv2d {
+ public:
+  PackedConv2d(Context& ctx, const Conv2dGeom& g, const float* w, const float* bias)
+      : w_(copied(ctx, w, g.w_size())), bias_(bias == nullptr ? nullptr : copied(ctx, bias, g.k)) {}
+  ~PackedConv2d() {
+    device_free(w_);
+    device_free(bias_);
+  }
+  PackedConv2d(const PackedConv2d&) = delete;
+  PackedConv2d& operator=(const PackedConv2d&) = delete;
+  const float* w() const { return w_; }
+  const float* bias() const { return bias_; }
+
+ private:
+  static float* copied(Context& ctx, const float* from, std::int64_t count) {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+    auto* to = static_cast<float*>(device_malloc(bytes));
+    copy_async(to, from, bytes, Copy::kDeviceToDevice, ctx.stream());
+    return to;
+  }
+  float* w_;
+  float* bias_;
+};
+
+template <class T>
+std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
+                                                const Conv2dGeom& g,
+                                                const float* w,
+                                                const float* bias) {
+  return std::make_shared<const PackedConv2d>(ctx, g, w, bias);
+}
+
+template <class T>
+void conv2d_forward_packed(Context& ctx,
+                           const Conv2dGeom& g,
+                           const PackedConv2d& packed,
+                           const T* x,
+                           const T* residual,
+                           bool relu,
+                           T* y) {
+  forward(ctx, g, x, packed.w(), ConvEpilogue<T>{packed.bias(), residual, relu}, y);
+}
+
+template <class T>
+void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const float* bias, T* y) {
+  forward(ctx, g, x, w, ConvEpilogue<T>{.bias = bias}, y);
+}
+
+template <class T>
+void conv2d_backward_input(
+    Context& ctx, const Conv2dGeom& g, const T* dy, const float* w, T* dx, Write write) {
+  if (g.x_size() == 0) return;
+  if (g.depthwise()) return depthwise_backward_input(ctx, g, dy, w, dx, write);
+  tile_product(ctx,
+               g.groups,
+               std::int64_t{g.n} * g.h * g.w,
+               g.group_c(),
+               whole_sum(g.r * g.s * g.group_k()),
+               OutputsOfPixel<T>{g, dy},
+               FilterAcrossChannels{g, w},
+               InputSink<T>{g, dx, write == Write::kAccumulate});
+}
+
+template <class T>
+void conv2d_backward_weight(
+    Context& ctx, const Conv2dGeom& g, const T* x, const T* dy, float* dw, Write write) {
+  if (g.w_size() == 0) return;
+  if (g.depthwise()) return depthwise_backward_weight(ctx, g, x, dy, dw, write);
+  const SumRange range = weight_parts(g);
+  const bool one_part = range.splits == 1;
+  float* parts =
+      one_part ? dw
+               : static_cast<float*>(ctx.workspace(Context::kPartials,
+                                                   static_cast<std::size_t>(range.splits) *
+                                                       static_cast<std::size_t>(g.w_size()) * sizeof(float)));
+  tile_product(ctx,
+               g.groups,
+               g.group_k(),
+               g.r * g.s * g.group_c(),
+               range,
+               OutputsAcrossFilters<T>{g, dy},
+               PatchAcrossTaps<T>{g, x},
+               WeightSink{g, range.splits, parts, one_part && write == Write::kAccumulate});
+  if (one_part) return;
+  add_parts(ctx, g.w_size(), range.splits, parts, dw, write);
+}
+
+template <class T>
+void conv2d_backward_bias(Context& ctx, const Conv2dGeom& g, const T* dy, float* db, Write write) {
+  const std::int64_t rows = std::int64_t{g.n} * g.out_h() * g.out_w();
+  if (g.k == 0) return;
+  const int parts = static_cast<int>(std::max<std::int64_t>(ceil_div(rows, kBiasPart), 1));
+  auto* sums = static_cast<float*>(ctx.workspace(
+      Context::kPartials, static_cast<std::size_t>(parts) * static_cast<std::size_t>(g.k) * sizeof(float)));
+  launch(bias_parts_kernel<T>,
+         dim3(static_cast<unsigned>(parts), static_cast<unsigned>(ceil_div(g.k, kBiasColumns))),
+         dim3(kBiasColumns, kBiasRows),
+         0,
+         ctx.stream(),
+         rows,
+         g.k,
+         dy,
+         sums);
+  add_parts(ctx, g.k, parts, sums, db, write);
+}
+
+#define OFFRAMP_INSTANTIATE(T)                                                                          \
+  template std::shared_ptr<const PackedConv2d> conv2d_pack<T>(                                          \
+      Context&, const Conv2dGeom&, const float*, const float*);                                         \
+  template void conv2d_forward_packed(                                                                  \
+      Context&, const Conv2dGeom&, const PackedConv2d&, const T*, const T*, bool, T*);                  \
+  template void conv2d_forward(Context&, const Conv2dGeom&, const T*, const float*, const float*, T*);  \
+  template void conv2d_backward_input(Context&, const Conv2dGeom&, const T*, const float*, T*, Write);  \
+  template void conv2d_backward_weight(Context&, const Conv2dGeom&, const T*, const T*, float*, Write); \
+  template void conv2d_backward_bias(Context&, const Conv2dGeom&, const T*, float*, Write);
+OFFRAMP_INSTANTIATE(float)
+OFFRAMP_INSTANTIATE(bf16)
+#undef OFFRAMP_INSTANTIATE
+
+}  // namespace offramp::cuda
