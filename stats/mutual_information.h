@@ -1,0 +1,33 @@
+// Mutual information in bits: how much a running time says about the exit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace offramp::stats {
+
+struct MutualInformation {
+  double plug_in = 0;  // sum p(x,y) log2(p(x,y) / (p(x) p(y))), biased upward
+  double corrected =
+      0;  // minus Miller and Madow's bias (occupied cells - rows - columns + 1) / (2 n ln 2), >= 0
+  double of_labels = 0;  // entropy of the second variable: the most that can be said about it
+};
+
+// Two label sequences of any integer values. ValueError: lengths differ or nothing given.
+MutualInformation mutual_information(std::span<const std::size_t> x, std::span<const std::size_t> y);
+
+// A continuous x (time) cut into at most `bins` bins of equal count; equal values share a bin.
+MutualInformation mutual_information(std::span<const double> x,
+                                     std::span<const std::size_t> y,
+                                     std::size_t bins = 64);
+
+// Share of `rounds` random permutations of y whose plug-in information reaches the observed one, (hits + 1) /
+// (rounds + 1): a p-value for "time and exit are independent".
+double independence_p_value(std::span<const double> x,
+                            std::span<const std::size_t> y,
+                            std::size_t bins = 64,
+                            std::size_t rounds = 999,
+                            std::uint64_t seed = 1);
+
+}  // namespace offramp::stats

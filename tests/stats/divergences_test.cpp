@@ -1,0 +1,81 @@
+#include "stats/divergences.h"
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "tests/stats/expect_message.h"
+
+namespace offramp::stats {
+namespace {
+
+const std::vector<double> kP = {.5, .3, .2}, kQ = {.1, .4, .5};
+constexpr double kRounding = 1e-15;
+
+TEST(Divergences, CheckValueOfTheSpec) {  // specs/membership.md 8, printed to 6 decimals
+  constexpr double kHalfDigit = 5e-7;
+  EXPECT_NEAR(js_divergence(kP, kQ), 0.158071, kHalfDigit);
+  EXPECT_NEAR(js_divergence(kP, kQ, LogBase::kNats), 0.109567, kHalfDigit);
+}
+
+TEST(Divergences, KlByTheFormulaAndItsLimits) {
+  const double want = .5 * std::log2(5.0) + .3 * std::log2(.75) + .2 * std::log2(.4);
+  EXPECT_NEAR(kl_divergence(kP, kQ), want, 4 * kRounding);
+  EXPECT_EQ(kl_divergence(kP, kP), 0);
+  const std::vector<double> one = {1, 0}, other = {0, 1};
+  EXPECT_EQ(kl_divergence(one, other), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(js_divergence(one, other), 1);
+  EXPECT_EQ(js_divergence(one, one), 0);
+}
+
+TEST(Divergences, JsIsSymmetricBoundedAndIgnoresScaleAndOrder) {
+  std::mt19937_64 rng(1);
+  std::uniform_real_distribution<double> uniform;
+  for (int trial = 0; trial < 50; ++trial) {
+    std::vector<double> p(7), q(7), p2(7), q2(7);
+    for (std::size_t i = 0; i < 7; ++i) {
+      p[i] = p2[6 - i] = uniform(rng);
+      q[i] = q2[6 - i] = uniform(rng);
+    }
+    for (double& v : p2) v *= 3;
+    const double js = js_divergence(p, q);
+    EXPECT_GT(js, 0);
+    EXPECT_LT(js, 1);
+    EXPECT_NEAR(js_divergence(q, p), js, 10 * kRounding);
+    EXPECT_NEAR(js_divergence(p2, q2), js, 10 * kRounding);
+  }
+}
+
+TEST(Divergences, BinsEndAtTheQuantileAndTheLastTakesTheRest) {
+  std::vector<double> a, b;
+  for (int i = 0; i < 200; ++i) a.push_back(i * 0.01);
+  for (int i = 0; i < 199; ++i) b.push_back(i * 0.01);
+  b.push_back(1000);
+  const BinnedPair bins = bin_losses(a, b, 10);
+  // Type-7 quantile of 400 pooled values at .995 * 399 = 397.005: the 397th from 0 is 1.98, the next 1.99.
+  EXPECT_NEAR(bins.top, 1.98 + .005 * .01, 1e-12);
+  ASSERT_EQ(bins.first.size(), 10u);
+  EXPECT_EQ(bins.second.back(), 21);  // 1.79 .. 1.98, and 1000
+  double total = 0;
+  for (const double c : bins.first) total += c;
+  EXPECT_EQ(total, 200);
+  EXPECT_EQ(bins.first[0], 20);
+  const std::vector<double> zero(5, 0.0);
+  EXPECT_EQ(loss_js_divergence(zero, zero), 0);
+  EXPECT_EQ(loss_js_divergence(std::vector<double>(50, 0.0), std::vector<double>(50, 2.0)), 1);
+}
+
+TEST(Divergences, BadInputIsNamed) {
+  const std::vector<double> none, negative = {1, -1, 1}, zero = {0, 0, 0}, nan = {1, std::nan(""), 0},
+                                  two = {1, 2};
+  EXPECT_MESSAGE(kl_divergence(kP, two), "kl_divergence: p and q must have equal lengths, got 3 and 2");
+  EXPECT_MESSAGE(js_divergence(kP, negative), "js_divergence: weights must not be negative, got -1");
+  EXPECT_MESSAGE(js_divergence(zero, kP), "weights must have a positive sum, got 0");
+  EXPECT_MESSAGE(js_divergence(nan, kP), "weights must be finite, got nan at index 1");
+  EXPECT_MESSAGE(bin_losses(none, two), "bin_losses: the first sample must hold at least one value");
+  EXPECT_MESSAGE(bin_losses(two, negative), "losses must not be negative, got -1");
+  EXPECT_MESSAGE(bin_losses(two, two, 0), "at least one bin is needed, got 0");
+}
+
+}  // namespace
+}  // namespace offramp::stats
