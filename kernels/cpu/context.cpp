@@ -34,6 +34,7 @@ constexpr bool kHasLibrary = false;
 Context::Context(const ContextOptions& options)
     : threads_(checked_threads(options.threads)),
       conv_(kHasLibrary ? options.conv : ConvBackend::kNative),
+      winograd_(options.winograd),
       primitives_(std::make_unique<Primitives>()) {}
 
 Context::~Context() {

@@ -12,6 +12,8 @@ enum class ConvBackend { kLibrary, kNative };
 struct ContextOptions {
   int threads = 0;  // 0: as many as the process may use
   ConvBackend conv = ConvBackend::kLibrary;
+  bool winograd =
+      true;  // 3x3 convolutions by F(4x4, 3x3) where it is faster; false: direct, a tenth of the error
 };
 
 class Context {
@@ -24,6 +26,7 @@ class Context {
   int threads() const { return threads_; }
   // kNative where the build has no oneDNN, whatever was asked for.
   ConvBackend conv_backend() const { return conv_; }
+  bool winograd() const { return winograd_; }
 
   // Scratch of at least `bytes`, 64-byte aligned, valid until the next call with the same slot. Grows, never
   // shrinks.
@@ -41,6 +44,7 @@ class Context {
   };
   int threads_;
   ConvBackend conv_;
+  bool winograd_;
   Buffer buffers_[kSlotCount];
   std::unique_ptr<Primitives> primitives_;
 };

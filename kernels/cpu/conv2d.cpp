@@ -9,6 +9,7 @@
 #include "kernels/cpu/conv2d_library.h"
 #include "kernels/cpu/conv2d_native.h"
 #include "kernels/cpu/conv2d_plan.h"
+#include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/cpu/gemm.h"
 
 namespace offramp::cpu {
@@ -36,16 +37,6 @@ void depthwise_forward(
 
 }  // namespace
 
-ConvAlgorithm default_algorithm(const Conv2dGeom& g, ConvDirection, bool) {
-  return depthwise::handles(g) ? ConvAlgorithm::kDepthwise : ConvAlgorithm::kDirect;
-}
-
-ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirection direction, bool bf16) {
-  const ConvAlgorithm algorithm = default_algorithm(g, direction, bf16);
-  if (ctx.conv_backend() == ConvBackend::kLibrary || algorithm == ConvAlgorithm::kDepthwise) return algorithm;
-  return ConvAlgorithm::kNative;
-}
-
 template <class T>
 bool conv2d_forward_by(ConvAlgorithm algorithm,
                        Context& ctx,
@@ -61,6 +52,10 @@ bool conv2d_forward_by(ConvAlgorithm algorithm,
     case ConvAlgorithm::kDepthwise:
       if (!depthwise::handles(g)) return false;
       depthwise_forward(ctx, g, x, w, bias, y);
+      return true;
+    case ConvAlgorithm::kWinograd:
+      if (!winograd::handles(g)) return false;
+      winograd::conv2d_forward(ctx, g, x, w, Epilogue<T>{.bias = bias, .y = y});
       return true;
     default:
       return library::conv2d_forward(ctx, g, algorithm, x, w, bias, y);
@@ -83,6 +78,10 @@ bool conv2d_backward_input_by(ConvAlgorithm algorithm,
       if (!depthwise::handles(g)) return false;
       depthwise::conv2d_backward_input(ctx, g, dy, w, dx, write);
       return true;
+    case ConvAlgorithm::kWinograd:
+      if (!winograd::handles(g)) return false;
+      winograd::conv2d_backward_input(ctx, g, dy, w, dx, write);
+      return true;
     default:
       return library::conv2d_backward_input(ctx, g, algorithm, dy, w, dx, write);
   }
@@ -103,6 +102,10 @@ bool conv2d_backward_weight_by(ConvAlgorithm algorithm,
     case ConvAlgorithm::kDepthwise:
       if (!depthwise::handles(g)) return false;
       depthwise::conv2d_backward_weight(ctx, g, x, dy, dw, write);
+      return true;
+    case ConvAlgorithm::kWinograd:
+      if (!winograd::handles(g)) return false;
+      winograd::conv2d_backward_weight(ctx, g, x, dy, dw, write);
       return true;
     default:
       return library::conv2d_backward_weight(ctx, g, algorithm, x, dy, dw, write);

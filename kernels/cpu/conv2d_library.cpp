@@ -46,29 +46,61 @@ bool find_plans(Context& ctx, LibraryConv::Key key, const BatchShards& shards, P
   return sizes == 1 || plans.of_size[0]->weight_layout() == plans.of_size[1]->weight_layout();
 }
 
-// run(plan, shard, slot, scratch) for every shard.
+// run(plan, shard, slot, scratch, copies) for every shard; copies has `extra` floats.
 template <class Run>
-void for_shards(Context& ctx, const Plans& plans, std::size_t extra_bytes, Run run) {
-  const std::size_t each = (plans.scratch_bytes() + extra_bytes + 127) / 64 * 64;
+void for_shards(Context& ctx, const Plans& plans, std::int64_t extra, Run run) {
+  const std::size_t copies_at = (plans.scratch_bytes() + 63) / 64 * 64;
+  const std::size_t each = copies_at + (static_cast<std::size_t>(extra) * sizeof(float) + 127) / 64 * 64;
   const int slots = plans.one_thread ? ctx.threads() : 1;
   auto* scratch =
       static_cast<char*>(ctx.workspace(Context::kLibraryScratch, each * static_cast<std::size_t>(slots)));
+  const auto run_shard = [&](std::int64_t shard, int slot) {
+    char* mine = scratch + each * static_cast<std::size_t>(slot);
+    run(plans.of(shard), shard, slot, mine, reinterpret_cast<float*>(mine + copies_at));
+  };
   if (!plans.one_thread) {
     const ThreadScope scope(ctx.threads());
-    run(plans.of(0), 0, 0, scratch);
+    run_shard(0, 0);
     return;
   }
   parallel_ranges(ctx, plans.shards.count, [&](std::int64_t begin, std::int64_t end, int thread) {
     const ThreadScope scope(1);
-    for (std::int64_t shard = begin; shard < end; ++shard) {
-      run(plans.of(shard), shard, thread, scratch + each * static_cast<std::size_t>(thread));
-    }
+    for (std::int64_t shard = begin; shard < end; ++shard) run_shard(shard, thread);
   });
 }
 
 BatchShards shards_for(const Conv2dGeom& g, ConvAlgorithm algorithm) {
-  if (algorithm == ConvAlgorithm::kDirect) return activation_shards(g);
+  if (algorithm == ConvAlgorithm::kDirect || algorithm == ConvAlgorithm::kWidened)
+    return activation_shards(g);
   return {g.n, 1};
+}
+
+// bf16 activations reach the library as float where the algorithm says so: copies of a shard, in the scratch
+// of its thread behind what the plan needs.
+template <class T>
+bool widens(ConvAlgorithm algorithm) {
+  return std::is_same_v<T, bf16> && algorithm == ConvAlgorithm::kWidened;
+}
+
+template <class From, class To>
+void convert_values(std::int64_t n, const From* from, To* to) {
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const int lanes = lanes_left(n - i);
+    if (lanes == kLanes) {
+      store(to + i, load(from + i));
+    } else {
+      store_n(to + i, load_n(from + i, lanes), lanes);
+    }
+  }
+}
+
+LibraryConv::Key key_for(
+    const Conv2dGeom& g, ConvDirection direction, ConvAlgorithm algorithm, bool bf16, bool one_thread) {
+  LibraryConv::Key key{.geom = g, .direction = direction};
+  key.algorithm = algorithm == ConvAlgorithm::kLibraryWinograd ? algorithm : ConvAlgorithm::kDirect;
+  key.bf16 = bf16;
+  key.one_thread = one_thread;
+  return key;
 }
 
 void* packed_weights(Context& ctx, LibraryConv& plan, const float* w) {
@@ -79,8 +111,8 @@ void* packed_weights(Context& ctx, LibraryConv& plan, const float* w) {
 }
 
 // y += x over n values, in the caller's thread.
-template <class T>
-void add_into(std::int64_t n, const T* x, T* y) {
+template <class From, class To>
+void add_into(std::int64_t n, const From* x, To* y) {
   for (std::int64_t i = 0; i < n; i += kLanes) {
     const int lanes = lanes_left(n - i);
     store_n(y + i, load_n(y + i, lanes) + load_n(x + i, lanes), lanes);
@@ -97,20 +129,30 @@ bool conv2d_forward(Context& ctx,
                     const float* w,
                     const float* bias,
                     T* y) {
-  LibraryConv::Key key{.geom = g, .direction = ConvDirection::kForward, .algorithm = algorithm};
-  key.bf16 = std::is_same_v<T, bf16>;
-  key.bias = bias != nullptr;
   const BatchShards shards = shards_for(g, algorithm);
-  key.one_thread = shards.count > 1;
+  const bool wide = widens<T>(algorithm);
+  LibraryConv::Key key =
+      key_for(g, ConvDirection::kForward, algorithm, std::is_same_v<T, bf16> && !wide, shards.count > 1);
+  key.bias = bias != nullptr;
   Plans plans;
   if (!find_plans(ctx, key, shards, plans)) return false;
   const void* packed = packed_weights(ctx, *plans.of_size[0], w);
-  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
-  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch) {
-    const std::int64_t first = shards.begin(shard);
-    plan.run(
-        ctx.primitives().stream, slot, {x + first * x_image, packed, y + first * y_image, bias}, scratch);
-  });
+  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n, largest = shards.largest();
+  const std::int64_t extra = wide ? largest * (x_image + y_image) : 0;
+  for_shards(
+      ctx, plans, extra, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float* copies) {
+        const std::int64_t first = shards.begin(shard), images = shards.end(shard) - first;
+        const T* from = x + first * x_image;
+        T* to = y + first * y_image;
+        if (wide) {
+          float* wide_y = copies + largest * x_image;
+          convert_values(images * x_image, from, copies);
+          plan.run(ctx.primitives().stream, slot, {copies, packed, wide_y, bias}, scratch);
+          convert_values(images * y_image, wide_y, to);
+        } else {
+          plan.run(ctx.primitives().stream, slot, {from, packed, to, bias}, scratch);
+        }
+      });
   return true;
 }
 
@@ -122,26 +164,36 @@ bool conv2d_backward_input(Context& ctx,
                            const float* w,
                            T* dx,
                            Write write) {
-  LibraryConv::Key key{.geom = g, .direction = ConvDirection::kBackwardInput, .algorithm = algorithm};
-  key.bf16 = std::is_same_v<T, bf16>;
   const BatchShards shards = shards_for(g, algorithm);
-  key.one_thread = shards.count > 1;
+  const bool wide = widens<T>(algorithm), adds = write == Write::kAccumulate;
   Plans plans;
+  const LibraryConv::Key key = key_for(
+      g, ConvDirection::kBackwardInput, algorithm, std::is_same_v<T, bf16> && !wide, shards.count > 1);
   if (!find_plans(ctx, key, shards, plans)) return false;
   const void* packed = packed_weights(ctx, *plans.of_size[0], w);
-  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
+  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n, largest = shards.largest();
   // The library cannot add: the shard is written beside the scratch and added while it is in the cache.
-  const bool adds = write == Write::kAccumulate;
-  const std::int64_t largest = (shards.images + shards.count - 1) / shards.count;
-  const std::size_t staged = adds ? static_cast<std::size_t>(largest * x_image) * sizeof(T) : 0;
-  const std::size_t staged_at = (plans.scratch_bytes() + 63) / 64 * 64;
-  for_shards(ctx, plans, staged, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch) {
-    const std::int64_t first = shards.begin(shard);
-    T* to = dx + first * x_image;
-    T* fresh = adds ? reinterpret_cast<T*>(scratch + staged_at) : to;
-    plan.run(ctx.primitives().stream, slot, {dy + first * y_image, packed, fresh}, scratch);
-    if (adds) add_into((shards.end(shard) - first) * x_image, fresh, to);
-  });
+  const std::int64_t extra = wide ? largest * (x_image + y_image) : adds ? largest * x_image : 0;
+  for_shards(
+      ctx, plans, extra, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float* copies) {
+        const std::int64_t first = shards.begin(shard), images = shards.end(shard) - first;
+        const T* from = dy + first * y_image;
+        T* to = dx + first * x_image;
+        if (wide) {
+          float* wide_dy = copies + largest * x_image;
+          convert_values(images * y_image, from, wide_dy);
+          plan.run(ctx.primitives().stream, slot, {wide_dy, packed, copies}, scratch);
+          if (adds) {
+            add_into(images * x_image, copies, to);
+          } else {
+            convert_values(images * x_image, copies, to);
+          }
+          return;
+        }
+        T* fresh = adds ? reinterpret_cast<T*>(copies) : to;
+        plan.run(ctx.primitives().stream, slot, {from, packed, fresh}, scratch);
+        if (adds) add_into(images * x_image, fresh, to);
+      });
   return true;
 }
 
@@ -153,31 +205,37 @@ bool conv2d_backward_weight(Context& ctx,
                             const T* dy,
                             float* dw,
                             Write write) {
-  LibraryConv::Key key{.geom = g, .direction = ConvDirection::kBackwardWeight, .algorithm = algorithm};
-  key.bf16 = std::is_same_v<T, bf16>;
-  key.one_thread = true;  // always: the library's own split of the sum depends on the thread count
   const BatchShards shards = weight_gradient_shards(g);
+  const bool wide = widens<T>(algorithm);
+  // One thread a shard, always: the library's own split of the sum depends on the thread count.
+  const LibraryConv::Key key =
+      key_for(g, ConvDirection::kBackwardWeight, algorithm, std::is_same_v<T, bf16> && !wide, true);
   Plans plans;
   if (!find_plans(ctx, key, shards, plans)) return false;
   const std::size_t bytes = plans.of_size[0]->weight_bytes();
   auto* partials =
       static_cast<char*>(ctx.workspace(Context::kPartials, bytes * static_cast<std::size_t>(shards.count)));
-  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
-  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch) {
-    const std::int64_t first = shards.begin(shard);
-    plan.run(ctx.primitives().stream,
-             slot,
-             {x + first * x_image, dy + first * y_image, partials + bytes * static_cast<std::size_t>(shard)},
-             scratch);
-  });
+  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n, largest = shards.largest();
+  const std::int64_t extra = wide ? largest * (x_image + y_image) : 0;
+  for_shards(
+      ctx, plans, extra, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float* copies) {
+        const std::int64_t first = shards.begin(shard), images = shards.end(shard) - first;
+        const void *a = x + first * x_image, *b = dy + first * y_image;
+        if (wide) {
+          convert_values(images * x_image, x + first * x_image, copies);
+          convert_values(images * y_image, dy + first * y_image, copies + largest * x_image);
+          a = copies;
+          b = copies + largest * x_image;
+        }
+        plan.run(ctx.primitives().stream,
+                 slot,
+                 {a, b, partials + bytes * static_cast<std::size_t>(shard)},
+                 scratch);
+      });
   auto* total = reinterpret_cast<float*>(partials);
   if (shards.count > 1) {
-    sum_partials(ctx,
-                 static_cast<int>(shards.count),
-                 static_cast<std::int64_t>(bytes / sizeof(float)),
-                 total,
-                 total,
-                 Write::kOverwrite);
+    const auto size = static_cast<std::int64_t>(bytes / sizeof(float));
+    sum_partials(ctx, static_cast<int>(shards.count), size, total, total, Write::kOverwrite);
   }
   const ThreadScope scope(ctx.threads());
   plans.of_size[0]->unpack_gradient(ctx.primitives().stream, total, dw, write);
@@ -216,7 +274,7 @@ bool conv2d_forward_packed(
   const void* weights =
       as_packed ? packed.packed.get() : packed_weights(ctx, *plans.of_size[0], packed.w.data());
   const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
-  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch) {
+  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float*) {
     const std::int64_t first = shards.begin(shard);
     const T* residual = epilogue.residual ? epilogue.residual + first * y_image : nullptr;
     plan.run(ctx.primitives().stream,

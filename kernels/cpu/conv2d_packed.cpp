@@ -21,6 +21,11 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
   packed->w.assign(w, w + g.w_size());
   if (bias) packed->bias.assign(bias, bias + g.k);
   packed->algorithm = algorithm_for(ctx, g, ConvDirection::kForward, std::is_same_v<T, bf16>);
+  // Transformed Winograd weights are four times as large: for few images the direct form is faster.
+  if (packed->algorithm == ConvAlgorithm::kWinograd || packed->algorithm == ConvAlgorithm::kWidened) {
+    const bool library = ctx.conv_backend() == ConvBackend::kLibrary;
+    packed->algorithm = library ? ConvAlgorithm::kDirect : ConvAlgorithm::kNative;
+  }
   if (packed->algorithm == ConvAlgorithm::kDepthwise) {
     packed->packed = aligned_bytes(static_cast<std::size_t>(g.w_size()) * sizeof(float));
     depthwise::pack_forward_weights(g, w, static_cast<float*>(packed->packed.get()));

@@ -7,13 +7,30 @@ namespace offramp::cpu {
 
 enum class ConvDirection { kForward, kBackwardInput, kBackwardWeight };
 
-// kDirect, kDirectWhole: the library's direct convolution, in one-thread shards of the batch or over the
-// whole batch. kWinograd: the library's F(4, 3), f32, with activations reordered on both sides. kNative:
-// conv2d_native.h. kDepthwise: conv2d_depthwise.h.
-enum class ConvAlgorithm { kDirect, kDirectWhole, kWinograd, kNative, kDepthwise };
+// The library's: kDirect in one-thread shards of the batch, kDirectWhole over the whole batch, kWidened as
+// kDirect in f32 with bf16 activations widened shard by shard, kLibraryWinograd F(4, 3), f32, with
+// activations reordered on both sides. Ours: kNative, kDepthwise, kWinograd, each in conv2d_<name>.h.
+enum class ConvAlgorithm {
+  kDirect,
+  kDirectWhole,
+  kWidened,
+  kLibraryWinograd,
+  kNative,
+  kDepthwise,
+  kWinograd
+};
 
-ConvAlgorithm default_algorithm(const Conv2dGeom& g, ConvDirection direction, bool bf16);
-// The same, or what is ours where the context does without the library.
+// What the rule needs to know of the processor.
+struct ConvMachine {
+  bool fast_bf16 = false;  // AMX: bf16 products ten times as fast as f32; without it slower than f32
+};
+ConvMachine conv_machine();
+
+ConvAlgorithm default_algorithm(const Conv2dGeom& g,
+                                ConvDirection direction,
+                                bool bf16,
+                                ConvMachine machine = conv_machine());
+// The same, within what the context allows: without the library, without Winograd.
 ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirection direction, bool bf16);
 
 // One algorithm by name: false, with nothing written, where it cannot do the case. What conv2d.h's functions

@@ -27,7 +27,7 @@ memory::desc weight_desc(const Conv2dGeom& g, memory::data_type type, bool ours)
 LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) : key_(key) {
   using tag = memory::format_tag;
   const Conv2dGeom& g = key.geom;
-  const bool winograd = key.algorithm == ConvAlgorithm::kWinograd;
+  const bool winograd = key.algorithm == ConvAlgorithm::kLibraryWinograd;
   const auto algorithm =
       winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
   const auto type = key.bf16 ? memory::data_type::bf16 : memory::data_type::f32;

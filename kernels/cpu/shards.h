@@ -13,6 +13,7 @@ struct BatchShards {
   std::int64_t count = 0;   // shards of nearly equal size
   std::int64_t begin(std::int64_t shard) const { return images * shard / count; }
   std::int64_t end(std::int64_t shard) const { return begin(shard + 1); }
+  std::int64_t largest() const { return (images + count - 1) / count; }
 };
 
 // Forward and input gradients: 16 images a shard from 32 images on, one shard below.

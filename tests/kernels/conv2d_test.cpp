@@ -2,15 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <memory>
 #include <ostream>
 #include <stdexcept>
 
+#include "kernels/cpu/conv2d_plan.h"
 #include "kernels/ref/conv2d.h"
 #include "tests/support/backends.h"
 #include "tests/support/close.h"
 #include "tests/support/fenced.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/winograd_bound.h"
 
 namespace offramp {
 void PrintTo(const Conv2dGeom& g, std::ostream* out) {
@@ -22,11 +25,29 @@ void PrintTo(const Conv2dGeom& g, std::ostream* out) {
 namespace offramp::test {
 namespace {
 
-// The CPU back end with our own convolution, also where the build has the library.
+// The CPU back end with its options the other way: our own convolution also where the build has the library,
+// and without Winograd.
 struct CpuNativeDevice : CpuDevice {
+  static constexpr bool kDirect = true;
   static const char* name() { return "cpu_native"; }
   static cpu::Context& context() {
+    static cpu::Context shared(
+        cpu::ContextOptions{.threads = 2, .conv = cpu::ConvBackend::kNative, .winograd = false});
+    return shared;
+  }
+};
+struct CpuNativeWinogradDevice : CpuDevice {
+  static const char* name() { return "cpu_native_winograd"; }
+  static cpu::Context& context() {
     static cpu::Context shared(cpu::ContextOptions{.threads = 2, .conv = cpu::ConvBackend::kNative});
+    return shared;
+  }
+};
+struct CpuDirectDevice : CpuDevice {
+  static constexpr bool kDirect = true;
+  static const char* name() { return "cpu_direct"; }
+  static cpu::Context& context() {
+    static cpu::Context shared(cpu::ContextOptions{.threads = 2, .winograd = false});
     return shared;
   }
 };
@@ -34,10 +55,15 @@ struct CpuNativeDevice : CpuDevice {
 template <class B>
 class Conv2d : public BackendTest<B> {};
 template <class B>
-class Conv2dNative : public BackendTest<B> {};
-using NativeBackends = ::testing::Types<Backend<CpuNativeDevice, float>, Backend<CpuNativeDevice, bf16>>;
+class Conv2dOptions : public BackendTest<B> {};
+using OtherBackends = ::testing::Types<Backend<CpuNativeDevice, float>,
+                                       Backend<CpuNativeDevice, bf16>,
+                                       Backend<CpuNativeWinogradDevice, float>,
+                                       Backend<CpuNativeWinogradDevice, bf16>,
+                                       Backend<CpuDirectDevice, float>,
+                                       Backend<CpuDirectDevice, bf16>>;
 TYPED_TEST_SUITE(Conv2d, Backends, BackendNames);
-TYPED_TEST_SUITE(Conv2dNative, NativeBackends, BackendNames);
+TYPED_TEST_SUITE(Conv2dOptions, OtherBackends, BackendNames);
 
 //                          n   h   w   c   k   r  s  stride pad groups
 const Conv2dGeom kGeoms[] = {
@@ -102,11 +128,14 @@ struct PackedOf<CudaDevice> {
 };
 #endif
 
-// Result of one direction against the reference. `reference(x, dy, w, b, out)` adds to out.
+// Result of one direction against the reference, which adds to its output: reference(x, dy, w, b, out). The
+// bound is that of a direct sum, or `other_bound` where that is larger. A kernel that returns false has no
+// such case.
 template <class Device, class T, class Out, class Kernel, class Reference>
-void check_direction(const ConvData<T>& d,
+bool check_direction(const ConvData<T>& d,
                      const std::vector<Out>& like,
                      double length,
+                     const std::vector<double>& other_bound,
                      Write write,
                      std::size_t offset,
                      Kernel kernel,
@@ -114,40 +143,52 @@ void check_direction(const ConvData<T>& d,
   const bool adds = write == Write::kAccumulate;
   Fenced<Out, Device> out(like.size(), offset);
   if (adds) out.assign(like);
-  kernel(out.data());
+  if (!kernel(out.data())) return false;
   std::vector<double> fresh(like.size()), sums(like.size()), bound(like.size());
   reference(d.xd, d.dyd, d.wd, d.bd, fresh.data());
   reference(absolute(d.xd), absolute(d.dyd), absolute(d.wd), absolute(d.bd), sums.data());
   const std::vector<double> before = to_double(like);
   for (std::size_t i = 0; i < like.size(); ++i) {
-    bound[i] = stored_bound<Out>(fresh[i], sum_bound(length, sums[i]));
+    const double computed = sum_bound(length, sums[i]);
+    bound[i] =
+        stored_bound<Out>(fresh[i], other_bound.empty() ? computed : std::max(computed, other_bound[i]));
     if (!adds) continue;
     fresh[i] += before[i];
     bound[i] = stored_bound<Out>(fresh[i], bound[i]);
   }
   EXPECT_CLOSE(out.values(), fresh, bound);
+  return true;
 }
 
-template <class B>
-void check_geometry(const Conv2dGeom& g, std::size_t offset) {
-  using Device = typename B::Device;
-  using T = typename B::Value;
+double forward_length(const Conv2dGeom& g) { return g.r * g.s * g.group_c() + 2; }
+double input_length(const Conv2dGeom& g) { return g.r * g.s * g.group_k() + 1; }
+double weight_length(const Conv2dGeom& g) { return static_cast<double>(g.n) * g.out_h() * g.out_w() + 1; }
+
+// All directions of `ops`, whose members say false where they cannot. Returns how many of them could.
+template <class Device, class T, class Ops>
+int check_directions(const Conv2dGeom& g, bool winograd, std::size_t offset, const Ops& ops) {
   SCOPED_TRACE(::testing::PrintToString(g));
   const ConvData<T> d(g);
-  auto& ctx = Device::context();
   const Fenced<T, Device> x(d.x, offset), dy(d.dy, offset);
   const Fenced<float, Device> w(d.w, offset), b(d.b, offset);
-  const double forward_length = g.r * g.s * g.group_c() + 1, input_length = g.r * g.s * g.group_k() + 1;
-  const double weight_length = static_cast<double>(g.n) * g.out_h() * g.out_w() + 1;
+  const bool wide_bound = winograd && g.r == 3 && g.s == 3 && g.stride == 1 && g.groups == 1 && g.pad <= 2;
+  const auto bound_of = [&](WinogradSum which, double length, const auto& p, const auto& q) {
+    return wide_bound ? winograd_bounds(g, which, length, p, q) : std::vector<double>();
+  };
+  const std::vector<double> forward_bound = bound_of(WinogradSum::kForward, forward_length(g), d.xd, d.wd);
+  const std::vector<double> input_bound = bound_of(WinogradSum::kInput, input_length(g), d.dyd, d.wd);
+  const std::vector<double> weight_bound = bound_of(WinogradSum::kWeight, weight_length(g), d.xd, d.dyd);
+  int done = 0;
   for (const bool biased : {false, true}) {
     SCOPED_TRACE(biased ? "forward with bias" : "forward");
-    check_direction<Device>(
+    done += check_direction<Device>(
         d,
         d.dy,
-        forward_length,
+        forward_length(g),
+        forward_bound,
         Write::kOverwrite,
         offset,
-        [&](T* y) { conv2d_forward(ctx, g, x.data(), w.data(), biased ? b.data() : nullptr, y); },
+        [&](T* y) { return ops.forward(x.data(), w.data(), biased ? b.data() : nullptr, y); },
         [&](const auto& xr, const auto&, const auto& wr, const auto& br, double* y) {
           ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
         });
@@ -156,44 +197,84 @@ void check_geometry(const Conv2dGeom& g, std::size_t offset) {
     SCOPED_TRACE(write == Write::kOverwrite ? "overwrite" : "accumulate");
     {
       SCOPED_TRACE("input gradient");
-      check_direction<Device>(
+      done += check_direction<Device>(
           d,
           d.x,
-          input_length,
+          input_length(g),
+          input_bound,
           write,
           offset,
-          [&](T* dx) { conv2d_backward_input(ctx, g, dy.data(), w.data(), dx, write); },
+          [&](T* dx) { return ops.backward_input(dy.data(), w.data(), dx, write); },
           [&](const auto&, const auto& dyr, const auto& wr, const auto&, double* dx) {
             ref::conv2d_backward_input(g, dyr.data(), wr.data(), dx);
           });
     }
     {
       SCOPED_TRACE("weight gradient");
-      check_direction<Device>(
+      done += check_direction<Device>(
           d,
           d.w,
-          weight_length,
+          weight_length(g),
+          weight_bound,
           write,
           offset,
-          [&](float* dw) { conv2d_backward_weight(ctx, g, x.data(), dy.data(), dw, write); },
+          [&](float* dw) { return ops.backward_weight(x.data(), dy.data(), dw, write); },
           [&](const auto& xr, const auto& dyr, const auto&, const auto&, double* dw) {
             ref::conv2d_backward_weight(g, xr.data(), dyr.data(), dw);
           });
     }
     {
       SCOPED_TRACE("bias gradient");
-      check_direction<Device>(
+      done += check_direction<Device>(
           d,
           d.b,
-          weight_length,
+          weight_length(g),
+          {},
           write,
           offset,
-          [&](float* db) { conv2d_backward_bias(ctx, g, dy.data(), db, write); },
+          [&](float* db) { return ops.backward_bias(dy.data(), db, write); },
           [&](const auto&, const auto& dyr, const auto&, const auto&, double* db) {
             ref::conv2d_backward_bias(g, dyr.data(), db);
           });
     }
   }
+  return done;
+}
+
+// The public functions of a device.
+template <class B>
+struct PublicOps {
+  using T = typename B::Value;
+  const Conv2dGeom& g;
+  typename B::Device::Context& ctx = B::Device::context();
+  bool forward(const T* x, const float* w, const float* b, T* y) const {
+    conv2d_forward(ctx, g, x, w, b, y);
+    return true;
+  }
+  bool backward_input(const T* dy, const float* w, T* dx, Write write) const {
+    conv2d_backward_input(ctx, g, dy, w, dx, write);
+    return true;
+  }
+  bool backward_weight(const T* x, const T* dy, float* dw, Write write) const {
+    conv2d_backward_weight(ctx, g, x, dy, dw, write);
+    return true;
+  }
+  bool backward_bias(const T* dy, float* db, Write write) const {
+    conv2d_backward_bias(ctx, g, dy, db, write);
+    return true;
+  }
+};
+
+// A device whose convolutions are direct says so: its errors are smaller.
+template <class Device>
+constexpr bool kMayUseWinograd = !requires {
+  Device::kDirect;
+};
+
+template <class B>
+void check_geometry(const Conv2dGeom& g, std::size_t offset) {
+  using Device = typename B::Device;
+  check_directions<Device, typename B::Value>(g, kMayUseWinograd<Device>, offset, PublicOps<B>{g});
 }
 
 // The packed forward with every combination of bias, residual and ReLU, for other batches than the packed
@@ -219,14 +300,17 @@ void check_packed(Conv2dGeom g) {
         for (const bool relu : {false, true}) {
           SCOPED_TRACE(::testing::Message() << "batch " << batch << " bias " << biased << " residual " << adds
                                             << " relu " << relu);
+          // Evaluation is direct everywhere.
           check_direction<Device>(
               d,
               d.dy,
-              g.r * g.s * g.group_c() + 2,
+              forward_length(g),
+              {},
               Write::kOverwrite,
               0,
               [&](T* y) {
                 conv2d_forward_packed(ctx, g, *packed, x.data(), adds ? residual.data() : nullptr, relu, y);
+                return true;
               },
               [&](const auto& xr, const auto& dyr, const auto& wr, const auto& br, double* y) {
                 ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
@@ -243,7 +327,7 @@ void check_packed(Conv2dGeom g) {
 TYPED_TEST(Conv2d, ThePackedForwardMatchesTheReference) {
   for (const Conv2dGeom& g : kGeoms) check_packed<TypeParam>(g);
 }
-TYPED_TEST(Conv2dNative, ThePackedForwardMatchesTheReference) {
+TYPED_TEST(Conv2dOptions, ThePackedForwardMatchesTheReference) {
   for (const Conv2dGeom& g : kGeoms) check_packed<TypeParam>(g);
 }
 
@@ -268,11 +352,87 @@ TYPED_TEST(Conv2d, EveryDirectionMatchesTheReference) {
 TYPED_TEST(Conv2d, MisalignedBuffersAreFine) {
   for (const std::size_t i : {0, 4, 5, 16}) check_geometry<TypeParam>(kGeoms[i], 1);
 }
-TYPED_TEST(Conv2dNative, EveryDirectionMatchesTheReference) {
+TYPED_TEST(Conv2dOptions, EveryDirectionMatchesTheReference) {
   for (const Conv2dGeom& g : kGeoms) check_geometry<TypeParam>(g, 0);
 }
-TYPED_TEST(Conv2dNative, MisalignedBuffersAreFine) {
+TYPED_TEST(Conv2dOptions, MisalignedBuffersAreFine) {
   for (const std::size_t i : {0, 4, 5, 16}) check_geometry<TypeParam>(kGeoms[i], 1);
+}
+
+// Every algorithm on every geometry that it takes, whatever the table says.
+template <class T>
+struct AlgorithmOps {
+  const Conv2dGeom& g;
+  cpu::ConvAlgorithm algorithm;
+  cpu::Context& ctx;
+  bool forward(const T* x, const float* w, const float* b, T* y) const {
+    return cpu::conv2d_forward_by(algorithm, ctx, g, x, w, b, y);
+  }
+  bool backward_input(const T* dy, const float* w, T* dx, Write write) const {
+    return cpu::conv2d_backward_input_by(algorithm, ctx, g, dy, w, dx, write);
+  }
+  bool backward_weight(const T* x, const T* dy, float* dw, Write write) const {
+    return cpu::conv2d_backward_weight_by(algorithm, ctx, g, x, dy, dw, write);
+  }
+  bool backward_bias(const T*, float*, Write) const { return false; }
+};
+
+const Conv2dGeom kWinogradGeoms[] = {{1, 4, 4, 1, 1, 3, 3, 1, 1, 1},
+                                     {2, 7, 9, 5, 18, 3, 3, 1, 0, 1},
+                                     {3, 5, 6, 20, 3, 3, 3, 1, 2, 1},
+                                     {2, 3, 3, 6, 7, 3, 3, 1, 0, 1},
+                                     {40, 8, 8, 33, 16, 3, 3, 1, 1, 1}};
+
+template <class T>
+int check_algorithm(cpu::ConvAlgorithm algorithm) {
+  const bool winograd =
+      algorithm == cpu::ConvAlgorithm::kWinograd || algorithm == cpu::ConvAlgorithm::kLibraryWinograd;
+  int done = 0;
+  const auto check = [&](const Conv2dGeom& g) {
+    const AlgorithmOps<T> ops{g, algorithm, CpuDevice::context()};
+    done += check_directions<CpuDevice, T>(g, winograd, 1, ops);
+  };
+  for (const Conv2dGeom& g : kGeoms) check(g);
+  for (const Conv2dGeom& g : kWinogradGeoms) check(g);
+  if (algorithm == cpu::ConvAlgorithm::kWinograd)
+    check({2, 6, 5, 130, 131, 3, 3, 1, 1, 1});  // its sums are one set
+  return done;
+}
+
+TEST(Conv2dAlgorithms, OursMatchTheReferenceWhereTheyApply) {
+  constexpr int kAll = static_cast<int>(std::size(kGeoms) + std::size(kWinogradGeoms)) * 6;
+  EXPECT_EQ(check_algorithm<float>(cpu::ConvAlgorithm::kNative), kAll);
+  EXPECT_EQ(check_algorithm<bf16>(cpu::ConvAlgorithm::kNative), kAll);
+  for (const auto algorithm : {cpu::ConvAlgorithm::kWinograd, cpu::ConvAlgorithm::kDepthwise}) {
+    EXPECT_GT(check_algorithm<float>(algorithm), 0);
+    EXPECT_GT(check_algorithm<bf16>(algorithm), 0);
+  }
+}
+
+TEST(Conv2dAlgorithms, TheLibrarysMatchTheReferenceWhereTheyApply) {
+  int done = 0;
+  for (const auto algorithm : {cpu::ConvAlgorithm::kDirect,
+                               cpu::ConvAlgorithm::kDirectWhole,
+                               cpu::ConvAlgorithm::kWidened,
+                               cpu::ConvAlgorithm::kLibraryWinograd}) {
+    done += check_algorithm<float>(algorithm) + check_algorithm<bf16>(algorithm);
+  }
+  if (done == 0) GTEST_SKIP() << "this build has no library convolution";
+}
+
+TEST(Conv2dAlgorithms, TheTableDoesNotAskForTheBatch) {
+  for (const bool fast_bf16 : {false, true}) {
+    for (Conv2dGeom g : kGeoms) {
+      for (int direction = 0; direction < 3; ++direction) {
+        const auto choice = [&](int n, bool half) {
+          g.n = n;
+          return cpu::default_algorithm(
+              g, static_cast<cpu::ConvDirection>(direction), half, {.fast_bf16 = fast_bf16});
+        };
+        for (const bool half : {false, true}) EXPECT_EQ(choice(1, half), choice(128, half));
+      }
+    }
+  }
 }
 
 TEST(Conv2dReference, GradientsMatchCentralDifferences) {

@@ -72,9 +72,11 @@ struct Named {
 };
 constexpr Named kAlgorithms[] = {{cpu::ConvAlgorithm::kDirect, "direct"},
                                  {cpu::ConvAlgorithm::kDirectWhole, "whole"},
-                                 {cpu::ConvAlgorithm::kWinograd, "winograd"},
+                                 {cpu::ConvAlgorithm::kWidened, "widened"},
+                                 {cpu::ConvAlgorithm::kLibraryWinograd, "lib-wino"},
                                  {cpu::ConvAlgorithm::kNative, "native"},
-                                 {cpu::ConvAlgorithm::kDepthwise, "depthwise"}};
+                                 {cpu::ConvAlgorithm::kDepthwise, "depthwise"},
+                                 {cpu::ConvAlgorithm::kWinograd, "winograd"}};
 constexpr const char* kDirections[] = {"forward", "input", "weight"};
 
 double now() {
@@ -87,7 +89,7 @@ double median_seconds(double budget, Call call) {
   call();
   std::vector<double> times;
   const double start = now();
-  while (times.size() < 5 || (now() - start < budget && times.size() < 200)) {
+  while (times.size() < 5 || (now() - start < budget && times.size() < 2000)) {
     const double begin = now();
     call();
     times.push_back(now() - begin);
@@ -107,7 +109,7 @@ class Bench {
     const Conv2dGeom g{1, 16, 32, 512, 512, 1, 1, 1, 0, 1};
     Data d(g);
     return 2e-9 * static_cast<double>(g.macs()) /
-           median_seconds(0.3, [&] { run(cpu::ConvAlgorithm::kDirectWhole, 0, g, d); });
+           median_seconds(0.5, [&] { run(cpu::ConvAlgorithm::kDirectWhole, 0, g, d); });
   }
 
   void net(const std::string& name, double ceiling) {
@@ -231,6 +233,7 @@ class Bench {
 template <class T>
 void run_type(const std::vector<std::string>& nets, int batch, int threads, double seconds) {
   Bench<T> bench(batch, threads, seconds);
+  bench.ceiling();  // warm-up: threads find their cores, the clock its level
   const double before = bench.ceiling();
   std::printf("%s, batch %d, %d threads, 512^3 product %.0f GFLOP/s\n",
               sizeof(T) == 2 ? "bf16" : "f32",
