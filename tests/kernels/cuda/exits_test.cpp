@@ -1,0 +1,125 @@
+// Exit decisions on the device against a plain loop over the reference softmax.
+#include "kernels/cuda/exits.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/ref/softmax.h"
+#include "tests/support/close.h"
+#include "tests/support/fenced.h"
+
+namespace offramp::test {
+namespace {
+
+class CudaExits : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = CudaDevice::missing(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+struct Case {
+  int n, classes;
+  float threshold;
+  bool last;
+};
+
+void check(const Case& c, bool identity) {
+  SCOPED_TRACE(::testing::Message() << "n " << c.n << " classes " << c.classes << " threshold " << c.threshold
+                                    << " last " << c.last << " identity " << identity);
+  const auto rows = static_cast<std::size_t>(c.n);
+  const auto logits = random_vector(rows * static_cast<std::size_t>(c.classes), 3, -3.f, 3.f);
+  const int samples = identity ? c.n : 2 * c.n + 1;
+  std::vector<std::int32_t> sample(rows);
+  for (std::size_t i = 0; i < rows; ++i) sample[i] = static_cast<std::int32_t>(identity ? i : 2 * i + 1);
+
+  std::vector<double> expected_confidence(rows);
+  std::vector<std::int32_t> expected_class(rows), expected_row, expected_next;
+  ref::row_confidence(
+      c.n, c.classes, to_double(logits).data(), expected_confidence.data(), expected_class.data());
+
+  using Ints = Fenced<std::int32_t, CudaDevice>;
+  const Fenced<float, CudaDevice> z(logits), threshold(std::vector<float>{c.threshold});
+  const Ints sample_of(sample);
+  Fenced<float, CudaDevice> confidence(std::vector<float>(static_cast<std::size_t>(samples), -1.f));
+  Ints predicted(std::vector<std::int32_t>(static_cast<std::size_t>(samples), -1)),
+      exit_of(std::vector<std::int32_t>(static_cast<std::size_t>(samples), -1)), row(rows), next(rows),
+      count(1);
+  cuda::decide_exits(CudaDevice::context(),
+                     {.n = c.n,
+                      .classes = c.classes,
+                      .exit = 3,
+                      .last = c.last,
+                      .logits = z.data(),
+                      .threshold = threshold.data(),
+                      .sample = identity ? nullptr : sample_of.data(),
+                      .confidence = confidence.data(),
+                      .predicted = predicted.data(),
+                      .exit_of = exit_of.data(),
+                      .row = row.data(),
+                      .next_sample = next.data(),
+                      .count = count.data()});
+  const auto got_confidence = confidence.values();
+  const auto got_predicted = predicted.values(), got_exit = exit_of.values();
+  std::vector<bool> stopped(static_cast<std::size_t>(samples), false);
+  for (std::size_t i = 0; i < rows; ++i) {
+    const double margin = expected_confidence[i] - static_cast<double>(c.threshold);
+    // exp and the sum of the classes are right to a few ulp of a probability.
+    const double bound = sum_bound(c.classes, 1);
+    ASSERT_TRUE(c.last || std::fabs(margin) > bound) << "choose a threshold that no row meets by chance";
+    const auto at = static_cast<std::size_t>(sample[i]);
+    if (c.last || margin > 0) {
+      stopped[at] = true;
+      EXPECT_NEAR(static_cast<double>(got_confidence[at]), expected_confidence[i], bound);
+      EXPECT_EQ(got_predicted[at], expected_class[i]);
+      EXPECT_EQ(got_exit[at], 3);
+    } else {
+      expected_row.push_back(static_cast<std::int32_t>(i));
+      expected_next.push_back(sample[i]);
+    }
+  }
+  for (std::size_t at = 0; at < stopped.size(); ++at) {
+    EXPECT_EQ(got_exit[at], stopped[at] ? 3 : -1) << "sample " << at;
+  }
+  ASSERT_EQ(count.values()[0], static_cast<std::int32_t>(expected_row.size()));
+  auto got_row = row.values(), got_next = next.values();
+  got_row.resize(expected_row.size());
+  got_next.resize(expected_row.size());
+  EXPECT_EQ(got_row, expected_row);
+  EXPECT_EQ(got_next, expected_next);
+}
+
+TEST_F(CudaExits, StopAndGoOnMatchTheReference) {
+  for (const bool identity : {true, false}) {
+    check({600, 10, 0.4f, false}, identity);  // three rounds of the compaction
+    check({37, 100, 0.08f, false}, identity);
+    check({1, 3, 0.2f, false}, identity);
+    check({33, 5, 2.f, false}, identity);   // nobody stops
+    check({33, 5, 2.f, true}, identity);    // everybody must
+    check({33, 5, -1.f, false}, identity);  // thresholds may lie below 0
+    check({0, 5, 0.5f, false}, identity);
+  }
+}
+
+TEST_F(CudaExits, EqualityFollowsTheRule) {
+  const Fenced<float, CudaDevice> logits(std::vector<float>{1.f, 1.f}), threshold(std::vector<float>{0.5f});
+  for (const bool stops : {false, true}) {
+    Fenced<float, CudaDevice> confidence(1);
+    Fenced<std::int32_t, CudaDevice> predicted(1), exit_of(1), row(1), next(1), count(1);
+    cuda::decide_exits(CudaDevice::context(),
+                       {.n = 1,
+                        .classes = 2,
+                        .stops_at_threshold = stops,
+                        .logits = logits.data(),
+                        .threshold = threshold.data(),
+                        .confidence = confidence.data(),
+                        .predicted = predicted.data(),
+                        .exit_of = exit_of.data(),
+                        .row = row.data(),
+                        .next_sample = next.data(),
+                        .count = count.data()});
+    EXPECT_EQ(count.values()[0], stops ? 0 : 1);
+  }
+}
+
+}  // namespace
+}  // namespace offramp::test

@@ -1,0 +1,95 @@
+// The context's scratch and the caching allocator.
+#include "kernels/cuda/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/error.h"
+#include "tests/support/backends.h"
+
+namespace offramp::cuda {
+namespace {
+
+class CudaMemory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_device(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+TEST_F(CudaMemory, AReleasedBlockIsReusedWithoutTheRuntime) {
+  CachingAllocator allocator(CachingAllocator::Reuse::kStreamOrdered);
+  void* first = allocator.allocate(1000, "first");
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 256, 0u);
+  void* second = allocator.allocate(1000, "second");
+  EXPECT_NE(first, second);
+  allocator.release(first);
+  EXPECT_EQ(allocator.stats().cached_bytes, 1024u);
+  EXPECT_EQ(allocator.allocate(900, "third"), first);
+  const CachingAllocator::Stats stats = allocator.stats();
+  EXPECT_EQ(stats.live_bytes, 1900u);
+  EXPECT_EQ(stats.peak_bytes, 2000u);
+  EXPECT_EQ(stats.allocations, 3);
+  EXPECT_EQ(stats.runtime_allocations, 2);
+  allocator.release(first);
+  allocator.empty_cache();
+  EXPECT_EQ(allocator.stats().cached_bytes, 0u);
+  allocator.release(nullptr);
+}
+
+TEST_F(CudaMemory, RoundingLosesAtMostAnEighth) {
+  EXPECT_EQ(CachingAllocator::rounded(0), 512u);
+  EXPECT_EQ(CachingAllocator::rounded(513), 1024u);
+  EXPECT_EQ(CachingAllocator::rounded(std::size_t{1} << 20), std::size_t{1} << 20);
+  for (std::size_t bytes = 1; bytes < (std::size_t{1} << 40); bytes = bytes * 5 / 2 + 1) {
+    const std::size_t held = CachingAllocator::rounded(bytes);
+    EXPECT_GE(held, bytes);
+    EXPECT_LE(held - bytes, std::max<std::size_t>(511, bytes / 8)) << bytes;
+    EXPECT_EQ(held % 256, 0u);
+  }
+}
+
+TEST_F(CudaMemory, ABlockOfNoBytesIsDistinct) {
+  CachingAllocator allocator(CachingAllocator::Reuse::kNever);
+  void* a = allocator.allocate(0, "a");
+  void* b = allocator.allocate(0, "b");
+  EXPECT_NE(a, nullptr);
+  EXPECT_NE(a, b);
+  allocator.release(a);
+  allocator.release(b);
+  EXPECT_EQ(allocator.stats().live_bytes, 0u);
+}
+
+TEST_F(CudaMemory, ScratchGrowsAndOldScratchStays) {
+  Context ctx;
+  void* small = ctx.workspace(Context::kPartials, 100);
+  EXPECT_EQ(ctx.workspace(Context::kPartials, 60), small);
+  EXPECT_NE(ctx.workspace(Context::kCoefficients, 100), small);
+  void* large = ctx.workspace(Context::kPartials, 101);
+  EXPECT_NE(large, small);
+  EXPECT_EQ(ctx.workspace(Context::kPartials, 200), large) << "grows to twice the size";
+  EXPECT_EQ(ctx.workspace_bytes(), 100u + 100u + 200u);
+}
+
+TEST_F(CudaMemory, ScratchMayNotGrowWhileAStepIsCaptured) {
+  Context ctx;
+  ctx.workspace(Context::kPartials, 100);
+  begin_capture(ctx.stream());
+  EXPECT_NO_THROW(ctx.workspace(Context::kPartials, 100));
+  EXPECT_THROW(ctx.workspace(Context::kPartials, 101), DeviceError);
+  destroy_graph(end_capture(ctx.stream()));
+}
+
+TEST_F(CudaMemory, AWrongDeviceIsNamed) {
+  try {
+    Context ctx(ContextOptions{.device = 99});
+    FAIL();
+  } catch (const DeviceError& error) {
+    EXPECT_NE(std::string(error.what()).find("cuda: expected a device from 0 to "), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("got 99"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace offramp::cuda
