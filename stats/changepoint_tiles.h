@@ -155,7 +155,7 @@ struct LogSum {
       const Vec s = splat(scale);
       tiles.for_terms(row, begin, end, x, [&](std::size_t, Vec term) {
         top = max(top, term);
-        part += exp2(term - s);
+        part += exp2_below(term - s);  // what exceeds 1023 is caught below and summed again
       });
       const double highest = max_lanes(top);
       const bool unseen = best < scale - kHeadroom;

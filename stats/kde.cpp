@@ -35,14 +35,14 @@ double kernel_sum(const double* sample, std::size_t n, double x, double inverse_
   std::size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     const Vec u = (at - load(sample + i)) * inv;
-    sum += exp2(u * u * half);
+    sum += exp2_below(u * u * half);
   }
   if (i < n) {
     double tail[kLanes];
     std::fill_n(tail, kLanes, 1e300);  // u^2 overflows to infinity, the exponential clamps to 2^-1021
     std::copy(sample + i, sample + n, tail);
     const Vec u = (at - load(tail)) * inv;
-    sum += exp2(u * u * half);
+    sum += exp2_below(u * u * half);
   }
   return sum_lanes(sum);
 }
@@ -51,28 +51,53 @@ struct Range {
   double low, high;
 };
 
-// One vectorised pass; NaN and infinities poison `bad` and are then reported by index.
-Range finite_range(std::span<const double> v, const char* what) {
-  require_some(v, what, "the sample");
-  Vec low = splat(v[0]), high = splat(v[0]), bad = splat(0.0);
+// Slices of a sample are fixed by its size, not by the thread count.
+std::size_t slices_of(std::size_t n) { return n >= (1u << 17) ? 4 : 1; }
+
+// Lowest and highest value of one slice; `bad` is not 0 if some value is NaN or infinite.
+Range slice_range(std::span<const double> v, double& bad) {
+  Vec low = splat(v[0]), high = splat(v[0]), poison = splat(0.0);
   std::size_t i = 0;
   for (; i + kLanes <= v.size(); i += kLanes) {
     const Vec x = load(v.data() + i);
     low = min(x, low);
     high = max(x, high);
-    bad += x - x;
+    poison += x - x;
   }
   Range r = {-max_lanes(-low), max_lanes(high)};
-  double poison = sum_lanes(bad);
+  bad = sum_lanes(poison);
   for (; i < v.size(); ++i) {
     r = {std::min(r.low, v[i]), std::max(r.high, v[i])};
-    poison += v[i] - v[i];
-  }
-  if (poison != 0) {  // true for NaN
-    require_finite(v, what, "the sample");
+    bad += v[i] - v[i];
   }
   return r;
 }
+
+Range finite_range(std::span<const double> v, const char* what, WorkerPool& pool) {
+  require_some(v, what, "the sample");
+  const std::size_t slices = slices_of(v.size());
+  std::vector<Range> part(slices);
+  std::vector<double> bad(slices);
+  pool.run(slices, [&](std::size_t s) {
+    const std::size_t begin = v.size() * s / slices, end = v.size() * (s + 1) / slices;
+    part[s] = slice_range(v.subspan(begin, end - begin), bad[s]);
+  });
+  Range r = part[0];
+  for (std::size_t s = 0; s < slices; ++s) {
+    r = {std::min(r.low, part[s].low), std::max(r.high, part[s].high)};
+    if (bad[s] != 0) {  // true for NaN
+      require_finite(v, what, "the sample");
+    }
+  }
+  return r;
+}
+
+void check_sample(std::span<const double> v, const char* what) {
+  WorkerPool alone(1);
+  finite_range(v, what, alone);
+}
+
+unsigned threads_for(std::size_t n, unsigned threads) { return slices_of(n) == 1 ? 1 : threads; }
 
 template <class F>
 void for_points(std::size_t count, unsigned threads, F f) {
@@ -102,7 +127,7 @@ std::vector<double> kde_direct(std::span<const double> sample,
                                std::span<const double> points,
                                double bandwidth,
                                unsigned threads) {
-  finite_range(sample, "kde_direct");
+  check_sample(sample, "kde_direct");
   require_finite(points, "kde_direct", "points");
   check_bandwidth(bandwidth, "kde_direct");
   std::vector<double> f(points.size());
@@ -121,7 +146,7 @@ std::vector<double> kde_truncated(std::span<const double> sorted_sample,
                                   double tolerance,
                                   unsigned threads) {
   const char* what = "kde_truncated";
-  finite_range(sorted_sample, what);
+  check_sample(sorted_sample, what);
   require_finite(points, what, "points");
   check_bandwidth(bandwidth, what);
   check_tolerance(tolerance, what);
@@ -152,7 +177,8 @@ std::vector<double> kde_binned(std::span<const double> sample,
   require_some(sample, what, "the sample");
   check_bandwidth(bandwidth, what);
   check_tolerance(tolerance, what);
-  const Range range = finite_range(sample, what);
+  WorkerPool pool(threads_for(sample.size(), threads));
+  const Range range = finite_range(sample, what, pool);
   if (!BinnedDensity::fits(range.high - range.low, bandwidth, tolerance)) {
     std::vector<double> sorted(sample.begin(), sample.end());
     std::sort(sorted.begin(), sorted.end());
@@ -160,7 +186,9 @@ std::vector<double> kde_binned(std::span<const double> sample,
   }
   require_finite(points, what, "points");
   std::vector<double> f(points.size());
-  BinnedDensity(sample, bandwidth, tolerance, threads).evaluate(points, f, threads);
+  BinnedDensity density(bandwidth, cell_width_for(bandwidth, tolerance), kernel_reach(tolerance / 2));
+  density.fill(sample, range.low, range.high, pool);
+  density.evaluate(points, f, threads);
   return f;
 }
 
@@ -180,48 +208,51 @@ BinnedDensity::BinnedDensity(std::span<const double> sample,
 
 BinnedDensity::BinnedDensity(
     std::span<const double> sample, double bandwidth, double cell_width, double reach, unsigned threads)
-    : bandwidth_(bandwidth), width_(cell_width), cut_(reach) {
+    : BinnedDensity(bandwidth, cell_width, reach) {
   const char* what = "BinnedDensity";
   check_bandwidth(bandwidth, what);
-  const Range range = finite_range(sample, what);
+  WorkerPool pool(threads_for(sample.size(), threads));
+  const Range range = finite_range(sample, what, pool);
   if (!fits_cells(range.high - range.low, cell_width)) {
     throw ValueError("BinnedDensity: the sample spans " + to_text((range.high - range.low) / bandwidth) +
                      " bandwidths, more than 2^20 cells of " + to_text(cell_width / bandwidth) +
                      " bandwidths");
   }
-  low_ = range.low;
-  cells_ = static_cast<std::size_t>((range.high - range.low) / width_) + 1;
-  scale_ = std::numbers::inv_sqrtpi / std::numbers::sqrt2 / (static_cast<double>(sample.size()) * bandwidth);
+  fill(sample, range.low, range.high, pool);
+}
 
-  // Slices are fixed by n, not by the thread count, and added in order. Two copies a slice, taken in turn,
-  // keep neighbouring equal samples from waiting for each other's store.
+void BinnedDensity::fill(std::span<const double> sample, double low, double high, WorkerPool& pool) {
+  low_ = low;
+  scale_ = std::numbers::inv_sqrtpi / std::numbers::sqrt2 / (static_cast<double>(sample.size()) * bandwidth_);
+  cells_ =
+      static_cast<std::size_t>((high - low) / width_) + 2;  // rounding may put the largest one cell further
+  // Two copies a slice, taken in turn, keep neighbouring equal samples from waiting for each other's store.
   typedef double Cell __attribute__((vector_size(32)));
   constexpr std::size_t kCopies = 2;
-  const std::size_t slices = sample.size() >= (1u << 17) ? 4 : 1;
-  const std::size_t stride = cells_ + 1;  // rounding may put the largest sample one cell further
-  std::vector<Cell> histogram(slices * kCopies * stride, Cell{0, 0, 0, 0});
-  auto fill = [&](std::size_t slice) {
-    Cell* const cells = histogram.data() + slice * kCopies * stride;
+  const std::size_t slices = slices_of(sample.size());
+  std::vector<Cell> histogram(slices * kCopies * cells_, Cell{0, 0, 0, 0});
+  pool.run(slices, [&](std::size_t slice) {
+    Cell* const cells = histogram.data() + slice * kCopies * cells_;
     const std::size_t begin = sample.size() * slice / slices, end = sample.size() * (slice + 1) / slices;
     const double inverse = 1 / width_;
-    auto add = [&](Cell* copy, double position) {
-      const auto index = static_cast<std::int64_t>(position);
-      const double d = position - static_cast<double>(index) - 0.5;
-      copy[index] += Cell{1.0, d, d * d, d * d * d};
+    const Cell ones = {1, 1, 1, 1}, mask1 = {0, 1, 1, 1}, mask2 = {0, 0, 1, 1}, mask3 = {0, 0, 0, 1};
+    const auto add = [=](Cell* copy, double position) {
+      // (1, d, d^2, d^3) as a product of three vectors of 1 and d = 1 + (d - 1): no shuffles
+      const auto index = static_cast<std::int32_t>(position);
+      const double e = position - static_cast<double>(index) - 1.5;
+      const Cell d = {e, e, e, e};
+      copy[index] += (d * mask1 + ones) * (d * mask2 + ones) * (d * mask3 + ones);
     };
     std::size_t i = begin;
     for (; i + 2 <= end; i += 2) {
-      add(cells, (sample[i] - low_) * inverse);
-      add(cells + stride, (sample[i + 1] - low_) * inverse);
+      add(cells, (sample[i] - low) * inverse);
+      add(cells + cells_, (sample[i + 1] - low) * inverse);
     }
     if (i < end) {
-      add(cells, (sample[i] - low_) * inverse);
+      add(cells, (sample[i] - low) * inverse);
     }
-  };
-  WorkerPool(slices == 1 ? 1 : threads).run(slices, fill);
-
-  cells_ = stride;
-  const double w = width_ / bandwidth;
+  });
+  const double w = width_ / bandwidth_;
   const double factor[4] = {1, w, w * w / 2, w * w * w / 6};
   for (std::size_t k = 0; k < 4; ++k) {
     moments_[k].assign(cells_ + kLanes, 0.0);
@@ -229,7 +260,7 @@ BinnedDensity::BinnedDensity(
   for (std::size_t c = 0; c < cells_; ++c) {
     Cell sum = histogram[c];
     for (std::size_t copy = 1; copy < slices * kCopies; ++copy) {
-      sum += histogram[copy * stride + c];
+      sum += histogram[copy * cells_ + c];
     }
     for (std::size_t k = 0; k < 4; ++k) {
       moments_[k][c] = sum[k] * factor[k];
@@ -256,7 +287,7 @@ double BinnedDensity::operator()(double x) const {
     const Vec poly = load(&moments_[0][c]) + load(&moments_[1][c]) * u +
                      load(&moments_[2][c]) * (u2 - splat(1.0)) +
                      load(&moments_[3][c]) * u * (u2 - splat(3.0));
-    sum += exp2(u2 * half) * poly;
+    sum += exp2_below(u2 * half) * poly;
   }
   return scale_ * sum_lanes(sum);
 }

@@ -11,6 +11,8 @@
 
 namespace offramp::stats {
 
+class WorkerPool;
+
 // f at every point; n * points exponentials. ValueError: empty or non-finite sample, non-finite points,
 // bandwidth not positive and finite. threads 0: all.
 std::vector<double> kde_direct(std::span<const double> sample,
@@ -62,7 +64,13 @@ class BinnedDensity {
   std::size_t cells() const { return cells_; }
 
  private:
-  double bandwidth_, width_ = 0, low_ = 0, cut_ = 0, scale_ = 0;
+  friend std::vector<double> kde_binned(
+      std::span<const double>, std::span<const double>, double, double, unsigned);
+  BinnedDensity(double bandwidth, double cell_width, double reach)
+      : bandwidth_(bandwidth), width_(cell_width), cut_(reach) {}
+  void fill(std::span<const double> sample, double low, double high, WorkerPool& pool);
+
+  double bandwidth_, width_, low_ = 0, cut_, scale_ = 0;
   std::size_t cells_ = 0;
   std::vector<double> moments_[4];  // M_k / k!, padded to whole vectors with zeros
 };

@@ -8,6 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace offramp::stats {
 namespace {
@@ -23,8 +26,14 @@ typedef std::int64_t VecInt __attribute__((vector_size(64)));
   return v;
 }
 [[maybe_unused]] inline void store(double* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+// The instructions by name: the compiler turns a > b ? a : b into a compare and a blend.
+#if defined(__AVX512F__)
+[[maybe_unused]] inline Vec max(Vec a, Vec b) { return _mm512_max_pd(a, b); }
+[[maybe_unused]] inline Vec min(Vec a, Vec b) { return _mm512_min_pd(a, b); }
+#else
 [[maybe_unused]] inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 [[maybe_unused]] inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+#endif
 [[maybe_unused]] inline VecInt bits(Vec v) {
   VecInt i;
   std::memcpy(&i, &v, sizeof i);
@@ -49,9 +58,10 @@ typedef std::int64_t VecInt __attribute__((vector_size(64)));
 
 // 2^x for -1021 <= x <= 1023; arguments outside are clamped there (2^-1021 is the "zero" of a log-sum-exp).
 // x = k + r, |r| <= 1/2; 2^r = 1 + r q(r), q the Chebyshev interpolant of degree 10 (relative error 6e-18).
-[[maybe_unused]] inline Vec exp2(Vec x) {
+// exp2_below is the same without the upper clamp: garbage above 1023.
+[[maybe_unused]] inline Vec exp2_below(Vec x) {
   const Vec magic = splat(0x1.8p52);  // adding it rounds to an integer held in the low mantissa bits
-  x = min(max(x, splat(-1021.0)), splat(1023.0));
+  x = max(x, splat(-1021.0));
   const Vec t = x + magic;
   const Vec r = x - (t - magic);
   Vec q = splat(4.454960598186518394e-10);
@@ -67,6 +77,7 @@ typedef std::int64_t VecInt __attribute__((vector_size(64)));
   q = q * r + splat(6.931471805599453094e-1);
   return from_bits(bits(q * r + splat(1.0)) + (bits(t) << 52));
 }
+[[maybe_unused]] inline Vec exp2(Vec x) { return exp2_below(min(x, splat(1023.0))); }
 
 // log2 of positive normal numbers: x = 2^k m, m in [23/32, 23/16); eight centres c = 1/kInverse with 1 among
 // them; log2 x = k + log2 c + r q(r), r = m/c - 1, |r| <= 1/16, q of degree 9 (absolute error 2e-17).

@@ -1,0 +1,63 @@
+// Exact Bayesian changepoints and optimal segmentations of the doubles in FILE: changepoint_bench FILE
+// [threads] Prints one JSON object, an FMA probe of the clock before and after.
+#include <cstdlib>
+
+#include "stats/changepoint.h"
+#include "stats/segmentation.h"
+#include "tests/bench/stats/bench.h"
+
+int main(int argc, char** argv) {
+  using namespace offramp;
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: changepoint_bench FILE [threads]\n");
+    return 2;
+  }
+  const std::vector<double> y = bench::read_doubles(argv[1]);
+  const unsigned threads = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 2;
+  const stats::NormalGammaPrior prior;
+  const stats::LengthPrior length = stats::LengthPrior::constant(y.size());
+  const stats::ChangepointOptions options = {.threads = threads};
+  const std::size_t least = y.size() > 30000 ? 1 : 5;
+  const double pairs = static_cast<double>(y.size()) * static_cast<double>(y.size() + 1) / 2;
+  const double before = bench::fma_probe(threads);
+  std::vector<double> q;
+  const double sum =
+      bench::median_seconds([&] { q = stats::changepoint_log_q(y, prior, length, options); }, least);
+  stats::MapSegmentation map;
+  const double best =
+      bench::median_seconds([&] { map = stats::map_segmentation(y, prior, length, options); }, least);
+  const double after = bench::fma_probe(threads);
+  std::printf(
+      "{\"n\": %zu, \"threads\": %u, \"fma_gflops_before\": %.0f, \"fma_gflops_after\": %.0f, "
+      "\"log_q_ms\": %.5g, \"log_q_gpairs\": %.3g, \"log_evidence\": %.12g, \"map_ms\": %.5g, "
+      "\"map_gpairs\": %.3g, \"map_segments\": %zu",
+      y.size(),
+      threads,
+      before,
+      after,
+      sum * 1e3,
+      pairs / sum * 1e-9,
+      q[0],
+      best * 1e3,
+      pairs / best * 1e-9,
+      map.starts.size());
+  if (std::is_sorted(y.begin(), y.end())) {
+    stats::Segmentation s;
+    const double penalty = 2.0;
+    const double queue = bench::median_seconds([&] { s = stats::segment_sorted(y, penalty); });
+    std::printf(", \"sorted_ms\": %.4g, \"sorted_segments\": %zu, \"sorted_squares\": %.10g",
+                queue * 1e3,
+                s.starts.size(),
+                s.squares);
+    const double fixed = bench::median_seconds([&] { s = stats::segment_sorted_into(y, 4); });
+    std::printf(", \"sorted_into_4_ms\": %.4g", fixed * 1e3);
+  } else {
+    stats::Segmentation s;
+    const double pelt = bench::median_seconds([&] { s = stats::segment_pelt(y, 20); });
+    std::printf(", \"pelt_ms\": %.4g, \"pelt_segments\": %zu, \"pelt_squares\": %.10g",
+                pelt * 1e3,
+                s.starts.size(),
+                s.squares);
+  }
+  std::printf("}\n");
+}
