@@ -1,0 +1,45 @@
+#include "nets/training/loader_source.h"
+
+namespace offramp::nets {
+
+data::LoaderOptions LoaderSource::training(int batch, std::uint64_t seed, std::vector<std::int32_t> rows) {
+  data::LoaderOptions options;
+  options.batch = batch;
+  options.seed = seed;
+  options.rows = std::move(rows);
+  options.epoch = 1;
+  return options;
+}
+
+data::LoaderOptions LoaderSource::evaluation(int batch, std::vector<std::int32_t> rows) {
+  data::LoaderOptions options = training(batch, 0, std::move(rows));
+  options.shuffle = false;
+  return options;
+}
+
+LoaderSource::LoaderSource(const data::ImageSet& set,
+                           const data::Augmentation& augmentation,
+                           const data::LoaderOptions& options,
+                           const Device& device)
+    : sample_{1, set.c, set.h, set.w},
+      device_(device),
+      loader_(data::image_source<float>(set, augmentation, options.seed), options) {}
+
+LoaderSource::LoaderSource(const data::TableSet& set,
+                           const data::LoaderOptions& options,
+                           const Device& device)
+    : sample_{1, set.d}, device_(device), loader_(data::table_source<float>(set), options) {}
+
+void LoaderSource::start(int epoch, int first_batch) {
+  loader_.seek(static_cast<std::uint32_t>(epoch), first_batch);
+}
+
+Batch LoaderSource::next() {
+  const data::Batch<float>& batch = loader_.next();
+  const Shape shape =
+      sample_.rank() == 4 ? Shape{batch.n, sample_[1], sample_[2], sample_[3]} : Shape{batch.n, sample_[1]};
+  return {Tensor::from<float>(shape, batch.values, device_),
+          Tensor::from<std::int32_t>({batch.n}, batch.labels, device_)};
+}
+
+}  // namespace offramp::nets

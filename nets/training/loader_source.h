@@ -1,0 +1,38 @@
+#pragma once
+// The loaders of nets/data as batches of tensors.
+#include <cstdint>
+
+#include "engine/device.h"
+#include "nets/batch_source.h"
+#include "nets/data/loader.h"
+
+namespace offramp::nets {
+
+class LoaderSource final : public BatchSource {
+ public:
+  // Training: shuffled by (seed, epoch) and augmented; `rows` chooses samples (empty: all). The set must
+  // outlive the source.
+  static data::LoaderOptions training(int batch, std::uint64_t seed, std::vector<std::int32_t> rows = {});
+  // Evaluation: in order, as the pictures are.
+  static data::LoaderOptions evaluation(int batch, std::vector<std::int32_t> rows = {});
+
+  LoaderSource(const data::ImageSet& set,
+               const data::Augmentation& augmentation,
+               const data::LoaderOptions& options,
+               const Device& device);
+  LoaderSource(const data::TableSet& set, const data::LoaderOptions& options, const Device& device);
+
+  int samples() const override { return loader_.samples_per_epoch(); }
+  int batches() const override { return loader_.batches_per_epoch(); }
+  void start(int epoch, int first_batch) override;
+  Batch next() override;
+  // How often a step had to wait for its batch.
+  int waits() const { return loader_.waits(); }
+
+ private:
+  Shape sample_;  // [1,c,h,w] or [1,features]
+  Device device_;
+  data::BatchLoader<float> loader_;
+};
+
+}  // namespace offramp::nets

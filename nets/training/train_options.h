@@ -1,0 +1,64 @@
+#pragma once
+// What a training run does (specs: training 2, 3, 6).
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/schedule.h"
+#include "nets/network.h"
+
+namespace offramp::nets {
+
+enum class TrainKind {
+  kJoint,  // all exits together, internal losses weighted by a ramp (training 2); a plain net has one exit
+  kExitsOnly,  // the trunk is frozen, every internal classifier with weight 1 (training 3)
+};
+enum class OptimizerKind { kSgd, kAdam };
+
+struct TrainOptions {
+  TrainKind kind = TrainKind::kJoint;
+  int epochs = 100;
+  int batch_size = 128;
+  std::uint64_t seed = 1221;
+  OptimizerKind optimizer = OptimizerKind::kSgd;
+  double learning_rate = 0.1;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;                  // added to the gradient of every parameter
+  std::vector<int> milestones = {35, 60, 85};  // of reference_epochs; scaled to `epochs`
+  int reference_epochs = 100;
+  double gamma = 0.1;
+  bool step_at_start = true;  // a milestone's own epoch is already slower, as in the reference code
+  // m_i of the ramp; empty: the fraction of the backbone's MACs at each exit. The reference's fixed list is
+  // sdn_loss_weights().
+  std::vector<double> exit_weights;
+  bool trunk_in_eval_mode = true;  // kExitsOnly; false: running averages move, as in the reference code
+  int checkpoint_every = 0;        // steps; 0: at the end of each epoch only
+
+  // Milestones are scaled so that the epochs before each keep their share of the run, and are at least one.
+  MultiStepSchedule schedule() const;
+  friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
+};
+
+// Reference settings for a net: weight decay 5e-4 for VGG and WideResNet, 1e-4 else; Adam 1e-3, 25 epochs and
+// milestone 15 for kExitsOnly.
+TrainOptions reference_options(const std::string& net, TrainKind kind);
+
+// (0.15, 0.30, ..., 0.90): element i for the i-th internal classifier wherever it stands (oracle-notes S8).
+std::vector<double> sdn_loss_weights(int num_exits);
+
+// Weight of each exit's loss in epoch 1..epochs: min(m_i, 0.01 + epoch * m_i / epochs) for internal
+// classifiers and 1 for the last; kExitsOnly: 1 and 0.
+std::vector<float> loss_weights(TrainKind kind, const std::vector<double>& m, int epoch, int epochs);
+
+// Throws ValueError for a setting outside its domain or weights that do not fit the net.
+void check(const TrainOptions& options, const Network& net);
+
+const char* to_text(TrainKind);
+const char* to_text(OptimizerKind);
+TrainKind train_kind_from(const std::string& text);  // throw ValueError that lists what is known
+OptimizerKind optimizer_from(const std::string& text);
+std::map<std::string, std::string> to_metadata(const TrainOptions& options);
+TrainOptions train_options_from_metadata(const std::map<std::string, std::string>& metadata);
+
+}  // namespace offramp::nets
