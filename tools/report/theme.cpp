@@ -7,7 +7,7 @@ std::string_view colour_css() {
 --grid:#e7eaee;--axis:#aab2bd;--accent:#0b62a8;--heat:#0b62a8;--warn:#a33d00;--good:#00704f;
 --s0:#0b62a8;--s1:#c74e00;--s2:#008661;--s3:#a8487f;--s4:#a87400;--s5:#2f8fc4;--s6:#6a4fb3;--s7:#5b6570}
 @media (prefers-color-scheme:dark){:root{--ground:#14171b;--panel:#1c2026;--text:#e8eaed;--muted:#a5aeb9;--faint:#77818d;
---grid:#2a3038;--axis:#566170;--accent:#6cb6f0;--heat:#3f97dd;--warn:#ff9d66;--good:#4fd0a5;
+--grid:#2a3038;--axis:#566170;--accent:#6cb6f0;--heat:#2c7cc0;--warn:#ff9d66;--good:#4fd0a5;
 --s0:#5eb0ef;--s1:#ff8a4a;--s2:#3fcf9f;--s3:#e58fc0;--s4:#e8b13a;--s5:#8fd3f5;--s6:#a994ee;--s7:#a5aeb9}}
 )css";
 }
