@@ -1,0 +1,158 @@
+// The real binary as a subprocess: exit codes, what goes to stdout and what to stderr.
+#include "tests/support/temp_folder.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <sys/wait.h>
+
+#include <cstdlib>
+
+namespace offramp::tools {
+namespace {
+
+using test::read_text;
+using test::TempFolder;
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+Outcome offramp(const std::string& arguments, const std::string& redirect = "") {
+  const TempFolder folder;
+  const std::string out = (folder / "out").string(), err = (folder / "err").string();
+  const std::string command = std::string(OFFRAMP_BINARY) + " " + arguments + " >" +
+                              (redirect.empty() ? out : redirect) + " 2>" + err + " </dev/null";
+  const int status = std::system(command.c_str());
+  return {
+      WIFEXITED(status) ? WEXITSTATUS(status) : -1, redirect.empty() ? read_text(out) : "", read_text(err)};
+}
+
+TEST(Program, HelpTeachesAndGoesToStdout) {
+  const Outcome help = offramp("--help");
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.err, "");
+  for (const char* expected : {"usage: offramp VERB",
+                               "dataset verify",
+                               "First steps",
+                               "Exit codes: 0 done, 1 failed, 2 wrong use"}) {
+    EXPECT_NE(help.out.find(expected), std::string::npos) << expected;
+  }
+  EXPECT_EQ(offramp("help").out, help.out);
+}
+
+TEST(Program, EveryVerbHasHelpWithExampleAndTheCommonOptions) {
+  for (const char* verb : {"devices", "dataset info", "dataset verify"}) {
+    const Outcome help = offramp(std::string(verb) + " --help");
+    EXPECT_EQ(help.code, 0) << verb;
+    EXPECT_TRUE(help.out.starts_with("offramp " + std::string(verb) + ": ")) << help.out;
+    for (const char* expected : {"\n  offramp ",
+                                 "--device cpu|cuda",
+                                 "--seed INT",
+                                 "--config FILE.toml",
+                                 "--set KEY=VALUE",
+                                 "--log text|json",
+                                 "[default 1]"}) {
+      EXPECT_NE(help.out.find(expected), std::string::npos) << verb << " " << expected;
+    }
+    EXPECT_EQ(offramp("help " + std::string(verb)).out, help.out);
+  }
+}
+
+TEST(Program, VersionNamesTheCommit) {
+  const Outcome version = offramp("--version");
+  EXPECT_EQ(version.code, 0);
+  EXPECT_TRUE(version.out.starts_with("offramp 0.1.0 (")) << version.out;
+}
+
+TEST(Program, WrongUseIsTwoAndSaysWhatWouldBeRight) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "usage: offramp VERB"},
+      {"devcies", "unknown verb 'devcies'; nearest known: devices"},
+      {"dataset", "dataset is one of"},
+      {"dataset inof", "unknown verb 'dataset inof'; nearest known: dataset info"},
+      {"--seed 3 devices", "the verb comes first, got '--seed'"},
+      {"devices --sead 3", "unknown option '--sead'; nearest known: --seed"},
+      {"devices --device tpu", "--device: one of cpu, cuda wanted, got 'tpu'"},
+      {"devices extra", "unexpected argument 'extra'"},
+      {"devices --config /nonexistent.toml", "/nonexistent.toml"},
+      {"dataset info", "--dataset is required"},
+      {"dataset info nonesuch", "unknown data set 'nonesuch'; known: fashion-mnist"},
+  };
+  for (const auto& [arguments, message] : cases) {
+    const Outcome outcome = offramp(arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_NE(outcome.err.find(message), std::string::npos) << arguments << ": " << outcome.err;
+  }
+}
+
+TEST(Program, AMissingDataSetIsAFailureThatNamesThePath) {
+  const Outcome outcome = offramp("dataset info cifar10:/nonexistent/cifar");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("/nonexistent/cifar"), std::string::npos) << outcome.err;
+}
+
+TEST(Program, ADeviceThatIsNotThereIsAFailureAndNeverReplaced) {
+  const auto devices = nlohmann::json::parse(offramp("devices --log json").out);
+  const Outcome outcome = offramp("devices --device cuda");
+  if (devices["cuda"]["usable"].get<bool>()) {
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+  } else {
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_NE(outcome.err.find("cuda"), std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+}
+
+TEST(Program, DevicesDescribesTheMachine) {
+  const Outcome text = offramp("devices --threads 3");
+  EXPECT_EQ(text.code, 0);
+  for (const char* expected : {"model", "vectors", "threads      3 of", "convolution", "memory", "cuda\n"}) {
+    EXPECT_NE(text.out.find(expected), std::string::npos) << expected << " in\n" << text.out;
+  }
+  const auto json = nlohmann::json::parse(offramp("devices --log json").out);
+  EXPECT_GE(json["machine"]["usable_cpus"].get<int>(), 1);
+  EXPECT_GT(json["machine"]["memory_bytes"].get<std::uint64_t>(), 0u);
+}
+
+TEST(Program, DatasetInfoCountsTheGeneratedPictures) {
+  const Outcome outcome = offramp("dataset info synthetic:leaves:40:16 --log json --split train");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto train = nlohmann::json::parse(outcome.out)["splits"]["train"];
+  EXPECT_EQ(train["images"], 40);
+  EXPECT_EQ(train["height"], 16);
+  int sum = 0;
+  for (const auto& count : train["class_counts"]) sum += count.get<int>();
+  EXPECT_EQ(sum, 40);
+}
+
+TEST(Program, VerifyNamesEveryDamagedPictureAndFails) {
+  const TempFolder folder;
+  std::filesystem::create_directories(folder / "pics/a");
+  std::filesystem::create_directories(folder / "pics/b");
+  const std::string good = "P5\n2 1\n255\n\x10\x20";
+  test::write_text(folder / "pics/a/good.pgm", good);
+  test::write_text(folder / "pics/a/short.pgm", good.substr(0, good.size() - 1));
+  test::write_text(folder / "pics/b/good.pgm", good);
+  test::write_text(folder / "pics/b/rubbish.png", "rubbish");
+  const Outcome outcome = offramp("dataset verify folder:" + (folder / "pics").string() + " --split all");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.out.find("2 samples are good, 2 damaged"), std::string::npos)
+      << outcome.out << outcome.err;
+  EXPECT_NE(outcome.out.find("short.pgm"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("rubbish.png"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.err.find("verify all  100%  4/4 files"), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "no terminal, no rewriting";
+}
+
+TEST(Program, AFullStdoutIsAFailure) {
+  const Outcome outcome = offramp("devices", "/dev/full");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("stdout: No space left on device"), std::string::npos) << outcome.err;
+}
+
+}  // namespace
+}  // namespace offramp::tools

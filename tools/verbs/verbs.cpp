@@ -1,0 +1,11 @@
+#include "tools/verbs/verbs.h"
+
+namespace offramp::tools {
+
+void add_verbs(Program& program) {
+  program.add(make_devices_verb());
+  program.add(make_dataset_info_verb());
+  program.add(make_dataset_verify_verb());
+}
+
+}  // namespace offramp::tools

@@ -1,0 +1,17 @@
+// Every verb of the program, in the order of `offramp --help`. One line here, one line in verbs.cpp, one
+// file.
+#pragma once
+
+#include "tools/program.h"
+
+#include <memory>
+
+namespace offramp::tools {
+
+std::unique_ptr<Verb> make_devices_verb();
+std::unique_ptr<Verb> make_dataset_info_verb();
+std::unique_ptr<Verb> make_dataset_verify_verb();
+
+void add_verbs(Program& program);
+
+}  // namespace offramp::tools
