@@ -33,9 +33,31 @@ Device Device::make_cpu(const cpu::ContextOptions& options, std::size_t memory_l
   return Device(std::move(state));
 }
 
+namespace {
+
+struct CpuDefaults {
+  cpu::ContextOptions options;
+  bool used = false;
+};
+
+CpuDefaults& cpu_defaults() {
+  static CpuDefaults defaults;
+  return defaults;
+}
+
+}  // namespace
+
 Device Device::cpu() {
-  static const Device device = make_cpu({});
+  static const Device device = [] {
+    cpu_defaults().used = true;
+    return make_cpu(cpu_defaults().options);
+  }();
   return device;
+}
+
+void Device::set_cpu_defaults(const cpu::ContextOptions& options) {
+  if (cpu_defaults().used) throw ValueError("device: the CPU device is in use already");
+  cpu_defaults().options = options;
 }
 
 Device Device::cuda() {

@@ -6,8 +6,12 @@ int main(int argc, char** argv) {
   offramp::tools::install_signal_handlers();
   offramp::tools::Program program;
   offramp::tools::add_verbs(program);
-  program.check_device_with([](const std::string& name) {
-    if (name != "cpu") offramp::Device::by_name(name);
+  program.prepare_device_with([](const offramp::tools::Common& common) {
+    using offramp::cpu::ConvBackend;
+    offramp::Device::set_cpu_defaults(
+        {.threads = common.threads,
+         .conv = common.conv == "native" ? ConvBackend::kNative : ConvBackend::kLibrary});
+    if (common.device != "cpu") offramp::Device::by_name(common.device);  // missing: said before any work
   });
   return program.run({argv + 1, argv + argc});
 }

@@ -32,6 +32,11 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options.add("threads", common.threads, "CPU threads, 0: all; results do not depend on it")
       .range(0, 4096)
       .not_in_config();
+  options
+      .add("conv",
+           common.conv,
+           "convolutions and products of the CPU: oneDNN where the build has it, or our own")
+      .choices({"library", "native"});
   options.add("log", common.log, "progress on stderr as text, or as one JSON object a line")
       .choices({"text", "json"})
       .not_in_config();
@@ -204,7 +209,7 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
     if (common.resume && common.force)
       throw UsageError(info.name + ": --resume and --force exclude each other");
     log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
-    if (check_device_) check_device_(common.device);
+    if (prepare_device_) prepare_device_(common);
     Session session(info, options, common, log);
     return verb.run(session);
   } catch (const Interrupted&) {

@@ -17,7 +17,9 @@ class Program {
  public:
   void add(std::unique_ptr<Verb> verb);
   // Called with the name given by --device before a verb runs; throws DeviceError if it is not there.
-  void check_device_with(std::function<void(const std::string&)> check) { check_device_ = std::move(check); }
+  void prepare_device_with(std::function<void(const Common&)> prepare) {
+    prepare_device_ = std::move(prepare);
+  }
 
   // `words`: the command line without the program's name. Returns the exit code.
   int run(const std::vector<std::string>& words);
@@ -33,7 +35,7 @@ class Program {
   int unknown_verb(const std::vector<std::string>& words) const;
 
   std::vector<std::unique_ptr<Verb>> verbs_;
-  std::function<void(const std::string&)> check_device_;
+  std::function<void(const Common&)> prepare_device_;
 };
 
 }  // namespace offramp::tools

@@ -32,6 +32,7 @@ struct Common {
   std::uint64_t seed = 1;
   std::string device = "cpu";
   int threads = 0;  // 0: every CPU this process may use
+  std::string conv = "library";
   std::string log = "text";
   std::filesystem::path out;
   bool resume = false, force = false;

@@ -61,9 +61,7 @@ class DevicesVerb final : public Verb {
     const std::string vectors = has("avx512f") ? "AVX-512"
                                 : has("avx2")  ? "AVX2"
                                                : "neither AVX2 nor AVX-512";
-    const std::string bf16 = has("amx_bf16")      ? "fast (AMX)"
-                             : has("avx512_bf16") ? "fast (AVX-512 BF16)"
-                                                  : "slow (no AMX, no AVX-512 BF16)";
+    const std::string bf16 = has("amx_bf16") ? "fast (AMX)" : "correct, no faster than float32 (no AMX)";
     const int threads = session.threads() > 0 ? session.threads() : machine.usable_cpus;
 
     std::string text;

@@ -6,6 +6,8 @@ void add_verbs(Program& program) {
   program.add(make_devices_verb());
   program.add(make_dataset_info_verb());
   program.add(make_dataset_verify_verb());
+  program.add(make_bench_op_verb());
+  program.add(make_bench_step_verb());
 }
 
 }  // namespace offramp::tools

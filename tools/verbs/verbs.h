@@ -8,6 +8,8 @@
 
 namespace offramp::tools {
 
+std::unique_ptr<Verb> make_bench_op_verb();
+std::unique_ptr<Verb> make_bench_step_verb();
 std::unique_ptr<Verb> make_devices_verb();
 std::unique_ptr<Verb> make_dataset_info_verb();
 std::unique_ptr<Verb> make_dataset_verify_verb();
