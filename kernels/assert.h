@@ -3,9 +3,10 @@
 #include <stdexcept>
 #include <string>
 
-#define OFFRAMP_ASSERT(condition)                                                                            \
-  do {                                                                                                       \
-    if (!(condition)) {                                                                                      \
-      throw std::logic_error(std::string(__FILE__) + ":" + std::to_string(__LINE__) + ": broken: " #condition); \
-    }                                                                                                        \
+#define OFFRAMP_ASSERT(condition)                                                     \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      throw std::logic_error(std::string(__FILE__) + ":" + std::to_string(__LINE__) + \
+                             ": broken: " #condition);                                \
+    }                                                                                 \
   } while (false)
