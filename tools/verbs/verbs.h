@@ -8,6 +8,11 @@
 
 namespace offramp::tools {
 
+std::unique_ptr<Verb> make_train_verb();
+std::unique_ptr<Verb> make_eval_verb();
+std::unique_ptr<Verb> make_tune_verb();
+std::unique_ptr<Verb> make_infer_verb();
+std::unique_ptr<Verb> make_import_verb();
 std::unique_ptr<Verb> make_bench_op_verb();
 std::unique_ptr<Verb> make_bench_step_verb();
 std::unique_ptr<Verb> make_devices_verb();
