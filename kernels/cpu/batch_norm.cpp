@@ -11,14 +11,16 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 
 #include "kernels/cpu/loops.h"
 
 namespace offramp::cpu {
 namespace {
 
-constexpr int kGroup = 4;                    // vectors in registers
-constexpr std::int64_t kBlockValues = 4096;  // values per group change: two such arrays stay in the L1 cache
+constexpr int kGroup = 4;  // vectors in registers
+constexpr std::int64_t kBlockBytes =
+    32768;  // of an array per change of groups: the next group finds it in the cache
 constexpr std::int64_t kMaxChunks = 64;
 
 struct Layout {
@@ -30,13 +32,13 @@ struct Layout {
   std::int64_t chunk;  // periods per chunk, a multiple of block
   std::int64_t chunks;
 
-  explicit Layout(const BatchNormGeom& g) : channels(g.channels) {
+  Layout(const BatchNormGeom& g, std::size_t value_bytes) : channels(g.channels) {
     period = std::lcm(channels, kLanes);
     period *= (kGroup * kLanes + period - 1) / period;
     const std::int64_t size = g.rows * channels;
     full = size / period;
     rest = static_cast<int>(size % period);
-    block = std::max<std::int64_t>(1, kBlockValues / period);
+    block = std::max<std::int64_t>(1, kBlockBytes / static_cast<std::int64_t>(value_bytes) / period);
     const std::int64_t least = std::max(kChunk, (size + kMaxChunks - 1) / kMaxChunks);
     chunk = ((least + period - 1) / period + block - 1) / block * block;
     chunks = std::max<std::int64_t>(1, (full + chunk - 1) / chunk);
@@ -256,20 +258,19 @@ struct GradientArgs {
   Write dresidual_write;
 };
 
-template <Mask kMask, class T, class Lanes>
-OFFRAMP_SIMD_FN f32x16
-masked_gradient(const GradientArgs<T>& a, std::int64_t at, f32x16 scale, f32x16 shift, Lanes lanes) {
+// dz = dy * mask, which is also the gradient of the residual.
+template <Mask kMask, bool kResidual, class T, class Lanes>
+OFFRAMP_SIMD_FN f32x16 masked_gradient(
+    const GradientArgs<T>& a, std::int64_t at, f32x16 x, f32x16 scale, f32x16 shift, Lanes lanes) {
   f32x16 dz = load(a.dy + at, lanes);
   if constexpr (kMask == Mask::kOutput) dz = keep(greater(load(a.y + at, lanes), zero()), dz);
-  if constexpr (kMask == Mask::kRecomputed) {
-    dz = keep(greater(fma(scale, load(a.x + at, lanes), shift), zero()), dz);
-  }
-  if (a.dresidual != nullptr) put(a.dresidual + at, dz, lanes, a.dresidual_write);
+  if constexpr (kMask == Mask::kRecomputed) dz = keep(greater(fma(scale, x, shift), zero()), dz);
+  if constexpr (kResidual) put(a.dresidual + at, dz, lanes, a.dresidual_write);
   return dz;
 }
 
 // Sums of dz and dz (x - mean).
-template <class T, Mask kMask>
+template <class T, Mask kMask, bool kResidual>
 struct GradientSums {
   struct Args : GradientArgs<T> {
     double* sum;
@@ -284,9 +285,10 @@ struct GradientSums {
     }
     template <class Lanes>
     OFFRAMP_SIMD_FN void visit(const Args& a, int w, std::int64_t at, Lanes lanes) {
-      const f32x16 dz = masked_gradient<kMask>(a, at, scale[w], shift[w], lanes);
+      const f32x16 x = load(a.x + at, lanes);
+      const f32x16 dz = masked_gradient<kMask, kResidual>(a, at, x, scale[w], shift[w], lanes);
       sum[w] += dz;
-      products[w] = fma(dz, load(a.x + at, lanes) - mean[w], products[w]);
+      products[w] = fma(dz, x - mean[w], products[w]);
     }
     void finish(const Args& a, int v) {
       for (int w = 0; w < W; ++w) {
@@ -297,8 +299,8 @@ struct GradientSums {
   };
 };
 
-// dx = scale dz + slope (x - mean) + offset; the last two only where the statistics depend on x.
-template <class T, Mask kMask, bool kStatistics>
+// dx = scale dz + slope x + offset; the last two only where the statistics depend on x.
+template <class T, Mask kMask, bool kStatistics, bool kResidual>
 struct InputGradient {
   struct Args : GradientArgs<T> {
     const float* slope;
@@ -309,28 +311,32 @@ struct InputGradient {
   template <int W>
   struct Pass {
     static constexpr int kWidth = W;
-    Registers<W> mean, scale, shift, slope, offset;
+    Registers<W> scale, shift, slope, offset;
     Pass(const Args& a, int v)
-        : mean(a.mean, v), scale(a.scale, v), shift(a.shift, v), slope(a.slope, v), offset(a.offset, v) {}
+        : scale(a.scale, v), shift(a.shift, v), slope(a.slope, v), offset(a.offset, v) {}
     template <class Lanes>
     OFFRAMP_SIMD_FN void visit(const Args& a, int w, std::int64_t at, Lanes lanes) {
-      f32x16 d = scale[w] * masked_gradient<kMask>(a, at, scale[w], shift[w], lanes);
-      if constexpr (kStatistics) d += fma(slope[w], load(a.x + at, lanes) - mean[w], offset[w]);
-      if (a.dx != nullptr) put(a.dx + at, d, lanes, a.dx_write);
+      f32x16 x = zero();
+      if constexpr (kStatistics || kMask == Mask::kRecomputed) x = load(a.x + at, lanes);
+      const f32x16 dz = masked_gradient<kMask, kResidual>(a, at, x, scale[w], shift[w], lanes);
+      const f32x16 d = kStatistics ? fma(scale[w], dz, fma(slope[w], x, offset[w])) : scale[w] * dz;
+      if (!kResidual || a.dx != nullptr) put(a.dx + at, d, lanes, a.dx_write);
     }
     void finish(const Args&, int) {}
   };
 };
 
+// run(mask, residual) with both as constants.
 template <class Run>
-void with_mask(Mask mask, Run run) {
+void with_mask(Mask mask, bool residual, Run run) {
+  const auto with_residual = [&](auto m) { residual ? run(m, std::true_type{}) : run(m, std::false_type{}); };
   switch (mask) {
     case Mask::kNone:
-      return run(std::integral_constant<Mask, Mask::kNone>{});
+      return with_residual(std::integral_constant<Mask, Mask::kNone>{});
     case Mask::kOutput:
-      return run(std::integral_constant<Mask, Mask::kOutput>{});
+      return with_residual(std::integral_constant<Mask, Mask::kOutput>{});
     case Mask::kRecomputed:
-      return run(std::integral_constant<Mask, Mask::kRecomputed>{});
+      return with_residual(std::integral_constant<Mask, Mask::kRecomputed>{});
   }
 }
 
@@ -387,7 +393,7 @@ void normalise(Context& ctx,
 template <class T>
 void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& a) {
   if (g.rows == 0 || g.channels == 0) return;
-  const Layout l(g);
+  const Layout l(g, sizeof(T));
   Repeated values(ctx, l, 2);
   float* centre = values.at(0);
   guess_centre(g, a.x, centre);
@@ -426,7 +432,7 @@ void batch_norm_inv_std(Context&, int channels, float eps, const float* var, flo
 template <class T>
 void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T>& a) {
   if (g.rows == 0 || g.channels == 0) return;
-  const Layout l(g);
+  const Layout l(g, sizeof(T));
   Repeated values(ctx, l, 3);
   float* inv_std = values.at(2);
   batch_norm_inv_std(ctx, g.channels, g.eps, a.running_var, inv_std);
@@ -437,7 +443,7 @@ void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T
 template <class T>
 void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBackward<T>& a) {
   if (g.channels == 0) return;
-  const Layout l(g);
+  const Layout l(g, sizeof(T));
   Repeated values(ctx, l, 5);
   std::copy(a.mean, a.mean + g.channels, values.at(0));
   scale_and_shift(g.channels, a.gamma, a.beta, a.mean, a.inv_std, values.at(1), values.at(2));
@@ -449,8 +455,8 @@ void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBa
 
   if (a.dgamma != nullptr || (a.dx != nullptr && a.batch_statistics)) {
     Sums sums(ctx, l);
-    with_mask(mask, [&](auto m) {
-      using Kind = GradientSums<T, decltype(m)::value>;
+    with_mask(mask, a.dresidual != nullptr, [&](auto m, auto residual) {
+      using Kind = GradientSums<T, m.value, residual.value>;
       parallel_for(ctx, l.chunks, [&](std::int64_t index) {
         double* lanes = sums.start(index);
         walk_chunk<Kind>(l, typename Kind::Args{{common}, lanes, lanes + l.period}, index);
@@ -461,8 +467,11 @@ void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBa
     const auto rows = static_cast<double>(g.rows);
     for (int c = 0; c < g.channels; ++c) {
       const auto inv_std = static_cast<double>(a.inv_std[c]), scale = static_cast<double>(values.at(1)[c]);
-      values.at(3)[c] = static_cast<float>(-scale * inv_std * inv_std * total.second[c] / rows);
-      values.at(4)[c] = static_cast<float>(-scale * total.first[c] / rows);
+      // scale (dz - mean(dz) - (x - mean) inv_std^2 mean(dz (x - mean))), sorted by x.
+      const auto slope = static_cast<float>(-scale * inv_std * inv_std * total.second[c] / rows);
+      values.at(3)[c] = slope;
+      values.at(4)[c] = static_cast<float>(-scale * total.first[c] / rows -
+                                           static_cast<double>(slope) * static_cast<double>(a.mean[c]));
       if (a.dgamma == nullptr) continue;
       const bool adds = a.dparam_write == Write::kAccumulate;
       a.dgamma[c] = (adds ? a.dgamma[c] : 0.f) + static_cast<float>(inv_std * total.second[c]);
@@ -477,13 +486,13 @@ void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBa
   if (a.dx == nullptr && common.dresidual == nullptr) return;
   values.repeat(3);
   values.repeat(4);
-  with_mask(mask, [&](auto m) {
-    const auto run = [&]<bool kStatistics>() {
-      using Kind = InputGradient<T, decltype(m)::value, kStatistics>;
+  with_mask(mask, common.dresidual != nullptr, [&](auto m, auto residual) {
+    const auto run = [&](auto statistics) {
+      using Kind = InputGradient<T, m.value, statistics.value, residual.value>;
       walk_backwards<Kind>(
           ctx, l, typename Kind::Args{{common}, values.at(3), values.at(4), a.dx, a.dx_write});
     };
-    a.batch_statistics ? run.template operator()<true>() : run.template operator()<false>();
+    a.batch_statistics ? run(std::true_type{}) : run(std::false_type{});
   });
 }
 
