@@ -2,6 +2,7 @@
 // 2-D convolution (cross-correlation) with groups; depthwise is groups == c. Weights are the float32 master
 // copy in K,R,S,C order; a back end packs or rounds them per call. y[n,i,j,k] = bias[k] + sum over r,s,c of
 // x[n, i*stride - pad + r, j*stride - pad + s, c] * w[k,r,s,c], taps outside the image count as zero.
+#include <compare>
 #include <memory>
 
 #include "kernels/backend.h"

@@ -1,5 +1,7 @@
 #pragma once
 // y = x W^T + b, in float32 (features, logits and attack networks are float32 in every precision mode).
+#include <compare>
+
 #include "kernels/backend.h"
 
 namespace offramp {

@@ -2,6 +2,8 @@
 // Max and average pooling, floor mode, square windows, no padding; and the mixed pool of an internal
 // classifier, alpha * max + (1 - alpha) * avg with one learned alpha (specs: networks 1.1). Average and mixed
 // pools feed classifiers, so their outputs are float32 in every precision mode.
+#include <compare>
+
 #include "kernels/backend.h"
 
 namespace offramp {

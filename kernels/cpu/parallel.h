@@ -57,7 +57,7 @@ class ThreadScope {
   ThreadScope& operator=(const ThreadScope&) = delete;
 
  private:
-  int before_;
+  [[maybe_unused]] int before_;
 };
 
 int available_threads();  // processors that this process may use; 1 without OpenMP
