@@ -13,6 +13,12 @@ void add_verbs(Program& program) {
   program.add(make_import_verb());
   program.add(make_bench_op_verb());
   program.add(make_bench_step_verb());
+  program.add(make_extract_estimate_verb());
+  program.add(make_extract_search_verb());
+  program.add(make_stats_roc_verb());
+  program.add(make_stats_compare_verb());
+  program.add(make_stats_divergence_verb());
+  program.add(make_stats_queries_verb());
 }
 
 }  // namespace offramp::tools

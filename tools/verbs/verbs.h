@@ -18,6 +18,12 @@ std::unique_ptr<Verb> make_bench_step_verb();
 std::unique_ptr<Verb> make_devices_verb();
 std::unique_ptr<Verb> make_dataset_info_verb();
 std::unique_ptr<Verb> make_dataset_verify_verb();
+std::unique_ptr<Verb> make_extract_estimate_verb();
+std::unique_ptr<Verb> make_extract_search_verb();
+std::unique_ptr<Verb> make_stats_roc_verb();
+std::unique_ptr<Verb> make_stats_compare_verb();
+std::unique_ptr<Verb> make_stats_divergence_verb();
+std::unique_ptr<Verb> make_stats_queries_verb();
 
 void add_verbs(Program& program);
 

@@ -98,6 +98,9 @@ def changepoint(n):
     if n <= 2000:
         import functools
 
+        import scipy.misc
+        import scipy.special
+        scipy.misc.comb, scipy.misc.logsumexp = scipy.special.comb, scipy.special.logsumexp  # where it looks
         import bayesian_changepoint_detection.offline_changepoint_detection as offcd
         begin = time.perf_counter()
         offcd.offline_changepoint_detection(y, functools.partial(offcd.const_prior, l=n + 1),

@@ -1,0 +1,219 @@
+// offramp extract estimate: how many exits there are and which one each query took, from running times alone.
+#include "engine/atomic_file.h"
+#include "engine/errors.h"
+#include "stats/exit_estimation.h"
+#include "stats/kde.h"
+#include "tools/report/xy_chart.h"
+#include "tools/verbs/number_table.h"
+#include "tools/verbs/verbs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace offramp::tools {
+namespace {
+
+using stats::EstimationMethod;
+using stats::SigmaSource;
+using stats::TimeStatistic;
+
+struct RecordedTimes {
+  std::vector<double> ns;  // [n, repetitions]
+  std::size_t repetitions = 0;
+};
+
+RecordedTimes read_times(const std::filesystem::path& given) {
+  const std::filesystem::path path = std::filesystem::is_directory(given) ? given / "times.csv" : given;
+  const NumberTable table = read_number_table(path);
+  RecordedTimes times;
+  if (table.find("nanoseconds")) {
+    times.ns = table.column("nanoseconds");
+    times.repetitions = 1;
+    return times;
+  }
+  times.repetitions = table.numbered("t");
+  if (times.repetitions == 0) {
+    throw FileError(path.string(),
+                    "expected a column 'nanoseconds', or 't1', 't2', .. for repetitions, found '" +
+                        fmt::format("{}", fmt::join(table.header, "', '")) + "'");
+  }
+  times.ns.resize(table.rows * times.repetitions);
+  for (std::size_t r = 0; r < times.repetitions; ++r) {
+    const std::vector<double>& column = table.column("t" + std::to_string(r + 1));
+    for (std::size_t i = 0; i < table.rows; ++i) times.ns[i * times.repetitions + r] = column[i];
+  }
+  return times;
+}
+
+const char* name_of(SigmaSource source) {
+  switch (source) {
+    case SigmaSource::kGiven:
+      return "given";
+    case SigmaSource::kRepetitions:
+      return "repetitions";
+    case SigmaSource::kWithinClusters:
+      return "spread within clusters";
+    case SigmaSource::kTimerResolution:
+      return "timer resolution";
+  }
+  return "";
+}
+
+// Infinity has no spelling in JSON.
+nlohmann::ordered_json finite_or_null(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+}
+
+// Density of all times, a histogram per exit, the thresholds, and up to a few hundred samples of each exit as
+// points.
+std::string plot(const stats::ExitEstimate& e, const std::string& title) {
+  constexpr double kMicro = 1e-3;
+  constexpr std::size_t kGrid = 800, kPointsPerExit = 300;
+  const auto [low, high] = std::minmax_element(e.statistic_ns.begin(), e.statistic_ns.end());
+  report::XyChart chart;
+  chart.frame.title = title;
+  chart.frame.subtitle = e.advice;
+  chart.frame.x.label = "time per query [us]";
+  chart.frame.y.label = "density [1/us]";
+  double top = 0;
+  if (e.bandwidth_ns > 0) {
+    report::Series density{.name = "density", .colour = 7};
+    std::vector<double> at;
+    for (std::size_t i = 0; i < kGrid; ++i) {
+      at.push_back(*low + (*high - *low) * static_cast<double>(i) / static_cast<double>(kGrid - 1));
+    }
+    density.y = stats::kde_binned(e.statistic_ns, at, e.bandwidth_ns);
+    for (std::size_t i = 0; i < kGrid; ++i) {
+      density.x.push_back(at[i] * kMicro);
+      density.y[i] /= kMicro;
+      top = std::max(top, density.y[i]);
+    }
+    chart.series.push_back(std::move(density));
+  }
+  std::vector<std::size_t> seen(e.num_exits, 0);
+  for (std::size_t k = 0; k < e.num_exits; ++k) {
+    const std::size_t step = std::max<std::size_t>(1, e.counts[k] / kPointsPerExit);
+    report::Series points{.name = fmt::format("exit {} ({})", k + 1, e.counts[k]),
+                          .draw = report::Draw::kPoints,
+                          .colour = static_cast<int>(k % 7)};
+    for (std::size_t i = 0; i < e.exits.size(); ++i) {
+      if (e.exits[i] != k + 1 || seen[k]++ % step != 0) continue;
+      points.x.push_back(e.statistic_ns[i] * kMicro);
+      // a strip below the axis, spread by the golden ratio so that points do not hide each other
+      const double spread = std::fmod(static_cast<double>(i) * 0.6180339887498949, 1.0);
+      points.y.push_back(-(0.02 + 0.06 * spread) * (top > 0 ? top : 1));
+    }
+    chart.series.push_back(std::move(points));
+  }
+  for (const double t : e.thresholds_ns)
+    chart.rules.push_back({.at = t * kMicro, .label = fmt::format("{:.4g}", t * kMicro)});
+  return report::render(chart);
+}
+
+class ExtractEstimateVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {
+        .name = "extract estimate",
+        .group = "Attack",
+        .summary = "number of exits and the exit of every query, from running times",
+        .example = "offramp extract estimate --times out/extract-query/trace --out out/estimate.json",
+        .details =
+            "The times: a CSV file with a column 'nanoseconds', or 't1', 't2', .. for repetitions, or the "
+            "trace folder of `extract query`.\nThe answer: JSON with exits, thresholds_ns, counts, sigma_ns "
+            "and "
+            "advice, to --out or to standard output; with --out also assignment.csv "
+            "(index,exit,confidence) beside it."};
+  }
+
+  void declare(Options& options) override {
+    options.add("estimate.times", times_, "CSV file or trace folder").positional().required();
+    options.add("estimate.out", out_, "JSON file; standard output if not given").not_in_config();
+    options.add("estimate.assignment", assignment_, "CSV file; assignment.csv beside --out if not given")
+        .not_in_config();
+    options.add("estimate.plot", plot_, "SVG file of density, thresholds and assignment").not_in_config();
+    options.add("estimate.method", method_, "density (KDE valleys) or Bayesian changepoints")
+        .choices({"kde", "changepoints"});
+    options.add("estimate.statistic", statistic_, "one number from the repetitions of a sample")
+        .choices({"min", "q20", "median", "mean"});
+    options.add("estimate.exits", exits_, "keep this many exits; 0: find the number").range(0, 1e6);
+    options.add("estimate.sigma_ns", sigma_, "noise of the statistic; from the repetitions if not given");
+    options.add("estimate.bandwidth_ns", bandwidth_, "of the density; half of sigma if not given");
+    options.add("estimate.max_valley_ratio", ratio_, "a valley above this share of its lower peak is none")
+        .range(0, 1);
+    options.add("estimate.min_share", share_, "smallest share of the samples that makes an exit").range(0, 1);
+  }
+
+  int run(Session& session) override {
+    const RecordedTimes times = read_times(times_);
+    const stats::ExitEstimate e = stats::estimate_exits(times.ns, times.repetitions, options(session));
+    if (assignment_.empty() && !out_.empty()) assignment_ = out_.parent_path() / "assignment.csv";
+    nlohmann::ordered_json json{{"exits", e.num_exits},
+                                {"thresholds_ns", e.thresholds_ns},
+                                {"counts", e.counts},
+                                {"sigma_ns", e.sigma_ns},
+                                {"advice", e.advice},
+                                {"reliable", e.reliable},
+                                {"sigma_from", name_of(e.sigma_source)},
+                                {"separation_sigmas", finite_or_null(e.separation_sigmas)},
+                                {"repetitions", times.repetitions},
+                                {"repetitions_needed", e.repetitions_needed},
+                                {"drift_sigmas", e.drift_sigmas},
+                                {"bandwidth_ns", e.bandwidth_ns},
+                                {"centres_ns", e.centres_ns},
+                                {"samples", e.exits.size()},
+                                {"method", method_},
+                                {"statistic", statistic_}};
+    if (!assignment_.empty()) {
+      std::string rows = "index,exit,confidence\n";
+      for (std::size_t i = 0; i < e.exits.size(); ++i) {
+        rows += fmt::format("{},{},{}\n", i, e.exits[i], e.confidence[i]);
+      }
+      write_file_atomically(assignment_, rows);
+      json["assignment"] = assignment_.string();
+    }
+    if (!plot_.empty()) {
+      write_file_atomically(
+          plot_, plot(e, fmt::format("{} exits from the times of {} queries", e.num_exits, e.exits.size())));
+      json["plot"] = plot_.string();
+    }
+    if (out_.empty()) {
+      session.answer(json.dump(2) + "\n", json);
+    } else {
+      write_file_atomically(out_, json.dump(2) + "\n");
+      session.answer(fmt::format("{}: {} exits; {}\n", out_.string(), e.num_exits, e.advice), json);
+    }
+    return 0;
+  }
+
+ private:
+  stats::EstimationOptions options(const Session& session) const {
+    stats::EstimationOptions o;
+    o.method = method_ == "kde" ? EstimationMethod::kDensity : EstimationMethod::kChangepoints;
+    o.statistic = statistic_ == "min"      ? TimeStatistic::kMinimum
+                  : statistic_ == "q20"    ? TimeStatistic::kQuantile20
+                  : statistic_ == "median" ? TimeStatistic::kMedian
+                                           : TimeStatistic::kMean;
+    o.sigma_ns = sigma_;
+    o.bandwidth_ns = bandwidth_;
+    if (exits_ > 0) o.known_exits = static_cast<std::size_t>(exits_);
+    o.max_valley_ratio = ratio_;
+    o.min_share = share_;
+    o.threads = static_cast<unsigned>(session.threads());
+    return o;
+  }
+
+  std::filesystem::path times_, out_, assignment_, plot_;
+  std::string method_ = "kde", statistic_ = "min";
+  int exits_ = 0;
+  std::optional<double> sigma_, bandwidth_;
+  double ratio_ = 0.5, share_ = 0.005;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_extract_estimate_verb() { return std::make_unique<ExtractEstimateVerb>(); }
+
+}  // namespace offramp::tools

@@ -1,0 +1,195 @@
+// offramp stats roc, compare, divergence, queries: the toolbox on a CSV file from anywhere.
+#include "engine/atomic_file.h"
+#include "engine/errors.h"
+#include "stats/divergences.h"
+#include "stats/errors.h"
+#include "stats/hypothesis_tests.h"
+#include "stats/roc.h"
+#include "tools/verbs/number_table.h"
+#include "tools/verbs/verbs.h"
+
+#include <fmt/format.h>
+
+namespace offramp::tools {
+namespace {
+
+nlohmann::ordered_json json_of(const stats::Interval& i) {
+  return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
+}
+
+// --out of the stats verbs: JSON to a file, or to standard output.
+void answer(Session& session, const std::filesystem::path& out, const nlohmann::ordered_json& json) {
+  if (out.empty()) {
+    session.answer(json.dump(2) + "\n", json);
+  } else {
+    write_file_atomically(out, json.dump(2) + "\n");
+    session.answer(out.string() + "\n", json);
+  }
+}
+
+// Values of `name` split by the column `member` (1 or 0).
+struct Groups {
+  std::vector<double> members, others;
+};
+
+Groups read_groups(const std::filesystem::path& path, const std::string& name) {
+  const NumberTable table = read_number_table(path);
+  const std::vector<double>&values = table.column(name), &member = table.column("member");
+  Groups g;
+  for (std::size_t i = 0; i < table.rows; ++i) {
+    if (member[i] != 0 && member[i] != 1) {
+      throw FileError(path.string(),
+                      fmt::format("row {}: expected member 0 or 1, found {}", i + 1, member[i]));
+    }
+    (member[i] == 1 ? g.members : g.others).push_back(values[i]);
+  }
+  return g;
+}
+
+class StatsRocVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "stats roc",
+            .group = "Statistics",
+            .summary = "AUC and true positives at few false ones, with bootstrap intervals",
+            .example = "offramp stats roc --scores scores.csv",
+            .details = "The CSV file has columns score (larger: more likely a member) and member (1 or 0)."};
+  }
+  void declare(Options& options) override {
+    options.add("roc.scores", scores_, "CSV file").positional().required();
+    options.add("roc.out", out_, "JSON file; standard output if not given").not_in_config();
+    options.add("roc.fpr", fpr_, "limits of the false positive rate").range(0, 1);
+    options.add("roc.resamples", resamples_, "of the bootstrap").range(1, 1e6);
+    options.add("roc.level", level_, "of the intervals").range(0.01, 0.9999);
+  }
+  int run(Session& session) override {
+    const Groups g = read_groups(scores_, "score");
+    const stats::BootstrapOptions bootstrap{static_cast<std::size_t>(resamples_),
+                                            level_,
+                                            session.seed(),
+                                            static_cast<unsigned>(session.threads())};
+    const stats::Roc roc = stats::roc_curve(g.members, g.others);
+    nlohmann::ordered_json json{{"members", g.members.size()},
+                                {"non_members", g.others.size()},
+                                {"auc", json_of(stats::auc_interval(g.members, g.others, bootstrap))},
+                                {"best_balanced_accuracy", stats::best_balanced_accuracy(roc)},
+                                {"tpr_at_fpr", nlohmann::ordered_json::array()}};
+    for (const double limit : fpr_) {
+      nlohmann::ordered_json at = json_of(stats::tpr_at_fpr_interval(g.members, g.others, limit, bootstrap));
+      at["fpr"] = limit;
+      json["tpr_at_fpr"].push_back(at);
+    }
+    answer(session, out_, json);
+    return 0;
+  }
+
+ private:
+  std::filesystem::path scores_, out_;
+  std::vector<double> fpr_ = {0.001, 0.01, 0.1};
+  int resamples_ = 2000;
+  double level_ = 0.95;
+};
+
+class StatsCompareVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "stats compare",
+            .group = "Statistics",
+            .summary = "is a faster than b: sign, Wilcoxon and Welch tests of paired timings",
+            .example = "offramp stats compare --pairs timings.csv",
+            .details =
+                "The CSV file has columns a and b, one pair of measurements a row. p-values are two-sided."};
+  }
+  void declare(Options& options) override {
+    options.add("compare.pairs", pairs_, "CSV file").positional().required();
+    options.add("compare.out", out_, "JSON file; standard output if not given").not_in_config();
+  }
+  int run(Session& session) override {
+    const NumberTable table = read_number_table(pairs_);
+    const std::vector<double>&a = table.column("a"), &b = table.column("b");
+    const auto json_of_test = [](const stats::TestResult& r) {
+      return nlohmann::ordered_json{{"statistic", r.statistic}, {"p_value", r.p_value}};
+    };
+    answer(session,
+           out_,
+           {{"pairs", table.rows},
+            {"mean_a", json_of(stats::mean_interval(a))},
+            {"mean_b", json_of(stats::mean_interval(b))},
+            {"sign", json_of_test(stats::sign_test(a, b))},
+            {"wilcoxon", json_of_test(stats::wilcoxon_signed_rank(a, b))},
+            {"welch", json_of_test(stats::welch_t_test(a, b))}});
+    return 0;
+  }
+
+ private:
+  std::filesystem::path pairs_, out_;
+};
+
+class StatsDivergenceVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "stats divergence",
+            .group = "Statistics",
+            .summary = "Jensen-Shannon divergence of the losses of members and non-members",
+            .example = "offramp stats divergence --losses losses.csv",
+            .details =
+                "The CSV file has columns loss (>= 0) and member (1 or 0). In bits, with 50, 100 and 200 "
+                "equal bins up to the "
+                "99.5 % quantile; the last bin takes what lies above."};
+  }
+  void declare(Options& options) override {
+    options.add("divergence.losses", losses_, "CSV file").positional().required();
+    options.add("divergence.out", out_, "JSON file; standard output if not given").not_in_config();
+  }
+  int run(Session& session) override {
+    const Groups g = read_groups(losses_, "loss");
+    nlohmann::ordered_json json{{"members", g.members.size()}, {"non_members", g.others.size()}};
+    for (const std::size_t bins : {50, 100, 200}) {
+      json[fmt::format("js_bits_{}_bins", bins)] = stats::loss_js_divergence(g.members, g.others, bins);
+    }
+    answer(session, out_, json);
+    return 0;
+  }
+
+ private:
+  std::filesystem::path losses_, out_;
+};
+
+class StatsQueriesVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "stats queries",
+            .group = "Statistics",
+            .summary = "how many repetitions tell two exits apart through a noisy channel",
+            .example = "offramp stats queries --sigma 5 --gap 3"};
+  }
+  void declare(Options& options) override {
+    options.add("queries.sigma", sigma_, "noise of one measurement").required();
+    options.add("queries.gap", gap_, "distance of the two mean times, in the same unit").required();
+    options.add("queries.out", out_, "JSON file; standard output if not given").not_in_config();
+  }
+  int run(Session& session) override {
+    nlohmann::ordered_json json{{"sigma", sigma_}, {"gap", gap_}};
+    try {
+      json["to_distinguish_means"] = stats::repetitions_to_distinguish(sigma_, gap_);
+      json["to_cluster_samples"] = stats::repetitions_to_cluster(sigma_, gap_);
+    } catch (const stats::ValueError& error) {
+      throw UsageError(error.what());  // both numbers came from the command line
+    }
+    answer(session, out_, json);
+    return 0;
+  }
+
+ private:
+  double sigma_ = 0, gap_ = 0;
+  std::filesystem::path out_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_stats_roc_verb() { return std::make_unique<StatsRocVerb>(); }
+std::unique_ptr<Verb> make_stats_compare_verb() { return std::make_unique<StatsCompareVerb>(); }
+std::unique_ptr<Verb> make_stats_divergence_verb() { return std::make_unique<StatsDivergenceVerb>(); }
+std::unique_ptr<Verb> make_stats_queries_verb() { return std::make_unique<StatsQueriesVerb>(); }
+
+}  // namespace offramp::tools
