@@ -34,7 +34,8 @@ class EvalVerb final : public Verb {
     o.add("eval.rule", rule_, "of --threshold").choices({">=", ">"});
     o.add("eval.fallback", fallback_, "of --threshold: who answers when nobody was sure")
         .choices({"last", "most-confident"});
-    o.add("eval.precision", precision_, "default: the checkpoint's").choices({"f32", "bf16"});
+    o.add("eval.precision", precision_, "checkpoint: as it was trained")
+        .choices({"checkpoint", "f32", "bf16"});
     o.add("eval.latency_images", latency_images_, "images for the time per exit, batch 1; 0: not measured")
         .range(0, 1e6);
     o.add("eval.confusion", confusion_, "confusion, scaled on the training set (runs it too)");
@@ -42,7 +43,8 @@ class EvalVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
-    const nets::LoadedNet loaded = nets::load_net(checkpoint_in(checkpoint_), device, precision_);
+    const nets::LoadedNet loaded =
+        nets::load_net(checkpoint_in(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     const nets::ExitPolicy policy = policy_of(loaded);
     const NetData set(session, data_, split_);
@@ -195,7 +197,7 @@ class EvalVerb final : public Verb {
   }
 
   std::filesystem::path checkpoint_;
-  std::string data_, split_ = "test", rule_ = ">=", fallback_ = "last", precision_;
+  std::string data_, split_ = "test", rule_ = ">=", fallback_ = "last", precision_ = "checkpoint";
   std::optional<double> threshold_;
   int latency_images_ = 100;
   bool confusion_ = false;

@@ -25,7 +25,7 @@ class InferVerb final : public Verb {
         .name = "infer",
         .group = "Train and use nets",
         .summary = "classify pictures, leaving at the first sure exit",
-        .example = "offramp infer out/small/checkpoints/last.safetensors picture.png --threshold 0.9",
+        .example = "offramp infer picture.png --checkpoint out/small --threshold 0.9",
         .details =
             "Pictures (JPEG, PNG, PPM) are resized to the net's side. One at a time: the times are those of "
             "batch 1.",
@@ -33,16 +33,18 @@ class InferVerb final : public Verb {
   }
 
   void declare(Options& o) override {
-    o.add("infer.checkpoint", checkpoint_, "checkpoint, or run folder of train").positional().required();
+    o.add("infer.checkpoint", checkpoint_, "checkpoint, or run folder of train").required();
     o.add("infer.images", images_, "picture files").positional().required();
     o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy");
     o.add("infer.data", data_, "a data set whose class names to print").flag("--data");
-    o.add("infer.precision", precision_, "default: the checkpoint's").choices({"f32", "bf16"});
+    o.add("infer.precision", precision_, "checkpoint: as it was trained")
+        .choices({"checkpoint", "f32", "bf16"});
   }
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
-    const nets::LoadedNet loaded = nets::load_net(checkpoint_in(checkpoint_), device, precision_);
+    const nets::LoadedNet loaded =
+        nets::load_net(checkpoint_in(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     if (!net.architecture().pixels) throw UsageError("infer: the net takes rows of features, not pictures");
     nets::ExitPolicy policy = loaded.policy;
@@ -113,7 +115,7 @@ class InferVerb final : public Verb {
 
   std::filesystem::path checkpoint_;
   std::vector<std::string> images_;
-  std::string data_, precision_;
+  std::string data_, precision_ = "checkpoint";
   std::optional<double> threshold_;
 };
 

@@ -58,7 +58,7 @@ class TrainVerb final : public Verb {
     o.add("train.epochs", epochs_, "passes over the training set (default 100; exits-only 25)")
         .range(1, 100000);
     o.add("train.batch", batch_, "samples a step").range(1, 65536);
-    o.add("train.optimizer", optimizer_, "default sgd; exits-only adam").choices({"sgd", "adam"});
+    o.add("train.optimizer", optimizer_, "default: sgd; exits-only adam").choices({"default", "sgd", "adam"});
     o.add("train.learning_rate", learning_rate_, "default 0.1 with sgd, 0.001 with adam");
     o.add("train.weight_decay", weight_decay_, "default 5e-4 for vgg and wrn, 1e-4 else");
     o.add("train.milestones",
@@ -118,7 +118,7 @@ class TrainVerb final : public Verb {
     o.seed = session.seed();
     if (epochs_) o.epochs = *epochs_;
     o.batch_size = batch_;
-    if (!optimizer_.empty()) {
+    if (optimizer_ != "default") {
       o.optimizer = nets::optimizer_from(optimizer_);
       o.learning_rate = o.optimizer == nets::OptimizerKind::kAdam ? 1e-3 : 0.1;
     }
@@ -286,7 +286,7 @@ class TrainVerb final : public Verb {
 
   nets::NetOptions net_;
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
-                     optimizer_, loss_weights_ = "cost";
+                     optimizer_ = "default", loss_weights_ = "cost";
   bool augment_ = true, moving_trunk_ = false;
   int held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
   std::optional<int> epochs_;
