@@ -1,6 +1,7 @@
 #pragma once
 // Keeps the calling thread on one core while it lives: a moved thread starts with cold caches, which a timing
-// sees. Threads started meanwhile inherit the pin, so that a timed victim should run on a one-thread device.
+// sees. Threads started meanwhile inherit the pin and are set free with it; a timed victim should run on a
+// one-thread device.
 #include <sched.h>
 
 namespace offramp::attacks {

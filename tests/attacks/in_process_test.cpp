@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <future>
 #include <thread>
 
 #include "attacks/query/cpu_pin.h"
@@ -64,6 +65,23 @@ TEST(InProcessBlackBox, TheThreadIsPinnedDuringTimedQueriesAndFreeAfterwards) {
   ASSERT_EQ(sched_getaffinity(0, sizeof after, &after), 0);
   EXPECT_TRUE(CPU_EQUAL(&before, &after));
   for (const int core : witness.cores) EXPECT_EQ(core, witness.cores.front());
+}
+
+TEST(CpuPin, ThreadsStartedMeanwhileAreSetFreeToo) {
+  cpu_set_t before, worker;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  std::promise<void> unpinned;
+  std::thread thread;
+  {
+    const CpuPin pin;
+    thread = std::thread([&] {
+      unpinned.get_future().wait();
+      sched_getaffinity(0, sizeof worker, &worker);
+    });
+  }
+  unpinned.set_value();
+  thread.join();
+  EXPECT_TRUE(CPU_EQUAL(&before, &worker));
 }
 
 TEST(InProcessBlackBox, TheClockSeesWhatTheVictimSpends) {

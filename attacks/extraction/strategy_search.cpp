@@ -1,0 +1,74 @@
+#include "attacks/extraction/strategy_search.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+
+#include "attacks/extraction/images.h"
+#include "engine/errors.h"
+#include "engine/ops.h"
+#include "engine/recording.h"
+
+namespace offramp::attacks {
+
+ExitTable exit_table(const nets::Network& net, const data::ImageSet& images) {
+  constexpr int kBatch = 250;
+  const NoGrad no_grad;
+  const ImageSource source = image_source(images);
+  const auto exits = static_cast<std::size_t>(net.num_exits()),
+             classes = static_cast<std::size_t>(net.classes());
+  ExitTable table{.num_exits = net.num_exits(),
+                  .confidence = std::vector<double>(static_cast<std::size_t>(images.n) * exits),
+                  .predicted = std::vector<std::int32_t>(static_cast<std::size_t>(images.n) * exits)};
+  std::vector<std::int32_t> indices;
+  for (int first = 0; first < images.n; first += kBatch) {
+    indices.resize(static_cast<std::size_t>(std::min(kBatch, images.n - first)));
+    std::iota(indices.begin(), indices.end(), first);
+    const auto logits = net.forward(source.load(indices).to(net.device()));
+    for (std::size_t e = 0; e < exits; ++e) {
+      const std::vector<float> p = softmax(logits[e]).to_host<float>();
+      for (std::size_t i = 0; i < indices.size(); ++i) {
+        const auto row = p.begin() + static_cast<std::ptrdiff_t>(i * classes);
+        const auto top = std::max_element(row, row + static_cast<std::ptrdiff_t>(classes));
+        const std::size_t at = (static_cast<std::size_t>(first) + i) * exits + e;
+        table.confidence[at] = static_cast<double>(*top);
+        table.predicted[at] = static_cast<std::int32_t>(top - row);
+      }
+    }
+  }
+  return table;
+}
+
+StrategyResult search_strategy(const ExitTable& table,
+                               std::span<const std::int32_t> exits,
+                               std::span<const std::int32_t> victim_labels,
+                               const stats::SearchOptions& options) {
+  const auto width = static_cast<std::size_t>(table.num_exits);
+  if (exits.empty() || table.confidence.size() != exits.size() * width ||
+      (!victim_labels.empty() && victim_labels.size() != exits.size()))
+    throw ValueError("strategy search: expected " + std::to_string(table.confidence.size()) +
+                     " confidences to be " + std::to_string(exits.size()) + " x " + std::to_string(width) +
+                     " and a class for each sample or none, got " + std::to_string(victim_labels.size()));
+  StrategyResult result;
+  result.policy.rule = nets::ExitRule::kAbove;
+  if (table.num_exits == 1) {
+    result.search.value = result.search.upper_bound = static_cast<double>(exits.size());
+    result.search.optimal = true;
+    return result;
+  }
+  std::vector<double> weights;
+  for (std::size_t i = 0; i < victim_labels.size(); ++i) {
+    if (exits[i] < 1 || exits[i] > table.num_exits)
+      throw ValueError("strategy search: exit " + std::to_string(exits[i]) + " is not in 1.." +
+                       std::to_string(table.num_exits));
+    const std::int32_t says = table.predicted[i * width + static_cast<std::size_t>(exits[i] - 1)];
+    weights.push_back(says == victim_labels[i] ? 1 : 0);
+  }
+  const std::vector<int> as_int(exits.begin(), exits.end());
+  result.search = stats::search_thresholds(
+      {.confidences = table.confidence, .exits = as_int, .num_exits = width, .weights = weights}, options);
+  result.policy.thresholds = result.search.thresholds;
+  return result;
+}
+
+}  // namespace offramp::attacks

@@ -1,0 +1,34 @@
+#pragma once
+// The output strategy of a substitute (specs/extraction.md 4): thresholds under which it leaves where the
+// victim left, searched on the query images.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nets/data/image_set.h"
+#include "nets/exit_policy.h"
+#include "nets/network.h"
+#include "stats/threshold_search.h"
+
+namespace offramp::attacks {
+
+// What every exit of a net says about every image.
+struct ExitTable {
+  int num_exits = 0;
+  std::vector<double> confidence;       // [n, num_exits]
+  std::vector<std::int32_t> predicted;  // [n, num_exits]
+};
+ExitTable exit_table(const nets::Network& net, const data::ImageSet& images);
+
+struct StrategyResult {
+  nets::ExitPolicy policy;  // rule "above", fallback "last"; never stops early for a net with one exit
+  stats::SearchResult search;
+};
+// exits [n] from 1: the estimate. victim_labels [n], or empty: where given, a sample counts only if the
+// substitute's class at that exit is the victim's (what CLO rewards). Throws ValueError where sizes disagree.
+StrategyResult search_strategy(const ExitTable& table,
+                               std::span<const std::int32_t> exits,
+                               std::span<const std::int32_t> victim_labels,
+                               const stats::SearchOptions& options = {});
+
+}  // namespace offramp::attacks

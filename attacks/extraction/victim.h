@@ -1,0 +1,14 @@
+#pragma once
+// A net of ours as a victim: what stands behind the black box of an audit. This is the owner's side; nothing
+// of the attack includes it.
+#include "attacks/query/in_process.h"
+#include "nets/exit_policy.h"
+#include "nets/network.h"
+
+namespace offramp::attacks {
+
+// Real early exit: a query runs up to the exit it takes. The net must outlive the function. For timing put
+// the net on a device with one thread.
+VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolicy& policy);
+
+}  // namespace offramp::attacks
