@@ -13,6 +13,11 @@ void add_verbs(Program& program) {
   program.add(make_import_verb());
   program.add(make_bench_op_verb());
   program.add(make_bench_step_verb());
+  program.add(make_demo_verb());
+  program.add(make_extract_run_verb());
+  program.add(make_extract_query_verb());
+  program.add(make_extract_fit_verb());
+  program.add(make_extract_score_verb());
   program.add(make_extract_estimate_verb());
   program.add(make_extract_search_verb());
   program.add(make_stats_roc_verb());
