@@ -231,8 +231,12 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
   app.set_help_flag();
   app.allow_extras();
   std::vector<std::string> configs, sets;
-  app.add_option("--config", configs)->expected(1);
-  app.add_option("--set", sets)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  // One value a flag, so that `--log json out/run` leaves out/run to a positional; a flag may come again.
+  app.add_option("--config", configs)->expected(1)->allow_extra_args(false);
+  app.add_option("--set", sets)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
   std::map<const Option*, std::vector<std::string>> texts;
   std::map<const Option*, bool> switches;
   std::vector<std::string> flags{"--help", "--config", "--set"};
@@ -244,8 +248,8 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
       } else {
         auto* const added = app.add_option(
             option.flag_ + (option.positional_ ? "," + option.flag_.substr(2) : ""), texts[&option]);
-        added->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-        if (option.positional_ && option.type_ >= 5) added->expected(1, 1 << 20);
+        added->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
+        if (option.positional_ && option.type_ >= 5) added->expected(1, 1 << 20)->allow_extra_args(true);
       }
     } catch (const CLI::OptionAlreadyAdded&) {
       throw Error("options: two options of '" + verb + "' have the flag " + option.flag_ +

@@ -230,6 +230,30 @@ TEST(Options, PositionalsAndRequired) {
   EXPECT_THROW(again.parse("v", {}), UsageError);
 }
 
+TEST(Options, AFlagTakesOneValueAndLeavesTheRestToThePositional) {
+  const std::vector<std::vector<std::string>> orders{{"--log", "json", "out/run"},
+                                                     {"out/run", "--log", "json"},
+                                                     {"--set", "log=json", "out/run"},
+                                                     {"--log=json", "--model", "out/run"}};
+  for (const auto& words : orders) {
+    std::string model, log = "text";
+    Options options;
+    options.add("model", model, "run folder").positional().required();
+    options.add("log", log, "format");
+    EXPECT_TRUE(options.parse("eval", words));
+    EXPECT_EQ(model, "out/run");
+    EXPECT_EQ(log, "json");
+  }
+  std::vector<std::string> pictures;
+  std::string model;
+  Options options;
+  options.add("pictures", pictures, "files").positional();
+  options.add("model", model, "run folder");
+  EXPECT_TRUE(options.parse("infer", {"--model", "out/run", "a.png", "b.png", "c.png"}));
+  EXPECT_EQ(model, "out/run");
+  EXPECT_EQ(pictures, (std::vector<std::string>{"a.png", "b.png", "c.png"}));
+}
+
 TEST(Nearest, EditDistanceCountsSwapsOnce) {
   EXPECT_EQ(edit_distance("epochs", "epochs"), 0u);
   EXPECT_EQ(edit_distance("epohcs", "epochs"), 1u);
