@@ -1,5 +1,5 @@
 // Array forms of the vector exp2 and log2 of this room; their error is what the tests hold them to:
-// at most 2 units in the last place (exp2), and 3 units of the larger of |log2 x| and 2^-4 (log2).
+// at most 2 units in the last place (exp2), and 4 units of the larger of |log2 x| and 2^-4 (log2).
 #pragma once
 
 #include <span>

@@ -38,7 +38,7 @@ TEST(VectorMath, Exp2ClampsInsteadOfUnderflowing) {
   EXPECT_EQ(y, (std::vector<double>{low, low, low, high, high, low}));
 }
 
-TEST(VectorMath, Log2IsWithinThreeUlpOfItsSize) {
+TEST(VectorMath, Log2IsWithinFourUlpOfItsSize) {
   std::mt19937_64 rng(2);
   std::uniform_real_distribution<double> exponent(-1000, 1000), near(0.5, 2);
   std::vector<double> x = {1, 2, 0.5, 0.71875, 0.96875, 1.0625, 1.4375, std::nextafter(1.0, 0), 1 + kUlp};
@@ -49,7 +49,7 @@ TEST(VectorMath, Log2IsWithinThreeUlpOfItsSize) {
   log2_all(x, y);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const long double exact = std::log2(static_cast<long double>(x[i]));
-    ASSERT_LE(std::abs(y[i] - exact), 3 * kUlp * std::max(std::abs(exact), 0.0625L)) << "x = " << x[i];
+    ASSERT_LE(std::abs(y[i] - exact), 4 * kUlp * std::max(std::abs(exact), 0.0625L)) << "x = " << x[i];
   }
   EXPECT_EQ(y[0], 0.0);
 }
