@@ -17,17 +17,8 @@ struct Shape {
   std::int64_t rows;
   int channels;
 };
-constexpr Shape kShapes[] = {{6, 5},
-                             {1, 3},
-                             {2, 16},
-                             {35, 1},
-                             {35, 6},
-                             {37, 17},
-                             {70, 48},
-                             {19, 64},
-                             {33, 80},
-                             {9, 131},
-                             {800, 22}};
+constexpr Shape kShapes[] = {
+    {6, 5}, {1, 3}, {2, 16}, {35, 1}, {35, 6}, {37, 17}, {70, 48}, {19, 64}, {33, 80}, {9, 131}, {800, 22}};
 
 // Everything of one case: inputs rounded to T, as vectors.
 template <class T>

@@ -40,9 +40,9 @@ std::string time_density(const ExtractionOutcome& o) {
   constexpr std::size_t kBins = 120, kPoints = 600;
   report::XyChart chart;
   chart.frame.title = "Running time of each query image";
-  chart.frame.subtitle =
-      fmt::format("20 % quantile of {} repetitions; lines between exits are the thresholds that the attack found",
-                  o.trace.repetitions);
+  chart.frame.subtitle = fmt::format(
+      "20 % quantile of {} repetitions; lines between exits are the thresholds that the attack found",
+      o.trace.repetitions);
   chart.frame.x = {.label = "time, microseconds", .min = begin * 1e-3, .max = end * 1e-3};
   chart.frame.y.label = "images per bin";
   const double width = (end - begin) / kBins;
