@@ -13,8 +13,13 @@ namespace offramp::test {
 
 class MemorySource final : public nets::BatchSource {
  public:
-  MemorySource(const nets::Extent& input, int classes, int n, int batch, std::uint64_t seed)
-      : input_(input), n_(n), batch_(batch) {
+  MemorySource(const nets::Extent& input,
+               int classes,
+               int n,
+               int batch,
+               std::uint64_t seed,
+               const Device& device = Device::cpu())
+      : input_(input), n_(n), batch_(batch), device_(device) {
     const PhiloxKey centre{seed, 70, 0, 0}, noise{seed, 70, 1, 0};
     const auto size = static_cast<std::size_t>(input.size());
     values_.resize(static_cast<std::size_t>(n) * size);
@@ -51,8 +56,7 @@ class MemorySource final : public nets::BatchSource {
     if (poison_epoch == epoch_ && poison_batch == at_ - 1)
       values[5] = std::numeric_limits<float>::quiet_NaN();
     const Shape shape = input_.h == 1 ? Shape{m, input_.c} : Shape{m, input_.c, input_.h, input_.w};
-    return {Tensor::from<float>(shape, values, Device::cpu()),
-            Tensor::from<std::int32_t>({m}, labels, Device::cpu())};
+    return {Tensor::from<float>(shape, values, device_), Tensor::from<std::int32_t>({m}, labels, device_)};
   }
 
   int poison_epoch = 0, poison_batch = 0;  // a NaN in one sample of that batch
@@ -68,6 +72,7 @@ class MemorySource final : public nets::BatchSource {
 
   nets::Extent input_;
   int n_, batch_, epoch_ = 1, at_ = 0;
+  Device device_;
   std::vector<float> values_;
   std::vector<std::int32_t> labels_;
 };
