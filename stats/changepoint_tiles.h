@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <vector>
@@ -56,17 +57,24 @@ class EvidenceTiles {
       sum1 += z;
       sum2 += z * z;
       s1_[p + 1] = static_cast<double>(sum1);
-      s2_[p + 1] = static_cast<double>(sum2);
+      s2_[p + 1] = static_cast<double>(sum2 / 2);
     }
     if (!std::isfinite(s2_[n_])) {
       throw ValueError("changepoints: the values are too large to square (sum of squares overflows)");
     }
     constant_.assign(kFront + n_ + 1 + kLanes, kNever);
     inverse_.assign(kFront + n_ + 1 + kLanes, 0.0);
+    half_.assign(kFront + n_ + 1 + kLanes, 0.0);
+    plain_.assign(n_ + 1, kNever);
+    mass_.assign(n_ / kChunk + 1, kNever);
     weight_.assign(shifted_ ? kFront + n_ + 1 + kLanes : 0, 0.0);
     for (std::size_t m = 1; m <= n_; ++m) {
       const double len = static_cast<double>(m), kn = prior.k0 + len;
-      constant_[kFront + m] = constant_without_prior(len) + length.log_mass[m] * std::numbers::log2e;
+      const double mass = std::max(length.log_mass[m] * std::numbers::log2e, kNever);
+      plain_[m] = constant_without_prior(len);
+      mass_[m / kChunk] = std::max(mass_[m / kChunk], mass);
+      constant_[kFront + m] = plain_[m] + mass;
+      half_[kFront + m] = prior.a0 + 0.5 * len;
       inverse_[kFront + m] = shifted_ ? 0.5 / len : 0.5 / kn;
       if (shifted_) {
         weight_[kFront + m] = 0.5 * prior.k0 * len / kn;
@@ -83,15 +91,41 @@ class EvidenceTiles {
     double excess = 0;
     if (shifted_) {
       const double off = d1 / len + shift_;
-      excess = 0.5 * (d2 - d1 * d1 / len) + 0.5 * prior_.k0 * len / (prior_.k0 + len) * off * off;
+      excess = d2 - 0.5 * d1 * d1 / len + 0.5 * prior_.k0 * len / (prior_.k0 + len) * off * off;
     } else {
-      excess = 0.5 * (d2 - d1 * d1 / (prior_.k0 + len));
+      excess = d2 - 0.5 * d1 * d1 / (prior_.k0 + len);
     }
     return constant_without_prior(len) -
            (prior_.a0 + 0.5 * len) * std::log2(prior_.b0 + std::max(excess, 0.0));
   }
 
-  // f(index, term) for the vectors of ends that cover [begin, end); begin is rounded down to a whole vector.
+  // An upper bound, but for x, of every term (row, e) with first <= row < last <= begin <= e < end <= n + 1.
+  // bn is the least of k0 (mu - mu0)^2 + sum (y - mu)^2 over mu, halved, plus b0, so it grows with the
+  // segment: bn >= the bn of [last - 1, begin), the smallest here. With that constant, C(len) - (a0 + len/2)
+  // log2 bn without the length prior is a sum of lgamma, -log and a line, convex in len: its largest value
+  // lies at an end.
+  double bound(std::size_t first, std::size_t last, std::size_t begin, std::size_t end) const {
+    const std::size_t shortest = begin - (last - 1), longest = std::min(end - 1, n_) - first;
+    const double d1 = s1_[begin] - s1_[last - 1], d2 = s2_[begin] - s2_[last - 1];
+    const double inv = inverse_[kFront + shortest], off = shifted_ ? 2 * inv * d1 + shift_ : 0;
+    const double w = shifted_ ? weight_[kFront + shortest] : 0;
+    // What rounding may have moved: half an ulp of each prefix sum and a few operations on them.
+    const double sum1 = std::abs(s1_[begin]) + std::abs(s1_[last - 1]);
+    const double error = 8 * std::numeric_limits<double>::epsilon() *
+                         (s2_[begin] + (std::abs(d1) * inv + w * std::abs(off) * inv) * sum1 + w * off * off);
+    const double bits = std::log2(prior_.b0 + std::max(d2 - d1 * d1 * inv + w * off * off - error, 0.0));
+    double mass = kNever;
+    for (std::size_t part = shortest / kChunk; part <= longest / kChunk; ++part) {
+      mass = std::max(mass, mass_[part]);
+    }
+    const auto line = [&](std::size_t len) {
+      return plain_[len] - (prior_.a0 + 0.5 * static_cast<double>(len)) * bits;
+    };
+    return std::max(line(shortest), line(longest)) + mass + 1;  // 1: rounding of sums of up to 2^50 bits
+  }
+
+  // f(index, terms) for packs of vectors of ends that cover [begin, end); begin is rounded down to a whole
+  // vector, and the packs hold kInStep vectors or one.
   // Ends <= row and ends beyond n give terms <= kNever / 2; x must hold kNever from n + 1 on.
   template <class F>
   void for_terms(std::size_t row, std::size_t begin, std::size_t end, const double* x, F f) const {
@@ -113,59 +147,97 @@ class EvidenceTiles {
 
   template <bool kShifted, class F>
   void terms(std::size_t row, std::size_t begin, std::size_t end, const double* x, F f) const {
-    begin &= ~(kLanes - 1);
-    const Vec s1 = splat(s1_[row]), s2 = splat(s2_[row]), b0 = splat(prior_.b0), shift = splat(shift_);
-    const Vec lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    Vec an =
-        splat(prior_.a0 + 0.5 * (static_cast<double>(begin) - static_cast<double>(row))) + lane * splat(0.5);
-    const Vec an_step = splat(0.5 * static_cast<double>(kLanes));
-    const double* const constant = constant_.data() + kFront - row;
-    const double* const inverse = inverse_.data() + kFront - row;
-    for (std::size_t e = begin; e < end; e += kLanes) {
-      const Vec d1 = load(&s1_[e]) - s1, d2 = load(&s2_[e]) - s2, inv = load(inverse + e);
-      Vec excess = d2 * splat(0.5) - d1 * d1 * inv;
-      if constexpr (kShifted) {
-        const Vec off = d1 * (inv + inv) + shift;
-        excess += load(weight_.data() + kFront - row + e) * off * off;
-      }
-      const Vec bn = b0 + max(excess, splat(0.0));
-      f(e, load(constant + e) - an * log2(bn) + load(x + e));
-      an += an_step;
+    std::size_t e = begin & ~(kLanes - 1);
+    for (; e + (kInStep - 1) * kLanes < end; e += kInStep * kLanes) {
+      f(e, terms_at<kShifted, kInStep>(row, e, x));
     }
+    for (; e < end; e += kLanes) {
+      f(e, terms_at<kShifted, 1>(row, e, x));
+    }
+  }
+
+  template <bool kShifted, std::size_t U>  // a call in the loop would pass the pack through memory
+  [[gnu::always_inline]] Pack<U> terms_at(std::size_t row, std::size_t e, const double* x) const {
+    const std::size_t by_length = kFront - row + e;
+    const Pack<U> d1 = load_pack<U>(&s1_[e]) - splat(s1_[row]);
+    const Pack<U> d2 = load_pack<U>(&s2_[e]) - splat(s2_[row] - prior_.b0);
+    const Pack<U> inv = load_pack<U>(inverse_.data() + by_length);
+    Pack<U> bn = d2 - d1 * d1 * inv;
+    if constexpr (kShifted) {
+      const Pack<U> off = d1 * (inv + inv) + splat(shift_);
+      bn = bn + load_pack<U>(weight_.data() + by_length) * off * off;
+    }
+    return load_pack<U>(constant_.data() + by_length) -
+           load_pack<U>(half_.data() + by_length) * log2(max(bn, splat(prior_.b0))) + load_pack<U>(x + e);
   }
 
   std::size_t n_;
   NormalGammaPrior prior_;
   bool shifted_ = false;
   double shift_ = 0;
-  std::vector<double> s1_, s2_;                      // prefix sums, 0..n
-  std::vector<double> constant_, inverse_, weight_;  // by length, kFront entries in front
+  std::vector<double> s1_, s2_;  // prefix sums of the values and of half their squares, 0..n
+  std::vector<double> constant_, half_, inverse_, weight_;  // by length, kFront entries in front
+  std::vector<double> plain_;                               // by length: constant_ without the length prior
+  std::vector<double> mass_;                                // its largest log2 mass in each kChunk lengths
+};
+
+// One accumulator for each vector of a pack.
+struct Accumulators {
+  Vec v[kInStep];
+
+  static Accumulators filled(double x) {
+    Accumulators a;
+    for (Vec& lane : a.v) {
+      lane = splat(x);
+    }
+    return a;
+  }
+  Vec highest() const {
+    Vec top = v[0];
+    for (std::size_t u = 1; u < kInStep; ++u) {
+      top = max(top, v[u]);
+    }
+    return top;
+  }
+  Vec total() const {
+    Vec sum = v[0];
+    for (std::size_t u = 1; u < kInStep; ++u) {
+      sum += v[u];
+    }
+    return sum;
+  }
 };
 
 // sum 2^terms as scale and mantissa: one pass, and a second over a chunk only when its terms leave the range
-// in which the guessed scale is safe. Every term is counted; none is dropped but by 2^-1021 underflow.
+// in which the guessed scale is safe. Every term it is given is counted; none is dropped but by 2^-1021
+// underflow.
 struct LogSum {
-  double scale, sum = 0, best = kNever;
-
-  explicit LogSum(double guess) : scale(guess) {}
+  double scale = 0, sum = 0, best = kNever;
+  std::size_t best_begin = 0;  // of the chunk that held the largest term
 
   void add(const EvidenceTiles& tiles, std::size_t row, std::size_t begin, std::size_t end, const double* x) {
     for (;;) {
-      Vec top = splat(2 * kNever), part = splat(0.0);
+      Accumulators top = Accumulators::filled(2 * kNever), part = Accumulators::filled(0);
       const Vec s = splat(scale);
-      tiles.for_terms(row, begin, end, x, [&](std::size_t, Vec term) {
-        top = max(top, term);
-        part += exp2_below(term - s);  // what exceeds 1023 is caught below and summed again
+      tiles.for_terms(row, begin, end, x, [&]<std::size_t U>(std::size_t, const Pack<U>& term) {
+        const Pack<U> power = exp2_below(term - s);  // what exceeds 1023 is caught below and summed again
+        for (std::size_t u = 0; u < U; ++u) {
+          top.v[u] = max(top.v[u], term.v[u]);
+          part.v[u] += power.v[u];
+        }
       });
-      const double highest = max_lanes(top);
+      const double highest = max_lanes(top.highest());
       const bool unseen = best < scale - kHeadroom;
       if (highest > scale + kHeadroom || (unseen && highest < scale - kHeadroom && highest > kNever / 2)) {
         sum = unseen ? 0 : sum * std::exp2(scale - highest);
         scale = highest;
         continue;
       }
-      best = std::max(best, highest);
-      sum += sum_lanes(part);
+      if (highest > best) {
+        best = highest;
+        best_begin = begin;
+      }
+      sum += sum_lanes(part.total());
       return;
     }
   }
