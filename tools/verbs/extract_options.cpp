@@ -96,6 +96,12 @@ void SearchOptionsSettings::declare(Options& options) {
            "what makes a sample count: the exit, or the exit and the victim's class there")
       .choices({"exit", "class-and-exit"});
   options.add("search.time_limit", time_limit, "seconds for the proof of optimality").range(0, 1e6);
+  options
+      .add("search.search_first",
+           first,
+           "thresholds are searched on the first so many query images: name those first that resemble what "
+           "the copy will meet; 0: all")
+      .range(0, 1e9);
 }
 
 SearchSettings SearchOptionsSettings::resolve(const Session& session) const {
@@ -105,6 +111,7 @@ SearchSettings SearchOptionsSettings::resolve(const Session& session) const {
   s.search.time_limit_s = time_limit;
   s.search.threads = static_cast<unsigned>(session.threads());
   s.class_counts = counts == "class-and-exit";
+  s.first_images = first;
   return s;
 }
 

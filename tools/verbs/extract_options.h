@@ -34,6 +34,7 @@ struct FitSettings {
 struct SearchOptionsSettings {
   std::string objective = "joint", counts = "exit";
   double time_limit = 60;
+  int first = 0;
   void declare(Options& options);
   SearchSettings resolve(const Session& session) const;
 };

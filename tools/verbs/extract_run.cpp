@@ -56,6 +56,11 @@ class ExtractRunVerb final : public Verb {
     plan.query = query_.resolve(session, checkpoint.string(), plan.queries_text);
     plan.estimation = estimate_.resolve(session);
     plan.search = search_.resolve(session);
+    if (plan.search.first_images > plan.queries.n)
+      throw UsageError(
+          fmt::format("--search-first: thresholds are wanted from the first {} images, there are {}",
+                      plan.search.first_images,
+                      plan.queries.n));
     plan.score = {.timed_images = timed_, .seed = session.seed()};
 
     RunFolder& folder = session.folder();

@@ -16,6 +16,12 @@ struct Confidences {
   std::vector<double> values, weights;
   std::vector<int> exits;
   std::size_t num_exits = 0;
+
+  void keep(std::size_t rows) {
+    exits.resize(rows);
+    values.resize(rows * num_exits);
+    if (!weights.empty()) weights.resize(rows);
+  }
 };
 
 Confidences read_confidences(const std::filesystem::path& path) {
@@ -78,10 +84,21 @@ class ExtractSearchVerb final : public Verb {
              "separable: who should stay at an exit, those that leave later or all others")
         .choices({"remaining", "all"});
     options.add("search.time_limit", time_limit_, "seconds; 0: none").range(0, 1e9);
+    options
+        .add("search.first",
+             first_,
+             "only the first so many rows count: those that resemble what the copy will meet; 0: all")
+        .range(0, 1e9);
   }
 
   int run(Session& session) override {
-    const Confidences c = read_confidences(confidences_);
+    Confidences c = read_confidences(confidences_);
+    if (static_cast<std::size_t>(first_) > c.exits.size())
+      throw UsageError(fmt::format("{}: thresholds are wanted from the first {} rows, there are {}",
+                                   confidences_.string(),
+                                   first_,
+                                   c.exits.size()));
+    if (first_ > 0) c.keep(static_cast<std::size_t>(first_));
     stats::SearchOptions o;
     o.objective = objective_ == "joint" ? stats::SearchObjective::kJoint : stats::SearchObjective::kSeparable;
     o.others = others_ == "all" ? stats::SeparableOthers::kAll : stats::SeparableOthers::kRemaining;
@@ -121,6 +138,7 @@ class ExtractSearchVerb final : public Verb {
   std::filesystem::path confidences_, out_;
   std::string objective_ = "joint", others_ = "remaining";
   double time_limit_ = 0;
+  int first_ = 0;
 };
 
 }  // namespace

@@ -139,12 +139,22 @@ attacks::StrategyResult search_stage(Session& session,
   if (settings.class_counts)
     labels =
         attacks::labels_of(Tensor::from<float>({trace.samples, trace.classes}, trace.outputs, Device::cpu()));
-  const auto result = attacks::search_strategy(table, exits, labels, settings.search);
+  const auto searched =
+      settings.first_images > 0 ? static_cast<std::size_t>(settings.first_images) : exits.size();
+  if (searched > exits.size())
+    throw UsageError(fmt::format(
+        "search: thresholds are wanted from the first {} images, there are {}", searched, exits.size()));
+  attacks::ExitTable part = table;
+  part.confidence.resize(searched * static_cast<std::size_t>(table.num_exits));
+  part.predicted.resize(part.confidence.size());
+  if (!labels.empty()) labels.resize(searched);
+  const auto result = attacks::search_strategy(part, exits.subspan(0, searched), labels, settings.search);
   write_confidences(folder / "confidences.csv", table.confidence, {exits.begin(), exits.end()}, {});
   const nlohmann::ordered_json json = {
       {"thresholds", result.policy.thresholds},
       {"objective", settings.search.objective == stats::SearchObjective::kJoint ? "joint" : "separable"},
       {"class_counts", settings.class_counts},
+      {"samples", searched},
       {"value", result.search.value},
       {"upper_bound", result.search.upper_bound},
       {"optimal", result.search.optimal},
@@ -152,7 +162,7 @@ attacks::StrategyResult search_stage(Session& session,
   write_file_atomically(folder / "strategy.json", json.dump(2) + "\n");
   session.log.info(fmt::format("search: {:.0f} of {} images leave where the victim let them{}",
                                result.search.value,
-                               exits.size(),
+                               searched,
                                result.search.optimal ? ", no thresholds do better" : ""),
                    json);
   return result;

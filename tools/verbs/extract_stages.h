@@ -53,6 +53,7 @@ FittedNet fit_stage(Session& session,
 struct SearchSettings {
   stats::SearchOptions search = {};
   bool class_counts = false;  // a sample counts only where the copy also says the victim's class
+  int first_images = 0;       // only the first so many images count; 0: all
 };
 attacks::StrategyResult search_stage(Session& session,
                                      const nets::Network& net,
