@@ -37,6 +37,10 @@ void check(std::span<const double> times, std::size_t repetitions, const Estimat
     throw ValueError("estimate_exits: known_exits must lie in 1.." + std::to_string(n) +
                      " (the samples), got " + std::to_string(*o.known_exits));
   }
+  if (!(o.least_bandwidth_share >= 0 && o.least_bandwidth_share < 1)) {
+    throw ValueError("estimate_exits: least_bandwidth_share must lie in [0,1), got " +
+                     to_text(o.least_bandwidth_share));
+  }
   for (const auto& [value, name] :
        {std::pair{o.sigma_ns, "sigma_ns"}, std::pair{o.bandwidth_ns, "bandwidth_ns"}}) {
     if (value && (!(*value > 0) || !std::isfinite(*value))) {
@@ -300,7 +304,12 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
       r.sigma_ns = least;
       r.sigma_source = SigmaSource::kTimerResolution;
     }
-    double h = options.bandwidth_ns.value_or(r.sigma_ns / 2);
+    double h = r.sigma_ns / 2;
+    if (r.sigma_source == SigmaSource::kRepetitions)
+      h = std::max(
+          h,
+          options.least_bandwidth_share * (sorted_quantile(sorted, 0.995) - sorted_quantile(sorted, 0.005)));
+    h = options.bandwidth_ns.value_or(h);
     const DensityExtrema e = options.method == EstimationMethod::kDensity
                                  ? density_valleys(sorted, r.sigma_ns, options, h)
                                  : changepoint_valleys(sorted, r.sigma_ns, options, h);

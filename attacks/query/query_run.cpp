@@ -153,16 +153,6 @@ std::vector<std::int32_t> query_order(int count, std::uint64_t seed, int pass) {
   return shuffled(count, seed, static_cast<std::uint32_t>(pass));
 }
 
-double density_bandwidth(std::span<const double> times_ns, int repetitions) {
-  constexpr double kLeastShare = 0.015;
-  const auto r = static_cast<std::size_t>(repetitions);
-  auto times = stats::time_statistic(times_ns, r, kTimeStatistic);
-  std::sort(times.begin(), times.end());
-  const double range = stats::sorted_quantile(times, 0.995) - stats::sorted_quantile(times, 0.005);
-  const double noise = repetitions > 1 ? stats::measured_noise(times_ns, r, kTimeStatistic) : 0.0;
-  return std::max({0.5 * noise, kLeastShare * range, 1.0});  // a clock has no finer step than 1 ns
-}
-
 RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                                     int repetitions,
                                     const QueryOptions& options) {
@@ -172,10 +162,7 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
   RepetitionChoice choice;
   // Pairs of single measurements: the noise of one.
   choice.sigma1_ns = stats::measured_noise(times_ns, 2, stats::TimeStatistic::kMinimum);
-  const auto pilot = stats::estimate_exits(
-      times_ns,
-      static_cast<std::size_t>(repetitions),
-      {.statistic = kTimeStatistic, .bandwidth_ns = density_bandwidth(times_ns, repetitions)});
+  const auto pilot = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
   for (std::size_t e = 1; e < pilot.num_exits; ++e) {
     const double gap = pilot.centres_ns[e] - pilot.centres_ns[e - 1];
     choice.gap_ns = choice.gap_ns == 0 ? gap : std::min(choice.gap_ns, gap);

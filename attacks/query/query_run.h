@@ -29,16 +29,6 @@ struct RepetitionChoice {
   double gap_ns = 0;     // smallest gap between neighbouring exits that the pilot found; 0: one exit found
   std::string because = {};  // one line to print
 };
-// Bandwidth of the density of running times: half its re-measured noise (of kTimeStatistic), but at least 1.5
-// % of the range of the times (0.5 % to 99.5 %). Images that leave at one exit differ by a few per cent
-// however often they are measured (2 % to 3 % on small nets of ours), which the noise does not show and exits
-// do not look like: sixteen exits across the range would still be 4.4 bandwidths apart.
-double density_bandwidth(std::span<const double> times_ns, int repetitions);
-
-// What stands for the repetitions of an image. Not their minimum: a core that is fast for a moment (an idle
-// neighbour) makes some images' minimum faster than any other's; the 20 % quantile passes over both tails.
-inline constexpr stats::TimeStatistic kTimeStatistic = stats::TimeStatistic::kQuantile20;
-
 // times_ns [samples, repetitions]; repetitions even, at least 2.
 RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                                     int repetitions,

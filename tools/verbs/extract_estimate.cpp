@@ -140,7 +140,10 @@ class ExtractEstimateVerb final : public Verb {
         .choices({"min", "q20", "median", "mean"});
     options.add("estimate.exits", exits_, "keep this many exits; 0: find the number").range(0, 1e6);
     options.add("estimate.sigma_ns", sigma_, "noise of the statistic; from the repetitions if not given");
-    options.add("estimate.bandwidth_ns", bandwidth_, "of the density; half of sigma if not given");
+    options.add("estimate.bandwidth_ns",
+                bandwidth_,
+                "of the density; if not given half of sigma, and with repetitions at least 1.5 % of the "
+                "range of times");
     options.add("estimate.max_valley_ratio", ratio_, "a valley above this share of its lower peak is none")
         .range(0, 1);
     options.add("estimate.min_share", share_, "smallest share of the samples that makes an exit").range(0, 1);
@@ -206,7 +209,7 @@ class ExtractEstimateVerb final : public Verb {
   }
 
   std::filesystem::path times_, out_, assignment_, plot_;
-  std::string method_ = "kde", statistic_ = "min";
+  std::string method_ = "kde", statistic_ = "q20";
   int exits_ = 0;
   std::optional<double> sigma_, bandwidth_;
   double ratio_ = 0.5, share_ = 0.005;

@@ -69,10 +69,7 @@ stats::ExitEstimate estimate_stage(Session& session,
                                    const stats::EstimationOptions& options,
                                    const std::filesystem::path& folder) {
   const auto times = trace.times_as_double();
-  stats::EstimationOptions chosen = options;
-  chosen.statistic = attacks::kTimeStatistic;
-  if (!chosen.bandwidth_ns) chosen.bandwidth_ns = attacks::density_bandwidth(times, trace.repetitions);
-  const auto estimate = stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions), chosen);
+  const auto estimate = stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions), options);
   write_estimate(folder / "estimate.json", estimate);
   write_assignment(folder / "assignment.csv", estimate);
   session.log.info(fmt::format("estimate: {} exits with {} images; {}",
