@@ -15,8 +15,9 @@ namespace offramp::stats {
 namespace {
 
 constexpr double kNeededSigmas =
-    6;                             // specs/extraction.md 2.2: count right in 15 of 15 runs from six sigma on
-constexpr double kDriftLimit = 1;  // sigma over the run that is worth a warning
+    6;  // specs/extraction.md 2.2: count right in 15 of 15 runs from six sigma on
+constexpr double kLongestTime = 1e15;  // ns; doubles still resolve an eighth of one there
+constexpr double kDriftLimit = 1;      // sigma over the run that is worth a warning
 
 void check(std::span<const double> times, std::size_t repetitions, const EstimationOptions& o) {
   const char* what = "estimate_exits";
@@ -26,6 +27,10 @@ void check(std::span<const double> times, std::size_t repetitions, const Estimat
     if (times[i] < 0) {
       throw ValueError("estimate_exits: times must not be negative, got " + to_text(times[i]) +
                        " ns at index " + std::to_string(i));
+    }
+    if (times[i] > kLongestTime) {
+      throw ValueError("estimate_exits: times must not exceed " + to_text(kLongestTime) +
+                       " ns (eleven days), got " + to_text(times[i]) + " at index " + std::to_string(i));
     }
   }
   if (repetitions == 0 || times.size() % repetitions != 0) {
@@ -247,6 +252,9 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
   } else if (r.exits.size() == 1) {
     r.reliable = false;
     r.advice = "one sample shows one exit: measure more samples";
+  } else if (r.num_exits == 1 && r.sigma_ns == 0) {
+    r.reliable = false;
+    r.advice = "all times are equal: either there is only one exit or the timer is too coarse to tell";
   } else if (r.num_exits == 1) {
     r.reliable = false;
     r.advice = "one exit found: either there is only one or its neighbours are closer than the noise of " +

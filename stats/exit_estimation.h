@@ -66,9 +66,9 @@ struct ExitEstimate {
 };
 
 // times_ns: [n, repetitions] row-major, in the order measured.
-// ValueError: no sample, a time that is not finite or negative, a size that is no multiple of repetitions,
-// known_exits 0 or larger than n, sigma or bandwidth not positive, too many samples for the changepoint
-// method.
+// ValueError: no sample, a time that is not finite, negative or above 1e15 ns, a size that is no multiple of
+// repetitions, known_exits 0 or larger than n, sigma or bandwidth not positive, too many samples for the
+// changepoint method.
 ExitEstimate estimate_exits(std::span<const double> times_ns,
                             std::size_t repetitions,
                             const EstimationOptions& options = {});

@@ -227,6 +227,8 @@ TEST(ExitEstimation, EqualTimesOneSampleAndZeroAreAnswered) {
   EXPECT_EQ(single.num_exits, 1u);
   EXPECT_EQ(single.advice, "one sample shows one exit: measure more samples");
   EXPECT_EQ(estimate_exits(std::vector<double>{0, 0}, 1, {}).num_exits, 1u);
+  EXPECT_EQ(equal.advice,
+            "all times are equal: either there is only one exit or the timer is too coarse to tell");
   const ExitEstimate pair = estimate_exits(std::vector<double>{1, 2}, 1, {});
   EXPECT_GE(pair.num_exits, 1u);
   EXPECT_EQ(pair.exits.size(), 2u);
@@ -241,6 +243,7 @@ TEST(ExitEstimation, BadInputIsNamed) {
   EXPECT_MESSAGE(run({1, std::nan(""), 2}), "times must be finite, got nan at index 1");
   EXPECT_MESSAGE(run({1, inf}), "times must be finite, got inf at index 1");
   EXPECT_MESSAGE(run({1, -3}), "times must not be negative, got -3 ns at index 1");
+  EXPECT_MESSAGE(run({1e308, 1}), "times must not exceed 1e+15 ns (eleven days), got 1e+308 at index 0");
   EXPECT_MESSAGE(run({1, 2, 3}, 2), "3 times are no multiple of 2 repetitions");
   EXPECT_MESSAGE(run({1, 2, 3}, 0), "3 times are no multiple of 0 repetitions");
   EXPECT_MESSAGE(run({1, 2, 3}, 1, {.known_exits = 4}), "known_exits must lie in 1..3 (the samples), got 4");

@@ -38,6 +38,16 @@ std::string write(const TempFolder& folder, const std::string& name, const std::
   return (folder / name).string();
 }
 
+// A file that a browser shows by itself: namespace and style sheet inside, not the fragment of a report's
+// page.
+void expect_svg_file(const std::string& path, const std::string& holds) {
+  const std::string text = read_text(path);
+  EXPECT_EQ(text.rfind("<?xml", 0), 0u) << path;
+  EXPECT_NE(text.find("xmlns=\"http://www.w3.org/2000/svg\""), std::string::npos) << path;
+  EXPECT_NE(text.find("<style"), std::string::npos) << path;
+  EXPECT_NE(text.find(holds), std::string::npos) << path;
+}
+
 // specs/extraction.md 4.3
 const char* const kExample =
     "exit,c1,c2,c3\n1,.99,.92,.96\n2,.80,.97,.99\n1,.95,.60,.90\n2,.70,.98,.99\n"
@@ -62,6 +72,9 @@ TEST(ExtractSearchVerb, WorkedExampleToStandardOutputAndToAFile) {
   EXPECT_EQ(b["objective"], "separable");
   EXPECT_EQ(b["value"], 10);
   EXPECT_EQ(b["joint_value"], 6);
+  const std::string svg = (folder / "s.svg").string();
+  ASSERT_EQ(offramp_program("extract search --confidences " + csv + " --plot " + svg).code, 0);
+  expect_svg_file(svg, "Joint objective: 6 of 8 samples");
 }
 
 TEST(ExtractSearchVerb, WeightsCountAndATimeLimitIsReported) {
@@ -154,7 +167,7 @@ TEST(ExtractEstimateVerb, RepetitionsGiveExitsAssignmentAndPlot) {
   }
   EXPECT_EQ(i, 600u);
   EXPECT_GE(same, 599u);
-  EXPECT_EQ(read_text(svg).rfind("<svg", 0), 0u);
+  expect_svg_file(svg, "exit 4 (");
 }
 
 TEST(ExtractEstimateVerb, OneColumnAndStandardOutput) {
@@ -184,6 +197,8 @@ TEST(ExtractEstimateVerb, BadFilesAreNamed) {
   fails("ms\n1\n", "expected a column 'nanoseconds', or 't1', 't2', ..");
   fails("nanoseconds\n1\n-2\n", "times must not be negative, got -2 ns at index 1");
   fails("nanoseconds\n1\ninf\n", "times must be finite, got inf at index 1");
+  fails("nanoseconds\n1\n1e16\n", "times must not exceed 1e+15 ns (eleven days), got 1e+16 at index 1");
+  fails("t1,t3\n1,2\n", "bad.csv: expected a column 't2' before 't3', found none");
   fails("nanoseconds\n1\n2\n", "known_exits must lie in 1..2 (the samples), got 3", " --exits 3");
 }
 
@@ -199,6 +214,11 @@ TEST(StatsVerbs, AnswerInJson) {
   EXPECT_EQ(compare["wilcoxon"]["statistic"], 0);
   const std::string losses = write(folder, "l.csv", "loss,member\n0,1\n0,1\n2,0\n2,0\n");
   EXPECT_EQ(json::parse(offramp_program("stats divergence --losses " + losses).out)["js_bits_100_bins"], 1);
+  const std::string curve = (folder / "roc.svg").string(), bars = (folder / "losses.svg").string();
+  ASSERT_EQ(offramp_program("stats roc --scores " + scores + " --resamples 50 --plot " + curve).code, 0);
+  expect_svg_file(curve, "ROC, AUC 0.8750");
+  ASSERT_EQ(offramp_program("stats divergence --losses " + losses + " --plot " + bars).code, 0);
+  expect_svg_file(bars, "JS divergence 1.0000 bit");
   const json queries = json::parse(offramp_program("stats queries --sigma 5 --gap 3").out);
   EXPECT_EQ(queries["to_distinguish_means"], 22);
   EXPECT_EQ(queries["to_cluster_samples"], 100);

@@ -3,6 +3,7 @@
 #include "engine/errors.h"
 #include "stats/exit_estimation.h"
 #include "stats/kde.h"
+#include "tools/report/svg_writer.h"
 #include "tools/report/xy_chart.h"
 #include "tools/verbs/number_table.h"
 #include "tools/verbs/verbs.h"
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace offramp::tools {
 namespace {
@@ -66,11 +68,12 @@ nlohmann::ordered_json finite_or_null(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
 }
 
-// Density of all times, a histogram per exit, the thresholds, and up to a few hundred samples of each exit as
-// points.
+std::string count_of_exits(std::size_t n) { return fmt::format("{} exit{}", n, n == 1 ? "" : "s"); }
+
+// Density of all times, a histogram per exit, the thresholds, and a tick per sample.
 std::string plot(const stats::ExitEstimate& e, const std::string& title) {
   constexpr double kMicro = 1e-3;
-  constexpr std::size_t kGrid = 800, kPointsPerExit = 300;
+  constexpr std::size_t kGrid = 800, kPointsPerExit = 1000, kBins = 160;
   const auto [low, high] = std::minmax_element(e.statistic_ns.begin(), e.statistic_ns.end());
   report::XyChart chart;
   chart.frame.title = title;
@@ -81,8 +84,10 @@ std::string plot(const stats::ExitEstimate& e, const std::string& title) {
   if (e.bandwidth_ns > 0) {
     report::Series density{.name = "density", .colour = 7};
     std::vector<double> at;
+    const double margin = 3 * e.bandwidth_ns;
     for (std::size_t i = 0; i < kGrid; ++i) {
-      at.push_back(*low + (*high - *low) * static_cast<double>(i) / static_cast<double>(kGrid - 1));
+      const double share = static_cast<double>(i) / static_cast<double>(kGrid - 1);
+      at.push_back(std::max(*low - margin, 0.0) + (*high + 2 * margin - *low) * share);
     }
     density.y = stats::kde_binned(e.statistic_ns, at, e.bandwidth_ns);
     for (std::size_t i = 0; i < kGrid; ++i) {
@@ -92,24 +97,43 @@ std::string plot(const stats::ExitEstimate& e, const std::string& title) {
     }
     chart.series.push_back(std::move(density));
   }
-  std::vector<std::size_t> seen(e.num_exits, 0);
+  // A histogram of each exit's samples, its area their share, and a strip below the axis in which every
+  // single one (of many: up to kPointsPerExit an exit) has its tick, outliers included.
+  const double width = (*high > *low ? *high - *low : 1) * kMicro / kBins;
+  double highest = top;
   for (std::size_t k = 0; k < e.num_exits; ++k) {
-    const std::size_t step = std::max<std::size_t>(1, e.counts[k] / kPointsPerExit);
-    report::Series points{.name = fmt::format("exit {} ({})", k + 1, e.counts[k]),
-                          .draw = report::Draw::kPoints,
-                          .colour = static_cast<int>(k % 7)};
-    for (std::size_t i = 0; i < e.exits.size(); ++i) {
-      if (e.exits[i] != k + 1 || seen[k]++ % step != 0) continue;
-      points.x.push_back(e.statistic_ns[i] * kMicro);
-      // a strip below the axis, spread by the golden ratio so that points do not hide each other
-      const double spread = std::fmod(static_cast<double>(i) * 0.6180339887498949, 1.0);
-      points.y.push_back(-(0.02 + 0.06 * spread) * (top > 0 ? top : 1));
+    report::Histogram bars{.name = fmt::format("exit {} ({})", k + 1, e.counts[k]),
+                           .colour = static_cast<int>(k % 7)};
+    bars.counts.assign(kBins, 0);
+    for (std::size_t i = 0; i <= kBins; ++i) {
+      bars.edges.push_back(*low * kMicro + width * static_cast<double>(i));
     }
-    chart.series.push_back(std::move(points));
+    for (std::size_t i = 0; i < e.exits.size(); ++i) {
+      if (e.exits[i] != k + 1) continue;
+      const double bin = (e.statistic_ns[i] - *low) * kMicro / width;
+      double& height = bars.counts[std::min(static_cast<std::size_t>(bin), kBins - 1)];
+      height += 1 / (width * static_cast<double>(e.exits.size()));
+      highest = std::max(highest, height);
+    }
+    chart.histograms.push_back(std::move(bars));
+  }
+  chart.frame.y.min = -0.06 * highest;
+  chart.frame.y.max = 1.1 * highest;
+  for (std::size_t k = 0; k < e.num_exits; ++k) {
+    report::Series strip{.colour = static_cast<int>(k % 7)};
+    const std::size_t step = e.counts[k] / kPointsPerExit + 1;
+    std::size_t seen = 0;
+    for (std::size_t i = 0; i < e.exits.size(); ++i) {
+      if (e.exits[i] != k + 1 || seen++ % step != 0) continue;
+      const double at = e.statistic_ns[i] * kMicro;
+      strip.x.insert(strip.x.end(), {at, at, std::numeric_limits<double>::quiet_NaN()});
+      strip.y.insert(strip.y.end(), {-0.045 * highest, -0.015 * highest, 0});
+    }
+    chart.series.push_back(std::move(strip));
   }
   for (const double t : e.thresholds_ns)
     chart.rules.push_back({.at = t * kMicro, .label = fmt::format("{:.4g}", t * kMicro)});
-  return report::render(chart);
+  return report::standalone_svg(report::render(chart));
 }
 
 class ExtractEstimateVerb final : public Verb {
@@ -179,14 +203,16 @@ class ExtractEstimateVerb final : public Verb {
     }
     if (!plot_.empty()) {
       write_file_atomically(
-          plot_, plot(e, fmt::format("{} exits from the times of {} queries", e.num_exits, e.exits.size())));
+          plot_,
+          plot(e,
+               fmt::format("{} from the times of {} queries", count_of_exits(e.num_exits), e.exits.size())));
       json["plot"] = plot_.string();
     }
     if (out_.empty()) {
       session.answer(json.dump(2) + "\n", json);
     } else {
       write_file_atomically(out_, json.dump(2) + "\n");
-      session.answer(fmt::format("{}: {} exits; {}\n", out_.string(), e.num_exits, e.advice), json);
+      session.answer(fmt::format("{}: {}; {}\n", out_.string(), count_of_exits(e.num_exits), e.advice), json);
     }
     return 0;
   }

@@ -2,12 +2,16 @@
 #include "engine/atomic_file.h"
 #include "engine/errors.h"
 #include "stats/threshold_search.h"
+#include "tools/report/svg_writer.h"
+#include "tools/report/xy_chart.h"
 #include "tools/verbs/number_table.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace offramp::tools {
 namespace {
@@ -51,6 +55,44 @@ Confidences read_confidences(const std::filesystem::path& path) {
   return c;
 }
 
+// A row an exit: confidences of the samples that should leave there and of those that should go on, and the
+// threshold between them. Samples that left earlier never arrive and are not shown.
+std::string plot(const Confidences& c, const std::vector<double>& thresholds, const std::string& title) {
+  constexpr std::size_t kPointsPerRow = 400;
+  report::XyChart chart;
+  chart.frame.title = title;
+  chart.frame.subtitle = fmt::format("of each exit and kind at most {} samples are drawn", kPointsPerRow);
+  chart.frame.x.label = "confidence of the copy";
+  chart.frame.y.label = "exit";
+  chart.frame.y.min = 0.4;
+  chart.frame.y.max = static_cast<double>(c.num_exits) - 0.4;
+  chart.frame.height = 160 + 80 * static_cast<double>(c.num_exits - 1);
+  report::Series leave{.name = "left here", .draw = report::Draw::kPoints, .colour = 0};
+  report::Series stay{.name = "left later", .draw = report::Draw::kPoints, .colour = 1};
+  report::Series limit{.name = "threshold", .colour = 7};
+  constexpr double kGap = std::numeric_limits<double>::quiet_NaN();
+  for (std::size_t k = 0; k + 1 < c.num_exits; ++k) {
+    const int exit = static_cast<int>(k) + 1;
+    for (report::Series* kind : {&leave, &stay}) {
+      const auto belongs = [&](int e) { return kind == &leave ? e == exit : e > exit; };
+      const auto count = static_cast<std::size_t>(std::count_if(c.exits.begin(), c.exits.end(), belongs));
+      const std::size_t step = count / kPointsPerRow + 1;
+      std::size_t seen = 0;
+      for (std::size_t i = 0; i < c.exits.size(); ++i) {
+        if (!belongs(c.exits[i]) || seen++ % step != 0) continue;
+        // two strips a row, spread by the golden ratio so that points do not hide each other
+        const double spread = 0.05 + 0.3 * std::fmod(static_cast<double>(i) * 0.6180339887498949, 1.0);
+        kind->x.push_back(c.values[i * c.num_exits + k]);
+        kind->y.push_back(exit + (kind == &leave ? spread : -spread));
+      }
+    }
+    limit.x.insert(limit.x.end(), {thresholds[k], thresholds[k], kGap});
+    limit.y.insert(limit.y.end(), {exit - 0.4, exit + 0.4, kGap});
+  }
+  chart.series = {std::move(leave), std::move(stay), std::move(limit)};
+  return report::standalone_svg(report::render(chart));
+}
+
 class ExtractSearchVerb final : public Verb {
  public:
   VerbInfo info() const override {
@@ -73,6 +115,8 @@ class ExtractSearchVerb final : public Verb {
   void declare(Options& options) override {
     options.add("search.confidences", confidences_, "CSV file").positional().required();
     options.add("search.out", out_, "JSON file; standard output if not given").not_in_config();
+    options.add("search.plot", plot_, "SVG file of confidences and thresholds, a row an exit")
+        .not_in_config();
     options
         .add("search.objective",
              objective_,
@@ -106,17 +150,27 @@ class ExtractSearchVerb final : public Verb {
     o.threads = static_cast<unsigned>(session.threads());
     const stats::SearchSamples samples{c.values, c.exits, c.num_exits, c.weights};
     const stats::SearchResult r = stats::search_thresholds(samples, o);
-    const nlohmann::ordered_json json{{"thresholds", r.thresholds},
-                                      {"objective", objective_},
-                                      {"value", r.value},
-                                      {"upper_bound", r.upper_bound},
-                                      {"optimal", r.optimal},
-                                      {"seconds", r.seconds},
-                                      {"time_limit_reached", r.time_limit_reached},
-                                      {"nodes", r.nodes},
-                                      {"joint_value", stats::joint_value(samples, r.thresholds)},
-                                      {"samples", c.exits.size()},
-                                      {"exits", c.num_exits}};
+    nlohmann::ordered_json json{{"thresholds", r.thresholds},
+                                {"objective", objective_},
+                                {"value", r.value},
+                                {"upper_bound", r.upper_bound},
+                                {"optimal", r.optimal},
+                                {"seconds", r.seconds},
+                                {"time_limit_reached", r.time_limit_reached},
+                                {"nodes", r.nodes},
+                                {"joint_value", stats::joint_value(samples, r.thresholds)},
+                                {"samples", c.exits.size()},
+                                {"exits", c.num_exits}};
+    if (!plot_.empty()) {
+      write_file_atomically(plot_,
+                            plot(c,
+                                 r.thresholds,
+                                 fmt::format("{} objective: {} of {} samples",
+                                             objective_ == "joint" ? "Joint" : "Separable",
+                                             r.value,
+                                             c.exits.size())));
+      json["plot"] = plot_.string();
+    }
     if (out_.empty()) {
       session.answer(json.dump(2) + "\n", json);
     } else {
@@ -135,7 +189,7 @@ class ExtractSearchVerb final : public Verb {
   }
 
  private:
-  std::filesystem::path confidences_, out_;
+  std::filesystem::path confidences_, out_, plot_;
   std::string objective_ = "joint", others_ = "remaining";
   double time_limit_ = 0;
   int first_ = 0;

@@ -2,6 +2,9 @@
 
 #include "engine/errors.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -73,6 +76,19 @@ const std::vector<double>& NumberTable::column(const std::string& name) const {
 std::size_t NumberTable::numbered(const std::string& prefix) const {
   std::size_t count = 0;
   while (find(prefix + std::to_string(count + 1))) ++count;
+  // A gap would lose the columns behind it without a word.
+  for (const std::string& name : header) {
+    const std::string_view digits = std::string_view(name).substr(std::min(prefix.size(), name.size()));
+    if (!name.starts_with(prefix) || digits.empty() || digits.size() > 9 ||
+        digits.find_first_not_of("0123456789") != digits.npos) {
+      continue;
+    }
+    if (std::stoul(std::string(digits)) > count) {
+      throw FileError(
+          path.string(),
+          fmt::format("expected a column '{}{}' before '{}', found none", prefix, count + 1, name));
+    }
+  }
   return count;
 }
 

@@ -5,10 +5,15 @@
 #include "stats/errors.h"
 #include "stats/hypothesis_tests.h"
 #include "stats/roc.h"
+#include "tools/report/svg_writer.h"
+#include "tools/report/xy_chart.h"
 #include "tools/verbs/number_table.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace offramp::tools {
 namespace {
@@ -46,6 +51,62 @@ Groups read_groups(const std::filesystem::path& path, const std::string& name) {
   return g;
 }
 
+// Both axes logarithmic: what counts is how many members are found at few false alarms. Points that lie
+// closer than the line is wide are left out.
+std::string roc_plot(const stats::Roc& roc, std::size_t members, std::size_t others) {
+  constexpr double kStep = 0.01;  // decades
+  report::XyChart chart;
+  chart.frame.title = fmt::format("ROC, AUC {:.4f}", roc.auc);
+  chart.frame.subtitle = fmt::format("{} members, {} others", members, others);
+  chart.frame.height = 460;
+  chart.frame.x = {.label = "false positive rate", .log = true, .max = 1.0};
+  chart.frame.y = {.label = "true positive rate", .log = true, .max = 1.0};
+  report::Series curve{.name = "score", .colour = 0};
+  for (const stats::RocPoint& point : roc.points) {
+    if (!(point.fpr > 0 && point.tpr > 0)) continue;
+    const bool last = &point == &roc.points.back();
+    if (!last && !curve.x.empty() &&
+        std::hypot(std::log10(point.fpr / curve.x.back()), std::log10(point.tpr / curve.y.back())) < kStep) {
+      continue;
+    }
+    curve.x.push_back(point.fpr);
+    curve.y.push_back(point.tpr);
+  }
+  const double least = curve.x.empty() ? 0.1 : curve.x.front();
+  report::Series chance{.name = "guessing", .x = {least, 1}, .y = {least, 1}, .colour = 7, .dash = 1};
+  chart.series = {std::move(curve), std::move(chance)};
+  return report::standalone_svg(report::render(chart));
+}
+
+// Losses of both groups on one scale; the last bin takes what lies above the 99.5 % quantile, as in the
+// divergence.
+std::string loss_plot(const Groups& g, double js_bits) {
+  constexpr int kBins = 100;
+  std::vector<double> pooled = g.members;
+  pooled.insert(pooled.end(), g.others.begin(), g.others.end());
+  std::sort(pooled.begin(), pooled.end());
+  const double top = pooled[static_cast<std::size_t>(0.995 * static_cast<double>(pooled.size() - 1))];
+  const double width = (top > 0 ? top : 1) / kBins;
+  report::XyChart chart;
+  chart.frame.title = fmt::format("Losses of members and others, JS divergence {:.4f} bit", js_bits);
+  chart.frame.subtitle = "100 bins up to the 99.5 % quantile; the last takes what lies above";
+  chart.frame.x.label = "loss";
+  chart.frame.y.label = "density";
+  const auto histogram = [&](const std::vector<double>& values, const char* name, int colour) {
+    report::Histogram h{.name = fmt::format("{} ({})", name, values.size()), .colour = colour};
+    h.counts.assign(kBins, 0);
+    for (int i = 0; i <= kBins; ++i) h.edges.push_back(i * width);
+    for (const double v : values) {
+      const auto bin = static_cast<std::size_t>(std::clamp(v / width, 0.0, kBins - 1.0));
+      h.counts[bin] += 1 / (width * static_cast<double>(values.size()));
+    }
+    chart.histograms.push_back(std::move(h));
+  };
+  histogram(g.members, "members", 0);
+  histogram(g.others, "others", 1);
+  return report::standalone_svg(report::render(chart));
+}
+
 class StatsRocVerb final : public Verb {
  public:
   VerbInfo info() const override {
@@ -58,6 +119,7 @@ class StatsRocVerb final : public Verb {
   void declare(Options& options) override {
     options.add("roc.scores", scores_, "CSV file").positional().required();
     options.add("roc.out", out_, "JSON file; standard output if not given").not_in_config();
+    options.add("roc.plot", plot_, "SVG file of the curve").not_in_config();
     options.add("roc.fpr", fpr_, "limits of the false positive rate").range(0, 1);
     options.add("roc.resamples", resamples_, "of the bootstrap").range(1, 1e6);
     options.add("roc.level", level_, "of the intervals").range(0.01, 0.9999);
@@ -79,12 +141,16 @@ class StatsRocVerb final : public Verb {
       at["fpr"] = limit;
       json["tpr_at_fpr"].push_back(at);
     }
+    if (!plot_.empty()) {
+      write_file_atomically(plot_, roc_plot(roc, g.members.size(), g.others.size()));
+      json["plot"] = plot_.string();
+    }
     answer(session, out_, json);
     return 0;
   }
 
  private:
-  std::filesystem::path scores_, out_;
+  std::filesystem::path scores_, out_, plot_;
   std::vector<double> fpr_ = {0.001, 0.01, 0.1};
   int resamples_ = 2000;
   double level_ = 0.95;
@@ -140,6 +206,7 @@ class StatsDivergenceVerb final : public Verb {
   void declare(Options& options) override {
     options.add("divergence.losses", losses_, "CSV file").positional().required();
     options.add("divergence.out", out_, "JSON file; standard output if not given").not_in_config();
+    options.add("divergence.plot", plot_, "SVG file of both histograms").not_in_config();
   }
   int run(Session& session) override {
     const Groups g = read_groups(losses_, "loss");
@@ -147,12 +214,16 @@ class StatsDivergenceVerb final : public Verb {
     for (const std::size_t bins : {50, 100, 200}) {
       json[fmt::format("js_bits_{}_bins", bins)] = stats::loss_js_divergence(g.members, g.others, bins);
     }
+    if (!plot_.empty()) {
+      write_file_atomically(plot_, loss_plot(g, stats::loss_js_divergence(g.members, g.others, 100)));
+      json["plot"] = plot_.string();
+    }
     answer(session, out_, json);
     return 0;
   }
 
  private:
-  std::filesystem::path losses_, out_;
+  std::filesystem::path losses_, out_, plot_;
 };
 
 class StatsQueriesVerb final : public Verb {
