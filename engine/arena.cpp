@@ -1,12 +1,12 @@
 #include "engine/arena.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
 #include "engine/errors.h"
+#include "engine/memory_limit.h"
 #include "kernels/assert.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -37,14 +37,29 @@ std::string megabytes(std::size_t bytes) {
 }  // namespace
 
 Arena::Arena(std::size_t limit_bytes) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  if (limit_bytes == 0) limit_bytes = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * page / 5 * 4;
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  reserved_ = (limit_bytes + kHugePage - 1) / kHugePage * kHugePage;
-  void* range =
-      mmap(nullptr, reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const bool set = limit_bytes != 0;
+  limit_source_ = "the limit that was set";
+  if (!set) {
+    const MemoryLimit share = tensor_memory_limit();
+    limit_bytes = share.bytes;
+    limit_source_ = share.source;
+  }
+  constexpr std::size_t kHugePage = std::size_t{2} << 20, kLeastDefault = std::size_t{64} << 20;
+  const auto reserve = [&] {
+    reserved_ = (limit_bytes + kHugePage - 1) / kHugePage * kHugePage;
+    return mmap(
+        nullptr, reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  };
+  void* range = reserve();
+  // A system that does not overcommit (vm.overcommit_memory = 2) refuses what is not there now: take what is.
+  while (range == MAP_FAILED && !set && limit_bytes > kLeastDefault) {
+    limit_bytes /= 2;
+    limit_source_ = "all that the system would reserve";
+    range = reserve();
+  }
   if (range == MAP_FAILED) {
-    throw OutOfMemoryError("memory: cannot reserve " + megabytes(reserved_) + " of address space");
+    throw OutOfMemoryError("memory: cannot reserve " + megabytes(reserved_) + " of address space (" +
+                           limit_source_ + ")");
   }
   madvise(range, reserved_, MADV_HUGEPAGE);
   base_ = static_cast<std::byte*>(range);
@@ -63,7 +78,7 @@ void* Arena::allocate(std::size_t bytes, const char* tag) {
   const auto refuse = [&] {
     throw OutOfMemoryError(std::string("memory: ") + tag + " needs " + megabytes(bytes) + ", " +
                            megabytes(stats_.live_bytes) + " of " + megabytes(stats_.limit_bytes) +
-                           " are in use; use a smaller batch or network");
+                           " are in use (" + limit_source_ + "); use a smaller batch or network");
   };
   if (bytes > reserved_) refuse();
   const std::size_t rounded = std::max<std::size_t>(bytes + kAlign - 1, kAlign) / kAlign * kAlign + kGap;

@@ -21,14 +21,14 @@ class Arena {
     std::int64_t allocations = 0;
   };
 
-  // limit 0: four fifths of the machine's memory.
+  // limit 0: that of tensor_memory_limit().
   explicit Arena(std::size_t limit_bytes = 0);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Throws OutOfMemoryError that names the request, what is live and the limit. `tag` (a string literal) is
-  // what plan() prints. A request of 0 bytes gets a distinct block.
+  // Throws OutOfMemoryError that names the request, what is live, the limit and whose limit it is. `tag` (a
+  // string literal) is what plan() prints. A request of 0 bytes gets a distinct block.
   void* allocate(std::size_t bytes, const char* tag);
   void release(void* block);
 
@@ -49,6 +49,7 @@ class Arena {
     const char* tag;
   };
   mutable std::mutex mutex_;
+  std::string limit_source_;
   std::byte* base_ = nullptr;
   std::size_t reserved_ = 0;
   std::vector<Range> free_;  // by offset, never adjacent

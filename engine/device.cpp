@@ -37,6 +37,7 @@ namespace {
 
 struct CpuDefaults {
   cpu::ContextOptions options;
+  std::size_t memory_limit = 0;
   bool used = false;
 };
 
@@ -50,14 +51,15 @@ CpuDefaults& cpu_defaults() {
 Device Device::cpu() {
   static const Device device = [] {
     cpu_defaults().used = true;
-    return make_cpu(cpu_defaults().options);
+    return make_cpu(cpu_defaults().options, cpu_defaults().memory_limit);
   }();
   return device;
 }
 
-void Device::set_cpu_defaults(const cpu::ContextOptions& options) {
+void Device::set_cpu_defaults(const cpu::ContextOptions& options, std::size_t memory_limit) {
   if (cpu_defaults().used) throw ValueError("device: the CPU device is in use already");
   cpu_defaults().options = options;
+  cpu_defaults().memory_limit = memory_limit;
 }
 
 Device Device::cuda() {

@@ -21,7 +21,7 @@ class Device {
   // The process-wide CPU device; made on first use, with all threads unless set_cpu_defaults came before.
   static Device cpu();
   // Throws ValueError once cpu() was used.
-  static void set_cpu_defaults(const cpu::ContextOptions& options);
+  static void set_cpu_defaults(const cpu::ContextOptions& options, std::size_t memory_limit = 0);
   // A CPU device of its own: another thread count, another convolution, a memory limit.
   static Device make_cpu(const cpu::ContextOptions& options, std::size_t memory_limit = 0);
   // Throws DeviceError where the build or the machine has no CUDA.

@@ -1,4 +1,5 @@
 #include "engine/device.h"
+#include "tools/environment.h"
 #include "tools/interrupt.h"
 #include "tools/verbs/verbs.h"
 
@@ -9,8 +10,9 @@ int main(int argc, char** argv) {
   program.prepare_device_with([](const offramp::tools::Common& common) {
     using offramp::cpu::ConvBackend;
     offramp::Device::set_cpu_defaults(
-        {.threads = common.threads,
-         .conv = common.conv == "native" ? ConvBackend::kNative : ConvBackend::kLibrary});
+        {.threads = common.threads > 0 ? common.threads : offramp::tools::this_machine().usable_cpus,
+         .conv = common.conv == "native" ? ConvBackend::kNative : ConvBackend::kLibrary},
+        static_cast<std::size_t>(common.memory_mb) * 1'000'000);
     if (common.device != "cpu") offramp::Device::by_name(common.device);  // missing: said before any work
   });
   return program.run({argv + 1, argv + argc});

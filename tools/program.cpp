@@ -1,5 +1,6 @@
 #include "tools/program.h"
 
+#include "engine/memory_limit.h"
 #include "tools/build_info.h"
 #include "tools/environment.h"
 #include "tools/interrupt.h"
@@ -31,6 +32,12 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options.add("seed", common.seed, "every random number follows from it").range(0, 9.2e18);
   options.add("threads", common.threads, "CPU threads, 0: all; results do not depend on it")
       .range(0, 4096)
+      .not_in_config();
+  options
+      .add("memory-mb",
+           common.memory_mb,
+           "limit of the CPU's tensors in 1e6 bytes, 0: four fifths of what there is")
+      .range(0, 1e9)
       .not_in_config();
   options
       .add("conv",
@@ -76,6 +83,14 @@ RunFolder& Session::folder() {
   return *folder_;
 }
 
+std::string Session::what_is_kept() const {
+  if (!folder_) return "";
+  return fmt::format("\n  {} keeps what was saved; go on with: offramp {} --resume --out {}",
+                     common_.out.string(),
+                     info_.name,
+                     common_.out.string());
+}
+
 void Session::answer(std::string_view text, const nlohmann::ordered_json& object) {
   print(json() ? object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
                : std::string(text));
@@ -110,6 +125,7 @@ std::string Program::help_text() const {
       "Verbs that compute something write a run folder: --out DIR, and --resume or --force if it is there "
       "already.\n"
       "stdout has the answer, stderr the progress. Exit codes: 0 done, 1 failed, 2 wrong use.\n"
+      "Out of memory and a full disk are 1: what a run had saved stays, and --resume goes on from there.\n"
       "Ctrl-C stops at the next good place (go on with --resume), a second Ctrl-C kills.\n";
   if (!steps.empty()) out += "\nFirst steps\n" + steps;
   return out;
@@ -190,6 +206,7 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
   declare_common(options, common, info);
   verb.declare(options);
   Log log = Log::to_stderr(LogFormat::kText);
+  Session session(info, options, common, log);
   try {
     std::vector<std::string> all = words;
     if (info.run_folder && std::find(words.begin(), words.end(), "--resume") != words.end()) {
@@ -210,7 +227,6 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
       throw UsageError(info.name + ": --resume and --force exclude each other");
     log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
     if (prepare_device_) prepare_device_(common);
-    Session session(info, options, common, log);
     return verb.run(session);
   } catch (const Interrupted&) {
     log.error(fmt::format(
@@ -226,11 +242,21 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
   } catch (const ValueError& error) {  // a setting that a room below refused
     log.error(info.name + ": " + error.what());
     return kWrongUse;
-  } catch (const std::bad_alloc&) {
-    log.error(info.name + ": out of memory");
+  } catch (const OutOfMemoryError& error) {
+    log.error(info.name + ": " + error.what() + session.what_is_kept());
+    return kFailed;
+  } catch (const std::bad_alloc& error) {
+    // what() names the kernel's workspace, or is just "std::bad_alloc".
+    log.error(fmt::format(
+        "{}: out of memory: {} ({}: {:.0f} MB); use a smaller batch, network or data set, or fewer threads{}",
+        info.name,
+        error.what(),
+        memory_limit().source,
+        static_cast<double>(memory_limit().bytes) / 1e6,
+        session.what_is_kept()));
     return kFailed;
   } catch (const std::exception& error) {
-    log.error(info.name + ": " + error.what());
+    log.error(info.name + ": " + error.what() + session.what_is_kept());
     return kFailed;
   }
 }

@@ -31,7 +31,8 @@ struct VerbInfo {
 struct Common {
   std::uint64_t seed = 1;
   std::string device = "cpu";
-  int threads = 0;  // 0: every CPU this process may use
+  int threads = 0;             // 0: every CPU this process may use
+  std::int64_t memory_mb = 0;  // limit of the CPU's tensors; 0: four fifths of what there is
   std::string conv = "library";
   std::string log = "text";
   std::filesystem::path out;
@@ -56,6 +57,9 @@ class Session {
   // trace.
   RunFolder& folder();
   const std::filesystem::path& folder_path() const { return common_.out; }
+
+  // The end of a message about a run that stopped on the way; empty before folder() was called.
+  std::string what_is_kept() const;
 
   // The verb's answer on stdout: `text` for people, `object` on one line with --log json.
   void answer(std::string_view text, const nlohmann::ordered_json& object);

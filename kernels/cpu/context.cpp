@@ -46,7 +46,11 @@ void* Context::workspace(Slot slot, std::size_t bytes) {
   if (bytes > buffer.bytes) {
     ::operator delete (buffer.data, std::align_val_t{kAlignment});
     buffer = {};
-    buffer.data = ::operator new (bytes, std::align_val_t{kAlignment});
+    buffer.data = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
+    if (buffer.data == nullptr) {
+      throw WorkspaceError("a kernel's workspace needs " + std::to_string(bytes) +
+                           " bytes, its others hold " + std::to_string(workspace_bytes()));
+    }
     buffer.bytes = bytes;
   }
   return buffer.data;

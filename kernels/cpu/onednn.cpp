@@ -4,6 +4,10 @@
 
 #include "kernels/cpu/parallel.h"
 
+#include <sys/mman.h>
+
+#include <string>
+
 namespace offramp::cpu {
 namespace {
 
@@ -11,6 +15,20 @@ using dnnl::memory;
 
 constexpr std::size_t kAlignment = 64;
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The library's code generator does not check that it got memory for its code: where the address space is
+// short it dies with a segmentation fault. A quarter of a megabyte a kernel, a few kernels a primitive: this
+// is ample.
+void require_room_for_code() {
+  constexpr std::size_t kBytes = std::size_t{32} << 20;
+  void* const room =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) {
+    throw WorkspaceError("conv2d: the library wants " + std::to_string(kBytes >> 20) +
+                         " MiB of room for its code");
+  }
+  munmap(room, kBytes);
+}
 
 memory::desc activation_desc(int n, int c, int h, int w, memory::data_type type, memory::format_tag tag) {
   return memory::desc({n, c, h, w}, type, tag);
@@ -180,12 +198,15 @@ void LibraryConv::unpack_gradient(const dnnl::stream& stream, const void* packed
 LibraryConv* Context::Primitives::find(Context& ctx, const LibraryConv::Key& key) {
   const auto found = convolutions.find(key);
   if (found != convolutions.end()) return found->second.get();
+  require_room_for_code();
   const ThreadScope scope(key.one_thread ? 1 : ctx.threads());
   std::unique_ptr<LibraryConv> made;
   try {
     made = std::make_unique<LibraryConv>(engine, key, key.one_thread ? ctx.threads() : 1);
     if (made->implementation().starts_with("ref")) made.reset();
   } catch (const dnnl::error& e) {
+    if (e.status == dnnl_out_of_memory)
+      throw WorkspaceError(std::string("conv2d: the library says: ") + e.what());
     if (e.status != dnnl_unimplemented && e.status != dnnl_invalid_arguments) throw;
   }
   return (convolutions[key] = std::move(made)).get();

@@ -69,7 +69,10 @@ TEST(Arena, RefusesBeyondItsLimitAndSaysWhatIsInUse) {
     arena.allocate(2 * kMegabyte, "conv2d");
     FAIL() << "no exception";
   } catch (const OutOfMemoryError& error) {
-    EXPECT_EQ(std::string(error.what()).find("memory: conv2d needs 2.1 MB, 3.1 MB of 4.2 MB are in use"), 0u)
+    EXPECT_EQ(std::string(error.what())
+                  .find("memory: conv2d needs 2.1 MB, 3.1 MB of 4.2 MB are in use (the limit that was set); "
+                        "use a smaller batch or network"),
+              0u)
         << error.what();
   }
   EXPECT_THROW(arena.allocate(~std::size_t{0} - 100, "huge"), OutOfMemoryError);

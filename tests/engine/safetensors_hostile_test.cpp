@@ -259,7 +259,7 @@ std::string refusal(const std::filesystem::path& path, double& seconds) {
   return message;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if OFFRAMP_SANITIZED
 constexpr double kMostSeconds = 20;  // sanitizers slow the parser down; the bound is about the plain build
 #else
 constexpr double kMostSeconds = 1;

@@ -1,4 +1,5 @@
 // offramp devices: what this machine has, what this build uses of it, and what is missing.
+#include "engine/memory_limit.h"
 #include "tools/build_info.h"
 #include "tools/environment.h"
 #include "tools/table.h"
@@ -64,6 +65,8 @@ class DevicesVerb final : public Verb {
     const std::string bf16 = has("amx_bf16") ? "fast (AMX)" : "correct, no faster than float32 (no AMX)";
     const int threads = session.threads() > 0 ? session.threads() : machine.usable_cpus;
 
+    const MemoryLimit limit = tensor_memory_limit();
+
     std::string text;
     const auto line = [&](std::string_view name, const std::string& value) {
       text += fmt::format("  {:<13}{}\n", name, value);
@@ -77,6 +80,8 @@ class DevicesVerb final : public Verb {
     line("memory",
          fmt::format(
              "{:.1f} GiB, {:.1f} GiB available", gib(machine.memory_bytes), gib(machine.available_bytes)));
+    line("tensors",
+         fmt::format("up to {:.1f} GiB, {} (--memory-mb changes it)", gib(limit.bytes), limit.source));
     text += "cuda\n";
     line(cuda.usable ? "usable" : "not usable", cuda.text);
     text += "build\n";
@@ -87,6 +92,8 @@ class DevicesVerb final : public Verb {
     nlohmann::ordered_json object = environment_json(session.seed(), session.threads(), session.device());
     object["cuda"] = {{"usable", cuda.usable}, {"text", cuda.text}};
     object["machine"]["available_bytes"] = machine.available_bytes;
+    object["machine"]["tensor_limit_bytes"] = limit.bytes;
+    object["machine"]["tensor_limit_source"] = limit.source;
     session.answer(text, object);
     return kDone;
   }
