@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -59,6 +60,11 @@ int quota_cpus(int otherwise) {
   return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, otherwise);
 }
 
+std::string variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -91,6 +97,8 @@ nlohmann::ordered_json environment_json(std::uint64_t seed, int threads, const s
           {"seed", seed},
           {"device", device},
           {"threads", threads > 0 ? threads : machine.usable_cpus},
+          {"spin_count", variable("GOMP_SPINCOUNT")},  // tools/thread_waiting.h
+          {"wait_policy", variable("OMP_WAIT_POLICY")},
           {"build",
            {{"version", build.version},
             {"commit", build.commit},

@@ -1,9 +1,11 @@
 #include "engine/device.h"
 #include "tools/environment.h"
 #include "tools/interrupt.h"
+#include "tools/thread_waiting.h"
 #include "tools/verbs/verbs.h"
 
 int main(int argc, char** argv) {
+  offramp::tools::bound_spinning(argv);
   offramp::tools::install_signal_handlers();
   offramp::tools::Program program;
   offramp::tools::add_verbs(program);

@@ -118,6 +118,23 @@ TEST(Program, DevicesDescribesTheMachine) {
   EXPECT_GT(json["machine"]["memory_bytes"].get<std::uint64_t>(), 0u);
 }
 
+// Outcomes of `offramp devices` with the variables that say how OpenMP's threads wait.
+TEST(Program, ThreadsSpinForABoundedTimeUnlessTheUserSaysHowTheyWait) {
+  const auto waiting = [](const std::string& variables) {
+    const TempFolder folder;
+    const std::string out = (folder / "out").string();
+    const std::string command = "env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY " + variables + " " +
+                                std::string(OFFRAMP_BINARY) + " devices --log json >" + out;
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    const auto json = nlohmann::json::parse(read_text(out));
+    return std::pair{json["spin_count"].get<std::string>(), json["build"]["threading"].get<std::string>()};
+  };
+  const auto [spin_count, threading] = waiting("");
+  EXPECT_EQ(spin_count, threading.starts_with("OpenMP") ? "30000" : "");
+  EXPECT_EQ(waiting("GOMP_SPINCOUNT=7").first, "7");
+  EXPECT_EQ(waiting("OMP_WAIT_POLICY=active").first, "");
+}
+
 TEST(Program, DatasetInfoCountsTheGeneratedPictures) {
   const Outcome outcome = offramp("dataset info synthetic:leaves:40:16 --log json --split train");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
