@@ -164,6 +164,7 @@ GradMap Recording::grad(const Tensor& y, const Tensor& cotangent) {
     Slot& slot = slots_[static_cast<std::size_t>(node->output_)];
     if (!slot.written) continue;  // the loss does not depend on it
     Tensor dy = std::exchange(slot.gradient, {});
+    const Range range(node->name(), RangeKind::kBackward, node->work());
     GradSink sink(*this, node->inputs_);
     node->backward(std::move(dy), sink);
   }

@@ -18,6 +18,7 @@
 
 #include "engine/tensor.h"
 #include "kernels/backend.h"
+#include "kernels/range.h"
 
 namespace offramp {
 
@@ -70,6 +71,7 @@ class Node {
  public:
   virtual ~Node() = default;
   virtual const char* name() const = 0;
+  virtual Work work() const { return {}; }  // of backward, for the op table; what is not known is 0
   // dy: gradient of the loss with respect to the output, of the output's shape and type. May be moved from.
   virtual void backward(Tensor dy, GradSink& dx) = 0;
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "engine/errors.h"
+#include "kernels/range.h"
 #include "nets/builders.h"
 
 namespace offramp::nets {
@@ -66,6 +67,7 @@ Tensor Network::run_layers(std::span<const Layer> layers,
                            const PassContext& pass,
                            const Walk& walk) const {
   for (const Layer& layer : layers) {
+    const Range range(name_of(layer));
     x = run(layer, x, pass);
     walk.see(name_of(layer), x);
   }
@@ -100,6 +102,7 @@ Segment Network::run_segment(int segment, const Tensor& x, const Walk& walk) con
     throw ValueError("net " + options_.name + ": segments are 0 to " + std::to_string(num_exits() - 1) +
                      ", got " + std::to_string(segment));
   }
+  const Range range("exit " + std::to_string(segment + 1));
   Tensor y = segment == 0 ? run_layers(arch_.stem, first_layer(x, walk), walk.trunk, walk) : x;
   const auto [first, last] = blocks_of(segment);
   for (int b = first; b < last; ++b) y = run_block(arch_.blocks[static_cast<std::size_t>(b)], b, y, walk);

@@ -1,6 +1,7 @@
 // ReLU, tanh, clamp and the change of variables of unconstrained attacks.
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "kernels/elementwise.h"
 
@@ -39,6 +40,7 @@ void record(const char* name, const Tensor& x, const Tensor& y, const Tensor& ke
 Tensor relu(const Tensor& x) {
   check::floating("relu", "input", x);
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "relu");
+  const OpRange range("relu", moving(x, y));
   by_float_type(x.dtype(), "relu", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(), [&](auto& ctx) { relu_forward(ctx, x.size(), x.data<T>(), out); });
@@ -52,6 +54,7 @@ Tensor relu(const Tensor& x) {
 Tensor tanh(const Tensor& x) {
   check::type("tanh", "input", x, DType::kFloat32);
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "tanh");
+  const OpRange range("tanh", moving(x, y));
   float* out = y.data();
   dispatch(x.device(), [&](auto& ctx) { tanh_forward(ctx, x.size(), x.data(), out); });
   record<float>("tanh",
@@ -71,6 +74,7 @@ Tensor clamp(const Tensor& x, float low, float high) {
                      std::to_string(high));
   }
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "clamp");
+  const OpRange range("clamp", moving(x, y));
   float* out = y.data();
   dispatch(x.device(), [&](auto& ctx) { clamp(ctx, x.size(), low, high, x.data(), out); });
   record<float>(
@@ -87,6 +91,7 @@ Tensor clamp(const Tensor& x, float low, float high) {
 Tensor pixels_from_tanh(const Tensor& w) {
   check::type("pixels_from_tanh", "input", w, DType::kFloat32);
   Tensor x = Tensor::empty(w.shape(), w.device(), w.dtype(), "pixels_from_tanh");
+  const OpRange range("pixels_from_tanh", moving(w, x));
   float* out = x.data();
   dispatch(w.device(), [&](auto& ctx) { pixels_from_tanh(ctx, w.size(), w.data(), out); });
   record<float>("pixels_from_tanh",

@@ -1,6 +1,7 @@
 // Sums, products and type conversion.
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "kernels/elementwise.h"
 
@@ -81,6 +82,7 @@ class ConvertNode final : public Node {
 Tensor add(const Tensor& a, const Tensor& b) {
   check::alike("add", a, b);
   Tensor y = Tensor::empty(a.shape(), a.device(), a.dtype(), "add");
+  const OpRange range("add", moving(a, b, y));
   by_float_type(a.dtype(), "add", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(a.device(), [&](auto& ctx) { add(ctx, a.size(), a.data<T>(), b.data<T>(), out); });
@@ -92,6 +94,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 Tensor scale(const Tensor& x, float factor) {
   check::floating("scale", "input", x);
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "scale");
+  const OpRange range("scale", moving(x, y));
   by_float_type(x.dtype(), "scale", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(),
@@ -110,6 +113,7 @@ Tensor convert(const Tensor& x, DType dtype) {
   if (dtype != DType::kFloat32 && dtype != DType::kBFloat16) throw_not_float(dtype, "convert");
   if (x.dtype() == dtype) return x;
   Tensor y = Tensor::empty(x.shape(), x.device(), dtype, "convert");
+  const OpRange range("convert", moving(x, y));
   if (dtype == DType::kFloat32) {
     float* out = y.data();
     dispatch(x.device(), [&](auto& ctx) { convert(ctx, x.size(), x.data<bf16>(), out, Write::kOverwrite); });
@@ -125,6 +129,7 @@ Tensor multiply(const Tensor& a, const Tensor& b) {
   check::alike("multiply", a, b);
   check::type("multiply", "the first operand", a, DType::kFloat32);
   Tensor y = Tensor::empty(a.shape(), a.device(), a.dtype(), "multiply");
+  const OpRange range("multiply", moving(a, b, y));
   float* out = y.data();
   dispatch(a.device(),
            [&](auto& ctx) { multiply(ctx, a.size(), a.data(), b.data(), out, Write::kOverwrite); });
@@ -139,6 +144,7 @@ Tensor axpby(float a, const Tensor& x, float b, const Tensor& y) {
   check::alike("axpby", x, y);
   check::type("axpby", "the first operand", x, DType::kFloat32);
   Tensor z = Tensor::empty(x.shape(), x.device(), x.dtype(), "axpby");
+  const OpRange range("axpby", moving(x, y, z));
   float* out = z.data();
   dispatch(x.device(), [&](auto& ctx) { axpby(ctx, x.size(), a, x.data(), b, y.data(), out); });
   if (Recording* rec = Recording::wanting(x, y)) rec->push(std::make_unique<ScaleNode>(a, b), z, {x, y});
@@ -148,6 +154,7 @@ Tensor axpby(float a, const Tensor& x, float b, const Tensor& y) {
 Tensor sign(const Tensor& x) {
   check::type("sign", "input", x, DType::kFloat32);
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "sign");
+  const OpRange range("sign", moving(x, y));
   float* out = y.data();
   dispatch(x.device(), [&](auto& ctx) { sign(ctx, x.size(), x.data(), out); });
   return y;
@@ -161,6 +168,7 @@ void linf_step(Tensor& x, const Tensor& origin, const Tensor& grad, float step, 
     throw ValueError("linf_step: step and eps are not negative, got " + std::to_string(step) + " and " +
                      std::to_string(eps));
   }
+  const OpRange range("linf_step", moving(x, x, origin, grad));
   float* out = x.data();
   dispatch(x.device(),
            [&](auto& ctx) { linf_step(ctx, x.size(), origin.data(), grad.data(), step, eps, out); });

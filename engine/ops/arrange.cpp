@@ -3,6 +3,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 
 namespace offramp {
@@ -118,6 +119,7 @@ Tensor concat_channels(std::span<const Tensor> parts) {
   const Shape& first = parts[0].shape();
   Tensor y =
       Tensor::empty({first.n(), total, first.h(), first.w()}, parts[0].device(), parts[0].dtype(), kOp);
+  const OpRange range(kOp, moving(y, y));
   const std::int64_t rows = std::int64_t{first.n()} * first.h() * first.w();
   by_float_type(y.dtype(), kOp, [&]<class T>() {
     T* out = y.data<T>();
@@ -141,6 +143,7 @@ Tensor dropout(const Tensor& x, float p, const PhiloxKey& key, const StepState* 
     throw ValueError("dropout: the probability lies in [0, 1), got " + std::to_string(p));
   if (p == 0) return x;
   Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "dropout");
+  const OpRange range("dropout", moving(x, y));
   by_float_type(x.dtype(), "dropout", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(),
@@ -165,6 +168,7 @@ Tensor normalize_pixels(const Tensor& x, const Tensor& mean, const Tensor& inv_s
     check::same_device(kOp, x, *t);
   }
   Tensor y = Tensor::empty(x.shape(), x.device(), dtype, kOp);
+  const OpRange range(kOp, moving(x, y));
   by_float_type(dtype, kOp, [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(), [&](auto& ctx) {
@@ -190,6 +194,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
                     x.device(),
                     x.dtype(),
                     "gather_rows");
+  const OpRange range("gather_rows", moving(y, y));
   if (y.size() == 0) return y;
   const auto row_bytes = static_cast<std::int64_t>(y.bytes()) / index.size();
   void* out = y.raw();

@@ -5,6 +5,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 
 namespace offramp {
@@ -16,6 +17,10 @@ class BatchNormNode final : public Node {
   BatchNormNode(const BatchNormGeom& g, const Shape& shape, bool train)
       : g_(g), shape_(shape), train_(train) {}
   const char* name() const override { return "batch_norm"; }
+  Work work() const override {  // x and dy twice, for the sums and for dx
+    const double pass = static_cast<double>(g_.rows) * g_.channels * sizeof(T);
+    return {.bytes = 5 * pass};
+  }
 
   void backward(Tensor dy, GradSink& dx) override {
     const auto& x = x_.get();
@@ -94,6 +99,7 @@ Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& ca
 
   const Device& device = x.device();
   Tensor y = Tensor::empty(x.shape(), device, x.dtype(), kOp);
+  const OpRange range(kOp, moving(x, call.residual, y));
   Tensor mean, inv_std;
   by_float_type(x.dtype(), kOp, [&]<class T>() {
     T* out = y.data<T>();

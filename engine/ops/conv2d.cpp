@@ -3,6 +3,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 
 namespace offramp {
@@ -55,6 +56,10 @@ class Conv2dNode final : public Node {
   Conv2dNode(const Conv2dGeom& g, Saved x, Saved w, const Device& device)
       : g_(g), x_(std::move(x)), w_(std::move(w)), device_(device) {}
   const char* name() const override { return "conv2d"; }
+  Work work() const override {  // the gradients of what was kept: of the weight with x, of the input with w
+    const double products = (x_ ? 1 : 0) + (w_ ? 1 : 0);
+    return {.flops = products * 2.0 * static_cast<double>(g_.macs())};
+  }
   void backward(Tensor dy, GradSink& dx) override {
     const T* up = std::as_const(dy).data<T>();
     dispatch(device_, [&](auto& ctx) {
@@ -85,6 +90,7 @@ class Conv2dNode final : public Node {
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams p) {
   const Conv2dGeom g = checked_geom(x, w, bias, p);
   Tensor y = Tensor::empty({g.n, g.k, g.out_h(), g.out_w()}, x.device(), x.dtype(), "conv2d");
+  const OpRange range("conv2d", computing(2.0 * static_cast<double>(g.macs()), x, w, bias, y));
   by_float_type(x.dtype(), "conv2d", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(), [&](auto& ctx) {

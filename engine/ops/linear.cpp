@@ -3,6 +3,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 
 namespace offramp {
@@ -13,6 +14,10 @@ class LinearNode final : public Node {
   LinearNode(const LinearGeom& g, Saved x, Saved w, const Device& device)
       : g_(g), x_(std::move(x)), w_(std::move(w)), device_(device) {}
   const char* name() const override { return "linear"; }
+  Work work() const override {  // the gradients of what was kept: of the weight with x, of the input with w
+    const double products = (x_ ? 1 : 0) + (w_ ? 1 : 0);
+    return {.flops = products * 2.0 * g_.rows * g_.in * g_.out};
+  }
   void backward(Tensor dy, GradSink& dx) override {
     const float* up = std::as_const(dy).data();
     dispatch(device_, [&](auto& ctx) {
@@ -57,6 +62,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
     check::shape("linear", "bias", bias, {g.out});
   }
   Tensor y = Tensor::empty({g.rows, g.out}, x.device(), DType::kFloat32, "linear");
+  const OpRange range("linear", computing(2.0 * g.rows * g.in * g.out, x, w, bias, y));
   float* out = y.data();
   dispatch(x.device(),
            [&](auto& ctx) { linear_forward(ctx, g, x.data(), w.data(), bias ? bias.data() : nullptr, out); });

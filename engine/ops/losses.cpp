@@ -4,6 +4,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "kernels/elementwise.h"
 
@@ -59,6 +60,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
   const int n = logits.shape().n(), classes = logits.shape().c();
   checked_per_sample("cross_entropy", "labels", labels, logits, n);
   Recording* rec = Recording::wanting(logits);
+  const OpRange range("cross_entropy", moving(logits));
   Tensor rows = Tensor::empty({n}, logits.device());
   Tensor gradient = rec ? Tensor::empty(logits.shape(), logits.device()) : Tensor();
   float *row_loss = rows.data(), *dlogits = rec ? gradient.data() : nullptr;
@@ -83,6 +85,7 @@ Tensor target_loss(const Tensor& logits, const Tensor& target, TargetLoss kind) 
   if (kind == TargetLoss::kCrossEntropy) throw ValueError("target_loss: hard labels go to cross_entropy");
   const int n = logits.shape().n(), classes = logits.shape().c();
   Recording* rec = Recording::wanting(logits);
+  const OpRange range("target_loss", moving(logits));
   Tensor rows = Tensor::empty({n}, logits.device());
   Tensor gradient = rec ? Tensor::empty(logits.shape(), logits.device()) : Tensor();
   float *row_loss = rows.data(), *dlogits = rec ? gradient.data() : nullptr;
@@ -100,6 +103,7 @@ Tensor strategy_loss(const Tensor& confidences, const Tensor& exits, const Strat
   const int num_exits = confidences.shape().n(), n = confidences.shape().c();
   checked_per_sample("strategy_loss", "exits", exits, confidences, n);
   Recording* rec = Recording::wanting(confidences);
+  const OpRange range("strategy_loss", moving(confidences));
   Tensor loss = Tensor::empty({1}, confidences.device());
   Tensor gradient = rec ? Tensor::empty(confidences.shape(), confidences.device()) : Tensor();
   float *value = loss.data(), *dconfidence = rec ? gradient.data() : nullptr;
@@ -137,6 +141,7 @@ MultiExitResult multi_exit_loss(std::span<const Tensor> logits, const MultiExitT
                     .parts = Tensor::empty({num_exits + 2}, device),
                     .confidence = Tensor::empty({num_exits, n}, device),
                     .argmax = Tensor::empty({num_exits, n}, device, DType::kInt32)};
+  const OpRange range(kOp, {.bytes = 2.0 * num_exits * static_cast<double>(logits[0].bytes())});
   MultiExitLoss k;
   k.num_exits = num_exits, k.n = n, k.classes = classes;
   k.kind = t.kind;

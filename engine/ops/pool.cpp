@@ -3,6 +3,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 
 namespace offramp {
@@ -110,6 +111,7 @@ Tensor max_pool(const Tensor& x, int k, int stride) {
   const PoolGeom g = checked_pool("max_pool", x, k, stride);
   checked_index_window("max_pool", k);
   Tensor y = Tensor::empty(pooled(g), x.device(), x.dtype(), "max_pool");
+  const OpRange range("max_pool", moving(x, y));
   Recording* rec = Recording::wanting(x);
   Tensor index;
   if (rec) index = Tensor::empty(pooled(g), x.device(), DType::kUInt8, "max_pool index");
@@ -125,6 +127,7 @@ Tensor max_pool(const Tensor& x, int k, int stride) {
 Tensor avg_pool(const Tensor& x, int k, int stride) {
   const PoolGeom g = checked_pool("avg_pool", x, k, stride);
   Tensor y = Tensor::empty(pooled(g), x.device(), DType::kFloat32, "avg_pool");
+  const OpRange range("avg_pool", moving(x, y));
   by_float_type(x.dtype(), "avg_pool", [&]<class T>() {
     float* out = y.data();
     dispatch(x.device(), [&](auto& ctx) { avg_pool_forward(ctx, g, x.data<T>(), out); });
@@ -149,6 +152,7 @@ Tensor exit_pool(const Tensor& x, const Tensor& alpha, int k) {
   check::shape("exit_pool", "alpha", alpha, {1});
   check::same_device("exit_pool", x, alpha);
   Tensor y = Tensor::empty(pooled(g), x.device(), DType::kFloat32, "exit_pool");
+  const OpRange range("exit_pool", moving(x, y));
   Recording* rec = Recording::wanting(x, alpha);
   Tensor difference, index;
   if (rec && rec->wants(alpha))

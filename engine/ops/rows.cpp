@@ -1,6 +1,7 @@
 // Softmax, confidence, norms, sums.
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
@@ -42,6 +43,7 @@ Tensor softmax_of(const Tensor& logits, bool log) {
   checked_rows(log ? "log_softmax" : "softmax", logits);
   const int rows = logits.shape().n(), cols = logits.shape().c();
   Tensor y = Tensor::empty(logits.shape(), logits.device(), DType::kFloat32, "softmax");
+  const OpRange range(log ? "log_softmax" : "softmax", moving(logits, y));
   float* out = y.data();
   dispatch(logits.device(), [&](auto& ctx) {
     if (log) {
@@ -128,6 +130,7 @@ class SumNode final : public Node {
 Tensor sum_of(const char* op, const Tensor& x, float factor) {
   check::type(op, "input", x, DType::kFloat32);
   Tensor y = Tensor::empty({1}, x.device(), DType::kFloat32, op);
+  const OpRange range(op, moving(x));
   float* out = y.data();
   dispatch(x.device(), [&](auto& ctx) {
     sum_all(ctx, x.size(), x.data(), out, Write::kOverwrite);
@@ -147,6 +150,7 @@ Tensor confidence(const Tensor& logits) {
   const int rows = logits.shape().n(), cols = logits.shape().c();
   Tensor c = Tensor::empty({rows}, logits.device(), DType::kFloat32, "confidence");
   Tensor argmax = Tensor::empty({rows}, logits.device(), DType::kInt32, "confidence");
+  const OpRange range("confidence", moving(logits));
   float* out = c.data();
   std::int32_t* place = argmax.data<std::int32_t>();
   dispatch(logits.device(), [&](auto& ctx) { row_confidence(ctx, rows, cols, logits.data(), out, place); });
@@ -162,6 +166,7 @@ Tensor row_norm(const Tensor& x, RowNorm kind) {
     throw ShapeError("row_norm: expected samples and values, got " + x.shape().to_string());
   const int rows = x.shape().n();
   Tensor y = Tensor::empty({rows}, x.device(), DType::kFloat32, "row_norm");
+  const OpRange range("row_norm", moving(x));
   float* out = y.data();
   dispatch(x.device(),
            [&](auto& ctx) { row_norm(ctx, rows, rows == 0 ? 0 : x.size() / rows, kind, x.data(), out); });

@@ -3,6 +3,7 @@
 #include "tools/bench/timing.h"
 #include "tools/bench/training_step.h"
 #include "tools/table.h"
+#include "tools/verbs/profile_steps.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -88,6 +89,9 @@ class BenchStepVerb final : public Verb {
     options.add("bench.steps", step_.steps, "steps that count").range(1, 10000);
     options.add("bench.precision", precision_, "f32, or bf16 activations with f32 weights")
         .choices({"f32", "bf16"});
+    options.add("bench.capture", step_.capture, "a step is one CUDA graph launch (--device cuda)");
+    options.add("bench.profile_steps", profile_steps_, "A:B: the steps that Nsight records, warm-up counted")
+        .not_in_config();
     options.add("bench.plan", plan_, "print the largest tensors at the peak of memory").not_in_config();
   }
 
@@ -98,7 +102,10 @@ class BenchStepVerb final : public Verb {
     const double gemm = bench::gemm_gflops(device);
     device.trace_memory(plan_);
     device.reset_peak();
-    const bench::StepResult r = bench::measure_training_step(step_, device);
+    const auto window = profiler_window(device, profile_steps_);
+    const bench::StepResult r = bench::measure_training_step(step_, device, [&](int step) {
+      if (window) window->before(step);
+    });
     const double share = r.gflop / (r.median_ms / 1e3) / gemm;
     std::string text = fmt::format(
         "{} with {} exits, batch {}, {}: {:.1f} ms a step, {:.1f} images/s\n"
@@ -121,6 +128,7 @@ class BenchStepVerb final : public Verb {
                     {"exits", step_.net.num_exits},
                     {"batch", step_.batch},
                     {"precision", precision_},
+                    {"captured", step_.capture},
                     {"step_ms", r.median_ms},
                     {"images_per_s", r.images_per_s},
                     {"tensor_peak_mb", r.arena_peak_mb},
@@ -133,6 +141,7 @@ class BenchStepVerb final : public Verb {
  private:
   bench::StepOptions step_ = with_four_exits();
   std::string precision_ = "f32";
+  std::string profile_steps_;
   bool plan_ = false;
 
   static bench::StepOptions with_four_exits() {

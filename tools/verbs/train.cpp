@@ -2,6 +2,7 @@
 #include "tools/interrupt.h"
 #include "tools/table.h"
 #include "tools/verbs/net_data.h"
+#include "tools/verbs/profile_steps.h"
 #include "tools/verbs/verbs.h"
 
 #include "nets/data/split.h"
@@ -74,6 +75,10 @@ class TrainVerb final : public Verb {
           "steps between checkpoints, besides the end of each epoch")
         .range(0, 1e9)
         .free_on_resume();
+    o.add("train.capture", capture_, "a step is one CUDA graph launch; same bits (--device cuda)")
+        .free_on_resume();
+    o.add("train.profile_steps", profile_steps_, "A:B: the steps that Nsight records (docs/profiling.md)")
+        .not_in_config();
   }
 
   int run(Session& session) override {
@@ -88,7 +93,9 @@ class TrainVerb final : public Verb {
     nets::check(options, net);
     auto source = train_data.training(
         device, batch_, session.seed(), augment_, held_out_ > 0 ? split.train : std::vector<std::int32_t>{});
-    nets::Trainer trainer(net, options, *source);
+    nets::Trainer trainer(
+        net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
+    window_ = profiler_window(device, profile_steps_);
     const NetData test_data =
         held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
     auto test =
@@ -208,6 +215,7 @@ class TrainVerb final : public Verb {
           trainer.save(last);
           throw Interrupted();
         }
+        if (window_) window_->before(trainer.steps_done());
         const nets::StepReport step = trainer.step();
         seen += step.samples;
         end = step.epoch_end;
@@ -287,7 +295,9 @@ class TrainVerb final : public Verb {
   nets::NetOptions net_;
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
                      optimizer_ = "default", loss_weights_ = "cost";
-  bool augment_ = true, moving_trunk_ = false;
+  std::string profile_steps_;
+  std::unique_ptr<ProfilerWindow> window_;
+  bool augment_ = true, moving_trunk_ = false, capture_ = false;
   int held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
   std::optional<int> epochs_;
   std::optional<double> learning_rate_, weight_decay_;
