@@ -7,6 +7,7 @@
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/nvtx.h"
 #endif
 
 namespace offramp {
@@ -67,6 +68,7 @@ Device Device::cuda() {
   static const Device device = [] {
     auto state = std::make_shared<State>();
     state->back_end = std::make_unique<cuda::Context>();
+    if (range_listener == nullptr) range_listener = cuda::nvtx_listener();
     return Device(std::move(state));
   }();
   return device;

@@ -1,15 +1,16 @@
 #include "engine/optimizer.h"
 
 #include "engine/errors.h"
+#include "kernels/range.h"
 
 namespace offramp {
 
 StepScalars::StepScalars(const Device& device)
     : memory_(Tensor::zeros({static_cast<std::int64_t>(sizeof(StepState))}, device, DType::kUInt8)) {}
 
-void StepScalars::set(float learning_rate, int step, int valid) {
-  const StepState state{.learning_rate = learning_rate, .step = step, .nonfinite = 0, .valid = valid};
-  memory_.device().upload(memory_.raw(), &state, sizeof state);
+void StepScalars::set(float learning_rate, int step, int valid, NonfiniteFlag flag) {
+  dispatch(memory_.device(),
+           [&](auto& ctx) { set_step_state(ctx, device_pointer(), learning_rate, step, valid, flag); });
 }
 
 bool StepScalars::nonfinite() const {
@@ -39,6 +40,7 @@ class Sgd final : public Optimizer {
   Sgd(ParameterSet& parameters, const SgdParams& params, ParameterRange range)
       : Optimizer(parameters, range, {"velocity"}), params_(params) {}
   void step(const StepScalars& state) override {
+    const Range range("sgd", RangeKind::kOp, {.bytes = 5.0 * sizeof(float) * static_cast<double>(count_)});
     const float* g = std::as_const(parameters_.gradients()).data() + begin_;
     float* v = moments_[0].values.data() + begin_;
     float* p = parameters_.values().data() + begin_;
@@ -55,6 +57,7 @@ class Adam final : public Optimizer {
   Adam(ParameterSet& parameters, const AdamParams& params, ParameterRange range)
       : Optimizer(parameters, range, {"adam_m", "adam_v"}), params_(params) {}
   void step(const StepScalars& state) override {
+    const Range range("adam", RangeKind::kOp, {.bytes = 7.0 * sizeof(float) * static_cast<double>(count_)});
     const float* g = std::as_const(parameters_.gradients()).data() + begin_;
     float* m = moments_[0].values.data() + begin_;
     float* v = moments_[1].values.data() + begin_;

@@ -14,11 +14,13 @@ namespace offramp {
 class StepScalars {
  public:
   explicit StepScalars(const Device& device);
-  // Uploads learning rate, step number (0-based) and valid batch count; clears the non-finite flag.
-  void set(float learning_rate, int step, int valid);
+  // Learning rate, step number (0-based) and valid batch count of the next step, in stream order. With a step in
+  // flight whose flag nobody has read the flag is kept, so that the next step changes nothing either.
+  void set(float learning_rate, int step, int valid, NonfiniteFlag flag = NonfiniteFlag::kClear);
   bool nonfinite() const;  // reads the flag back: waits for the step
   StepState* device_pointer();
   const StepState* device_pointer() const;
+  const Tensor& memory() const { return memory_; }  // the StepState as bytes, for a Readback
 
  private:
   Tensor memory_;

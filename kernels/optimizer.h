@@ -22,10 +22,15 @@ struct AdamParams {
   float weight_decay = 0;
 };
 
+// What becomes of the flag of a loss that was not finite.
+enum class NonfiniteFlag { kClear, kKeep };
+
 }  // namespace offramp
 
 // clang-format off
 OFFRAMP_FOR_EACH_BACKEND(
+// Writes the scalars of the next step, in stream order.
+void set_step_state(Context&, StepState* state, float learning_rate, int step, int valid, NonfiniteFlag);
 void sgd_step(Context&, std::int64_t n, const SgdParams&, const StepState* state,
               const float* grad, float* velocity, float* param);
 void adam_step(Context&, std::int64_t n, const AdamParams&, const StepState* state,

@@ -8,6 +8,14 @@
 
 namespace offramp::cpu {
 
+void set_step_state(
+    Context&, StepState* state, float learning_rate, int step, int valid, NonfiniteFlag flag) {
+  *state = {.learning_rate = learning_rate,
+            .step = step,
+            .nonfinite = flag == NonfiniteFlag::kKeep ? state->nonfinite : 0,
+            .valid = valid};
+}
+
 void sgd_step(Context& ctx,
               std::int64_t n,
               const SgdParams& params,

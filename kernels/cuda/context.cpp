@@ -19,9 +19,11 @@ Context::Context(const ContextOptions& options) {
   // On the host every tensor is a heap block of its exact size, so that ASan sees its end.
   allocator_ = std::make_unique<CachingAllocator>(
       executes_on_host() ? CachingAllocator::Reuse::kNever : CachingAllocator::Reuse::kStreamOrdered);
+  uploads_ = std::make_unique<UploadRing>();
 }
 
 Context::~Context() {
+  uploads_.reset();
   for (const Buffer& buffer : buffers_) device_free(buffer.data);
   for (const Buffer& buffer : outgrown_) device_free(buffer.data);
   allocator_.reset();

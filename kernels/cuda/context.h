@@ -10,6 +10,7 @@
 namespace offramp::cuda {
 
 class CachingAllocator;  // kernels/cuda/memory.h
+class UploadRing;
 
 // Which convolution and matrix product: the vendor's libraries (where they are found) or our own.
 enum class ConvBackend { kLibrary, kNative };
@@ -39,6 +40,7 @@ class Context {
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
   CachingAllocator& allocator() { return *allocator_; }
+  UploadRing& uploads() { return *uploads_; }
 
  private:
   struct Buffer {
@@ -49,6 +51,7 @@ class Context {
   Buffer buffers_[kSlotCount];
   std::vector<Buffer> outgrown_;
   std::unique_ptr<CachingAllocator> allocator_;
+  std::unique_ptr<UploadRing> uploads_;
 };
 
 }  // namespace offramp::cuda

@@ -11,30 +11,56 @@ namespace {
 
 constexpr int kCompactThreads = 256, kWarps = kCompactThreads / 32;
 
+// The first class of the largest probability: logits that differ may share one.
+__device__ int most_probable(const RowSoftmax& row) {
+  float best = -INFINITY;
+  int place = row.classes;
+  for (int k = lane(); k < row.classes; k += 32) {
+    const float p = row.p(k);
+    if (p > best) best = p, place = k;
+  }
+  warp_argmax(best, place);
+  return place < row.classes ? place : row.argmax;
+}
+
+__device__ int valid_rows(const ExitDecision& d) { return d.valid != nullptr ? *d.valid : d.n; }
+
 __global__ void __launch_bounds__(kRowThreads) decide_kernel(ExitDecision d, std::uint8_t* goes_on) {
   const int r = warp_row();
-  if (r >= d.n) return;
+  if (r >= valid_rows(d)) return;
   const RowSoftmax row(d.classes, d.logits + std::int64_t{r} * d.classes);
-  if (lane() != 0) return;
   const float confidence = row.confidence();
-  const bool stops =
-      d.last || confidence > *d.threshold || (d.stops_at_threshold && confidence == *d.threshold);
-  goes_on[r] = !stops;
-  if (!stops) return;
+  const bool sure =
+      !d.last && (confidence > *d.threshold || (d.stops_at_threshold && confidence == *d.threshold));
   const std::int32_t sample = d.sample != nullptr ? d.sample[r] : r;
+  bool answers = sure || d.last;
+  if (d.keeps_best && !sure) {
+    const float best = lane() == 0 ? d.confidence[sample] : 0.f;
+    answers = confidence > __shfl_sync(kAllLanes, best, 0);
+  }
+  if (answers && d.probabilities != nullptr) {
+    float* p = d.probabilities + std::int64_t{sample} * d.classes;
+    for (int k = lane(); k < d.classes; k += 32) p[k] = row.p(k);
+  }
+  const int predicted = most_probable(row);
+  if (lane() != 0) return;
+  goes_on[r] = !sure && !d.last;
+  if (sure || d.last) d.exit_of[sample] = d.exit;
+  if (!answers) return;
   d.confidence[sample] = confidence;
-  d.predicted[sample] = row.argmax;
-  d.exit_of[sample] = d.exit;
+  d.predicted[sample] = predicted;
+  if (d.answered != nullptr) d.answered[sample] = d.exit;
 }
 
 __global__ void __launch_bounds__(kCompactThreads)
     compact_kernel(ExitDecision d, const std::uint8_t* goes_on) {
   OFFRAMP_SHARED(int, warp_count, [kWarps]);
   const int warp = thread_x() / 32;
+  const int valid = valid_rows(d);
   int placed = 0;  // before this round; the same for every thread
   for (int first = 0; first < d.n; first += kCompactThreads) {
     const int r = first + thread_x();
-    const bool keep = r < d.n && goes_on[r] != 0;
+    const bool keep = r < valid && goes_on[r] != 0;
     const unsigned ballot = __ballot_sync(kAllLanes, keep);
     if (thread_x() % 32 == 0) warp_count[warp] = __popc(ballot);
     __syncthreads();
@@ -50,6 +76,7 @@ __global__ void __launch_bounds__(kCompactThreads)
     }
     __syncthreads();  // before the next round's counts
   }
+  for (int i = placed + thread_x(); i < d.n; i += kCompactThreads) d.row[i] = 0;
   if (thread_x() == 0) *d.count = placed;
 }
 

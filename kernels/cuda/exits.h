@@ -7,17 +7,23 @@ namespace offramp::cuda {
 
 struct ExitDecision {
   int n = 0, classes = 0;                // rows of this segment's batch
+  const std::int32_t* valid = nullptr;   // [1]: rows that count, the first ones; null: all
   int exit = 1;                          // 1-based
   bool last = false;                     // everybody stops
   bool stops_at_threshold = false;       // confidence >= threshold stops; false: only > does
+  bool keeps_best = false;               // who is never sure gets the most confident output, not the last one
   const float* logits = nullptr;         // [n, classes]
   const float* threshold = nullptr;      // [1], device memory
   const std::int32_t* sample = nullptr;  // [n]: the sample that a row belongs to; null: the row itself
-  // Of the samples that stop, written at their place.
+  // At the place of each sample: its answer, written where it stops and with keeps_best at every exit that is
+  // more confident than what `confidence` holds (negative before the first); and where it stops.
   float* confidence = nullptr;        // [samples]
   std::int32_t* predicted = nullptr;  // [samples]
   std::int32_t* exit_of = nullptr;    // [samples]
-  // Of the rows that go on, in order: what gather_rows takes, and the samples of the next segment.
+  std::int32_t* answered = nullptr;   // [samples] or null: the exit of the answer
+  float* probabilities = nullptr;     // [samples, classes] or null
+  // Of the rows that go on, in order: what gather_rows takes, and the samples of the next segment. Behind the
+  // last one `row` is 0, so that gather_rows may take all n.
   std::int32_t* row = nullptr;          // [n]
   std::int32_t* next_sample = nullptr;  // [n]
   std::int32_t* count = nullptr;        // [1]

@@ -70,7 +70,18 @@ struct Adam {
   }
 };
 
+__global__ void set_step_state_kernel(StepState* state, StepState next, bool keep_flag) {
+  if (keep_flag) next.nonfinite = state->nonfinite;
+  *state = next;
+}
+
 }  // namespace
+
+void set_step_state(
+    Context& ctx, StepState* state, float learning_rate, int step, int valid, NonfiniteFlag flag) {
+  const StepState next{.learning_rate = learning_rate, .step = step, .nonfinite = 0, .valid = valid};
+  launch(set_step_state_kernel, 1, 1, 0, ctx.stream(), state, next, flag == NonfiniteFlag::kKeep);
+}
 
 void sgd_step(Context& ctx,
               std::int64_t n,

@@ -67,9 +67,14 @@ float elapsed_ms(Event start, Event stop, Place where = Place::current());  // b
 // ---- graphs: what is launched on the stream between begin and end is recorded, not run ----
 void begin_capture(Stream stream, Place where = Place::current());
 GraphExec end_capture(Stream stream, Place where = Place::current());
+void abandon_capture(Stream stream) noexcept;  // forgets what was recorded, also where recording failed
 bool is_capturing(Stream stream, Place where = Place::current());
 void launch_graph(GraphExec graph, Stream stream, Place where = Place::current());
 std::size_t graph_nodes(GraphExec graph);  // number of recorded operations
 void destroy_graph(GraphExec graph) noexcept;
+
+// ---- profilers: Nsight started with --capture-range=cudaProfilerApi records what lies between
+void start_profiler(Place where = Place::current());
+void stop_profiler(Place where = Place::current());
 
 }  // namespace offramp::cuda

@@ -2,6 +2,7 @@
 // then device_count() is 0.
 #include "kernels/cuda/runtime.h"
 
+#include <cuda_profiler_api.h>
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -136,6 +137,12 @@ GraphExec end_capture(Stream stream, Place where) {
   node_counts()[executable] = nodes;
   return executable;
 }
+void abandon_capture(Stream stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream, &graph));  // an error here is that of what failed before
+  if (graph != nullptr) report(cudaGraphDestroy(graph), "abandon_capture");
+  static_cast<void>(cudaGetLastError());
+}
 bool is_capturing(Stream stream, Place where) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(stream, &status), "is_capturing", where);
@@ -153,5 +160,8 @@ void destroy_graph(GraphExec graph) noexcept {
   const std::lock_guard lock(node_count_mutex);
   node_counts().erase(graph);
 }
+
+void start_profiler(Place where) { check(cudaProfilerStart(), "start_profiler", where); }
+void stop_profiler(Place where) { check(cudaProfilerStop(), "stop_profiler", where); }
 
 }  // namespace offramp::cuda

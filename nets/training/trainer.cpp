@@ -4,6 +4,7 @@
 
 #include "engine/errors.h"
 #include "engine/recording.h"
+#include "kernels/range.h"
 #include "nets/metadata_text.h"
 
 namespace offramp::nets {
@@ -29,8 +30,17 @@ bool all_finite(const Tensor& t) {
 
 }  // namespace
 
-Trainer::Trainer(Network& net, const TrainOptions& options, BatchSource& source)
-    : net_(net), options_(options), source_(source), scalars_(net.device()) {
+Trainer::Trainer(Network& net, const TrainOptions& options, BatchSource& source, StepMode mode)
+    : net_(net),
+      options_(options),
+      source_(source),
+      mode_(mode),
+      scalars_(net.device()),
+      spare_(net.device()),
+      device_weights_(Tensor::zeros({net.num_exits()}, net.device())) {
+  if (mode == StepMode::kCaptured && net.device().kind() != DeviceKind::kCuda) {
+    throw ValueError(std::string("training: captured steps want a cuda device, got ") + net.device().name());
+  }
   check(options, net);
   if (source.samples() < 1) throw ValueError("training: the data set is empty");
   caps_ = options.exit_weights;
@@ -48,36 +58,109 @@ std::int64_t Trainer::steps_total() const { return std::int64_t{options_.epochs}
 void Trainer::begin_epoch() {
   source_.start(epoch_, batch_);
   weights_ = loss_weights(options_.kind, caps_, epoch_, options_.epochs);
-  device_weights_ =
-      Tensor::from<float>({static_cast<std::int64_t>(weights_.size())}, weights_, net_.device());
+  net_.device().upload(device_weights_.raw(), weights_.data(), device_weights_.bytes());
   positioned_ = true;
 }
 
-StepReport Trainer::step() {
-  if (done()) throw ValueError("training: the run is complete, there is no further step");
-  if (!positioned_) begin_epoch();
-  const Batch batch = source_.next();
-  const int n = batch.inputs.shape().n();
-  scalars_.set(static_cast<float>(schedule_.at_epoch(epoch_)), static_cast<int>(step_), n);
+TrainPass Trainer::pass() const {
+  return {options_.seed,
+          scalars_.device_pointer(),
+          options_.kind == TrainKind::kExitsOnly && options_.trunk_in_eval_mode};
+}
 
-  const bool exits_only = options_.kind == TrainKind::kExitsOnly;
+// Forward, losses, backward and update: nothing here waits for the device.
+MultiExitResult Trainer::run_program(const Batch& batch) {
   ParameterSet& parameters = net_.parameters();
-  const TrainPass pass{options_.seed, scalars_.device_pointer(), exits_only && options_.trunk_in_eval_mode};
   MultiExitResult result;
   {
-    Recording recording(exits_only ? parameters.exit_targets() : parameters.targets());
-    const std::vector<Tensor> logits = net_.forward(batch.inputs, pass);
+    Recording recording(options_.kind == TrainKind::kExitsOnly ? parameters.exit_targets()
+                                                               : parameters.targets());
+    const std::vector<Tensor> logits = [&] {
+      const Range range("train/forward");
+      return net_.forward(batch.inputs, pass());
+    }();
     MultiExitTargets targets;
     targets.labels = batch.labels;
     targets.exit_weight = device_weights_;
     targets.state = scalars_.device_pointer();
-    result = multi_exit_loss(logits, targets);
+    result = [&] {
+      const Range range("train/loss");
+      return multi_exit_loss(logits, targets);
+    }();
+    const Range range("train/backward");
     static_cast<void>(recording.grad(result.loss));
   }
+  const Range range("train/optimizer");
   optimizer_->step(scalars_);
-  const std::vector<float> parts = result.parts.to_host<float>();
-  if (scalars_.nonfinite()) explain_nonfinite(batch);
+  return result;
+}
 
+MultiExitResult Trainer::replay(const Batch& batch) {
+  const Device& device = net_.device();
+  auto found = captured_.find(batch.inputs.shape().n());
+  if (found == captured_.end()) {
+    Batch own{Tensor::empty(batch.inputs.shape(), device, batch.inputs.dtype(), "captured batch"),
+              Tensor::empty(batch.labels.shape(), device, batch.labels.dtype(), "captured batch")};
+    found =
+        captured_.emplace(batch.inputs.shape().n(), Captured{std::move(own), {}, CapturedStep(device)}).first;
+  }
+  Captured& c = found->second;
+  device.copy(c.batch.inputs.raw(), batch.inputs.raw(), batch.inputs.bytes());
+  device.copy(c.batch.labels.raw(), batch.labels.raw(), batch.labels.bytes());
+  c.step.run([&] {
+    c.result = {};
+    c.result = run_program(c.batch);
+  });
+  return c.result;
+}
+
+// Puts the step behind those that run already onto the device.
+void Trainer::launch() {
+  Running running{source_.next(), std::exchange(spare_, Readback(net_.device()))};
+  const int n = running.batch.inputs.shape().n();
+  const auto step = static_cast<int>(step_ + static_cast<std::int64_t>(running_.size()));
+  // A flag that nobody has looked at yet stops this step too.
+  const auto flag = running_.empty() ? NonfiniteFlag::kClear : NonfiniteFlag::kKeep;
+  scalars_.set(static_cast<float>(schedule_.at_epoch(epoch_)), step, n, flag);
+  const MultiExitResult result =
+      mode_ == StepMode::kCaptured ? replay(running.batch) : run_program(running.batch);
+  running.readback.start(
+      std::vector<Tensor>{result.parts, result.argmax, running.batch.labels, scalars_.memory()});
+  running_.push_back(std::move(running));
+}
+
+// One step ahead, but not across what somebody may save: a checkpoint or the end of an epoch.
+bool Trainer::may_look_ahead() const {
+  if (mode_ == StepMode::kEager || running_.size() != 1 || batch_ + 2 >= source_.batches()) return false;
+  return options_.checkpoint_every == 0 || (step_ + 1) % options_.checkpoint_every != 0;
+}
+
+StepReport Trainer::step() {
+  if (done()) throw ValueError("training: the run is complete, there is no further step");
+  if (ready_) {
+    const std::unique_ptr<StepReport> report = std::move(ready_);
+    return *report;
+  }
+  if (!positioned_) begin_epoch();
+  if (running_.empty()) launch();
+  if (may_look_ahead()) launch();
+  return finish();
+}
+
+StepReport Trainer::finish() {
+  Running running = std::move(running_.front());
+  running_.pop_front();
+  running.readback.wait();
+  const auto parts = running.readback.values<float>(0);
+  const auto predicted = running.readback.values<std::int32_t>(1);
+  const auto labels = running.readback.values<std::int32_t>(2);
+  if (running.readback.values<StepState>(3)[0].nonfinite != 0) {
+    running_.clear();  // the step under way changed nothing either
+    positioned_ = false;
+    scalars_.set(static_cast<float>(schedule_.at_epoch(epoch_)), static_cast<int>(step_), 0);
+    explain_nonfinite(running.batch);
+  }
+  const auto n = static_cast<int>(labels.size());
   StepReport report{.epoch = epoch_,
                     .batch = batch_,
                     .step = step_,
@@ -85,8 +168,6 @@ StepReport Trainer::step() {
                     .loss = parts[0],
                     .exit_loss = {parts.begin() + 1, parts.end() - 1},
                     .epoch_end = {}};
-  const std::vector<std::int32_t> predicted = result.argmax.to_host<std::int32_t>();
-  const std::vector<std::int32_t> labels = batch.labels.to_host<std::int32_t>();
   seen_ += n;
   loss_sum_ += report.loss * n;
   for (std::size_t e = 0; e < exit_loss_sum_.size(); ++e) {
@@ -106,6 +187,7 @@ StepReport Trainer::step() {
     exit_loss_sum_.assign(exit_loss_sum_.size(), 0);
     right_.assign(right_.size(), 0);
   }
+  spare_ = std::move(running.readback);
   return report;
 }
 
@@ -132,9 +214,7 @@ void Trainer::explain_nonfinite(const Batch& batch) {
   const auto look = [&](std::string_view name, const Tensor& y) {
     if (where.empty() && !all_finite(y)) where = name;
   };
-  const bool exits_only = options_.kind == TrainKind::kExitsOnly;
-  const TrainPass pass{options_.seed, scalars_.device_pointer(), exits_only && options_.trunk_in_eval_mode};
-  static_cast<void>(net_.forward(batch.inputs, pass, look));
+  static_cast<void>(net_.forward(batch.inputs, pass(), look));
   if (!all_finite(batch.inputs)) where = "the input";
   for (const ParameterSet::Entry& entry : net_.parameters().entries()) {
     if (entry.trainable && !all_finite(entry.value)) {
@@ -148,6 +228,7 @@ void Trainer::explain_nonfinite(const Batch& batch) {
 }
 
 void Trainer::save(const std::filesystem::path& path, const Metadata& extra) {
+  while (!running_.empty()) ready_ = std::make_unique<StepReport>(finish());
   Metadata metadata = to_metadata(options_);
   metadata["state.epoch"] = text::number(epoch_);
   metadata["state.batch"] = text::number(batch_);
@@ -162,6 +243,8 @@ void Trainer::save(const std::filesystem::path& path, const Metadata& extra) {
 }
 
 void Trainer::load(const std::filesystem::path& path) {
+  running_.clear();
+  ready_.reset();
   const safetensors::Reader file(path);
   const auto& metadata = file.metadata();
   const auto differs = [&](const std::string& what) {

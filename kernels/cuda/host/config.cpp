@@ -39,6 +39,13 @@ Config Config::from_environment() {
       throw DeviceError("OFFRAMP_HOST_ORDER: expected forward, reverse or random, got '" + order + "'");
     }
   }
+  if (const char* text = std::getenv("OFFRAMP_HOST_STREAMS")) {
+    const std::string streams = text;
+    if (streams != "at-once" && streams != "late") {
+      throw DeviceError("OFFRAMP_HOST_STREAMS: expected at-once or late, got '" + streams + "'");
+    }
+    c.streams = streams == "late" ? StreamWork::kLate : StreamWork::kAtOnce;
+  }
   if (const char* text = std::getenv("OFFRAMP_HOST_SEED")) {
     c.seed = number("OFFRAMP_HOST_SEED", text, 0, UINT64_MAX);
   }

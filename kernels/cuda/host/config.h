@@ -5,10 +5,14 @@
 namespace offramp::cuda::host {
 
 enum class ThreadOrder { kForward, kReverse, kRandom };
+// When the work of a stream runs: as it is submitted, or as late as a device might, when somebody waits for
+// it. Late shows whoever reads a copy that has not arrived, or reuses memory that is still to be read.
+enum class StreamWork { kAtOnce, kLate };
 
 struct Config {
   ThreadOrder order = ThreadOrder::kForward;  // OFFRAMP_HOST_ORDER: forward, reverse, random
   std::uint64_t seed = 1;                     // OFFRAMP_HOST_SEED: of the random order
+  StreamWork streams = StreamWork::kAtOnce;   // OFFRAMP_HOST_STREAMS: at-once, late
   int workers = 1;                            // OFFRAMP_HOST_WORKERS: OS threads that run blocks, 1 to 256
 
   static Config from_environment();  // throws DeviceError that names the variable and what it accepts

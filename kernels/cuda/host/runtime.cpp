@@ -8,14 +8,17 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/host/config.h"
 #include "kernels/cuda/host/shared_memory.h"
 #include "kernels/cuda/host/stream.h"
 
 struct CUevent_st {
   bool timed = false, recorded = false;
+  CUstream_st* stream = nullptr;  // of the last record
   std::chrono::steady_clock::time_point when{};
 };
 struct CUgraphExec_st {
@@ -52,6 +55,23 @@ Allocations& allocations() {
   return *all;
 }
 
+// All streams, for what waits for the whole device.
+std::set<Stream>& streams() {
+  static auto* all = new std::set<Stream>;
+  return *all;
+}
+
+// Freeing memory waits for the device, and can report a failure of its work nowhere else.
+void drain_all() noexcept {
+  for (const Stream stream : streams()) {
+    try {
+      host::drain(stream);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "host execution: %s\n", error.what());
+    }
+  }
+}
+
 void* aligned_memory(const char* call, std::size_t bytes, const Place& where) {
   void* memory = nullptr;
   if (posix_memalign(&memory, kAlignment, bytes) != 0) {
@@ -79,9 +99,17 @@ namespace host {
 void submit(Stream stream, std::function<void()> work) {
   if (stream != nullptr && stream->capturing) {
     stream->recorded.push_back(std::move(work));
+  } else if (stream != nullptr && config().streams == StreamWork::kLate) {
+    stream->waiting.push_back(std::move(work));
   } else {
     work();
   }
+}
+
+void drain(Stream stream) {
+  if (!streams().contains(stream)) return;
+  std::deque<std::function<void()>> work = std::exchange(stream->waiting, {});
+  for (const auto& w : work) w();
 }
 
 bool is_device_memory(const void* address) { return allocations().holds(address, 0); }
@@ -111,7 +139,9 @@ DeviceProperties device_properties(int device, Place where) {
 void set_device(int device, Place where) {
   if (device != 0) failed("set_device", "expected device 0, got " + std::to_string(device), where);
 }
-void synchronize_device(Place) {}
+void synchronize_device(Place) {
+  for (const Stream stream : streams()) host::drain(stream);
+}
 
 void* device_malloc(std::size_t bytes, Place where) {
   if (bytes == 0) return nullptr;
@@ -126,6 +156,7 @@ void* device_malloc(std::size_t bytes, Place where) {
 
 void device_free(void* memory) noexcept {
   if (memory == nullptr) return;
+  drain_all();
   Allocations& all = allocations();
   {
     const std::lock_guard lock(all.mutex);
@@ -143,7 +174,10 @@ void device_free(void* memory) noexcept {
 void* pinned_malloc(std::size_t bytes, Place where) {
   return bytes == 0 ? nullptr : aligned_memory("pinned_malloc", bytes, where);
 }
-void pinned_free(void* memory) noexcept { std::free(memory); }
+void pinned_free(void* memory) noexcept {
+  if (memory != nullptr) drain_all();
+  std::free(memory);
+}
 
 void copy_async(void* to, const void* from, std::size_t bytes, Copy kind, Stream stream, Place where) {
   if (bytes == 0) return;
@@ -166,22 +200,36 @@ void memset_async(void* to, int byte, std::size_t bytes, Stream stream, Place wh
   host::submit(stream, [=] { std::memset(to, byte, bytes); });
 }
 
-Stream create_stream(Place) { return new CUstream_st; }
-void destroy_stream(Stream stream) noexcept { delete stream; }
+Stream create_stream(Place) { return *streams().insert(new CUstream_st).first; }
+void destroy_stream(Stream stream) noexcept {
+  drain_all();
+  streams().erase(stream);
+  delete stream;
+}
 void synchronize_stream(Stream stream, Place where) {
   if (stream != nullptr && stream->capturing) failed("synchronize_stream", "the stream is capturing", where);
+  host::drain(stream);
 }
 
 Event create_event(Timing timing, Place) { return new CUevent_st{.timed = timing == Timing::kYes}; }
-void destroy_event(Event event) noexcept { delete event; }
+void destroy_event(Event event) noexcept {
+  drain_all();
+  delete event;
+}
 void record_event(Event event, Stream stream, Place) {
+  event->stream = stream;
   host::submit(stream, [event] {
     event->recorded = true;
     event->when = std::chrono::steady_clock::now();
   });
 }
-void wait_event(Stream, Event, Place) {}
-void synchronize_event(Event, Place) {}
+void wait_event(Stream, Event event, Place) { host::drain(event->stream); }
+void synchronize_event(Event event, Place where) {
+  if (event->stream != nullptr && event->stream->capturing) {
+    failed("synchronize_event", "the event's stream is capturing", where);
+  }
+  host::drain(event->stream);
+}
 float elapsed_ms(Event start, Event stop, Place where) {
   if (!start->timed || !stop->timed || !start->recorded || !stop->recorded) {
     failed("elapsed_ms", "expected two recorded events with timing", where);
@@ -199,11 +247,21 @@ GraphExec end_capture(Stream stream, Place where) {
   stream->capturing = false;
   return new CUgraphExec_st{std::exchange(stream->recorded, {})};
 }
+void abandon_capture(Stream stream) noexcept {
+  stream->capturing = false;
+  stream->recorded.clear();
+}
 bool is_capturing(Stream stream, Place) { return stream != nullptr && stream->capturing; }
 void launch_graph(GraphExec graph, Stream stream, Place) {
   for (const auto& work : graph->work) host::submit(stream, work);
 }
 std::size_t graph_nodes(GraphExec graph) { return graph->work.size(); }
-void destroy_graph(GraphExec graph) noexcept { delete graph; }
+void destroy_graph(GraphExec graph) noexcept {
+  drain_all();
+  delete graph;
+}
+
+void start_profiler(Place) {}
+void stop_profiler(Place) {}
 
 }  // namespace offramp::cuda

@@ -1,5 +1,7 @@
 #pragma once
-// Streams of the host build. Work runs when it is submitted; a stream that captures keeps it for the graph.
+// Streams of the host build. Work runs when it is submitted, or with StreamWork::kLate when somebody waits
+// for the stream; a stream that captures keeps it for the graph.
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -9,11 +11,14 @@
 struct CUstream_st {
   bool capturing = false;
   std::vector<std::function<void()>> recorded;
+  std::deque<std::function<void()>> waiting;
 };
 
 namespace offramp::cuda::host {
 
 void submit(Stream stream, std::function<void()> work);
+// Runs what waits. A failure is thrown here, where a device would report it, and the rest is forgotten.
+void drain(Stream stream);
 
 // Whether an address lies in (or right behind) memory of device_malloc. A kernel argument that points
 // elsewhere would fault on a device.

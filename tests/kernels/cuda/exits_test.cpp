@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kernels/ref/softmax.h"
 #include "tests/support/close.h"
 #include "tests/support/fenced.h"
@@ -118,6 +120,64 @@ TEST_F(CudaExits, EqualityFollowsTheRule) {
                         .next_sample = next.data(),
                         .count = count.data()});
     EXPECT_EQ(count.values()[0], stops ? 0 : 1);
+  }
+}
+
+// Rows behind `valid` do not exist; `row` is filled up with 0. With keeps_best a sample that is not sure
+// keeps the more confident of its answer so far and this exit's.
+TEST_F(CudaExits, OnlyValidRowsCountAndTheBestAnswerIsKept) {
+  // Confidences of the three valid rows: 0.9, 0.6, 0.7 (to a rounding); the fourth would stop as well.
+  const auto logit = [](double p) { return static_cast<float>(std::log(p / (1 - p))); };
+  const Fenced<float, CudaDevice> logits(
+      std::vector<float>{logit(.9), 0.f, 0.f, logit(.6), logit(.7), 0.f, logit(.99), 0.f});
+  const Fenced<float, CudaDevice> threshold(std::vector<float>{0.8f});
+  const Fenced<std::int32_t, CudaDevice> valid(std::vector<std::int32_t>{3}),
+      sample(std::vector<std::int32_t>{4, 0, 2, 1});
+  for (const bool last : {false, true}) {
+    SCOPED_TRACE(last);
+    Fenced<float, CudaDevice> confidence(std::vector<float>{.65f, -1.f, .5f, -1.f, .95f}),
+        probabilities(std::vector<float>(10, -1.f));
+    Fenced<std::int32_t, CudaDevice> predicted(std::vector<std::int32_t>(5, -1)),
+        exit_of(std::vector<std::int32_t>(5, -1)), answered(std::vector<std::int32_t>(5, -1)), row(4),
+        next(4), count(1);
+    cuda::decide_exits(CudaDevice::context(),
+                       {.n = 4,
+                        .classes = 2,
+                        .valid = valid.data(),
+                        .exit = 2,
+                        .last = last,
+                        .keeps_best = true,
+                        .logits = logits.data(),
+                        .threshold = threshold.data(),
+                        .sample = sample.data(),
+                        .confidence = confidence.data(),
+                        .predicted = predicted.data(),
+                        .exit_of = exit_of.data(),
+                        .answered = answered.data(),
+                        .probabilities = probabilities.data(),
+                        .row = row.data(),
+                        .next_sample = next.data(),
+                        .count = count.data()});
+    // Sample 4 is sure (before the end) although an earlier exit was surer; at the end the surer answer
+    // stays. Sample 0 keeps 0.65, sample 2 takes 0.7, samples 1 and 3 are not in the batch.
+    const std::vector<std::int32_t> all = {-1, -1, 2, -1, last ? -1 : 2};
+    EXPECT_EQ(answered.values(), all);
+    EXPECT_EQ(predicted.values(), (std::vector<std::int32_t>{-1, -1, 0, -1, last ? -1 : 0}));
+    EXPECT_EQ(
+        exit_of.values(),
+        last ? (std::vector<std::int32_t>{2, -1, 2, -1, 2}) : (std::vector<std::int32_t>{-1, -1, -1, -1, 2}));
+    const double bound = sum_bound(2, 1);
+    EXPECT_CLOSE(confidence.values(), (std::vector<double>{.65f, -1, .7, -1, last ? .95f : .9}), bound);
+    EXPECT_CLOSE(probabilities.values(),
+                 (std::vector<double>{-1, -1, -1, -1, .7, .3, -1, -1, last ? -1 : .9, last ? -1 : .1}),
+                 bound);
+    EXPECT_EQ(count.values()[0], last ? 0 : 2);
+    EXPECT_EQ(row.values(),
+              last ? (std::vector<std::int32_t>{0, 0, 0, 0}) : (std::vector<std::int32_t>{1, 2, 0, 0}));
+    if (!last) {
+      EXPECT_EQ(next.values()[0], 0);
+      EXPECT_EQ(next.values()[1], 2);
+    }
   }
 }
 

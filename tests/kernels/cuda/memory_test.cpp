@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/cuda/error.h"
 #include "tests/support/backends.h"
@@ -89,6 +90,51 @@ TEST_F(CudaMemory, AWrongDeviceIsNamed) {
     EXPECT_NE(std::string(error.what()).find("cuda: expected a device from 0 to "), std::string::npos);
     EXPECT_NE(std::string(error.what()).find("got 99"), std::string::npos);
   }
+}
+
+TEST_F(CudaMemory, APoolKeepsItsBlocksToItself) {
+  for (const auto reuse : {CachingAllocator::Reuse::kStreamOrdered, CachingAllocator::Reuse::kNever}) {
+    CachingAllocator allocator(reuse);
+    const int pool = allocator.make_pool();
+    allocator.enter_pool(pool, CachingAllocator::Growth::kAllowed);
+    void* block = allocator.allocate(1000, "of the pool");
+    allocator.leave_pool();
+    allocator.release(block);  // goes back to the pool, although nobody is in it
+    void* other = allocator.allocate(1000, "shared");
+    EXPECT_NE(other, block);
+    allocator.enter_pool(pool, CachingAllocator::Growth::kRefused);
+    EXPECT_EQ(allocator.allocate(1000, "again"), block);
+    try {
+      static_cast<void>(allocator.allocate(1000, "weights"));
+      FAIL() << "the pool has no second block";
+    } catch (const DeviceError& error) {
+      EXPECT_STREQ(
+          error.what(),
+          "cuda: 1000 bytes for weights are asked for while a step is captured, and its pool has no such "
+          "block; a captured step must ask for the same memory each time");
+    }
+    allocator.leave_pool();
+    allocator.drop_pool(pool);
+    allocator.release(block);  // after its pool
+    allocator.release(other);
+    EXPECT_EQ(allocator.stats().live_bytes, 0u);
+  }
+}
+
+TEST_F(CudaMemory, UploadsMayReuseTheirSourceAtOnce) {
+  Context ctx;
+  constexpr int kUploads = 9, kValues = 50;  // more than the ring has blocks
+  auto* device = static_cast<int*>(allocate(ctx, kUploads * kValues * sizeof(int), "test"));
+  std::vector<int> source(kValues);
+  for (int i = 0; i < kUploads; ++i) {
+    const int count = kValues - i % 3;
+    for (int& v : source) v = i;
+    upload(ctx, device + i * kValues, source.data(), static_cast<std::size_t>(count) * sizeof(int));
+  }
+  std::vector<int> back(kUploads * kValues);
+  download(ctx, back.data(), device, back.size() * sizeof(int));
+  for (int i = 0; i < kUploads; ++i) EXPECT_EQ(back[static_cast<std::size_t>(i * kValues)], i);
+  release(ctx, device);
 }
 
 }  // namespace

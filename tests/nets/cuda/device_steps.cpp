@@ -1,0 +1,67 @@
+// Training steps of the four nets on the CUDA device, eager and captured, for tools/gpu_check: one JSON line
+// each.
+//   device_steps [--smoke] [--batch N] [--precision f32|bf16]
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "tools/bench/training_step.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  bool smoke = false;
+  int batch = 128;
+  std::string precision = "f32";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--smoke") {
+      smoke = true;
+    } else if (word == "--batch" && i + 1 < argc) {
+      batch = std::stoi(argv[++i]);
+    } else if (word == "--precision" && i + 1 < argc) {
+      precision = argv[++i];
+    } else {
+      std::fprintf(stderr, "device_steps [--smoke] [--batch N] [--precision f32|bf16]\n");
+      return 2;
+    }
+  }
+  const offramp::Device device = offramp::Device::cuda();
+  for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "wrn-32-4"}) {
+    if (smoke && std::strcmp(net, "mobilenet") != 0) continue;  // host execution: one net shows that it runs
+    for (const bool capture : {false, true}) {
+      offramp::bench::StepOptions o;
+      o.net.name = net;
+      o.net.num_exits = 4;
+      o.net.precision =
+          precision == "bf16" ? offramp::nets::Precision::kMixed : offramp::nets::Precision::kFloat32;
+      o.batch = smoke ? 2 : batch;
+      o.steps = smoke ? 2 : 30;
+      o.capture = capture;
+      if (smoke) o.net.width_divisor = 16, o.net.side = 16, o.warm_up = 2;
+      const auto r = offramp::bench::measure_training_step(o, device);
+      std::printf(
+          "{\"net\": \"%s\", \"exits\": 4, \"batch\": %d, \"precision\": \"%s\", \"mode\": \"%s\", "
+          "\"step_ms\": %.3f, \"images_per_s\": %.1f}\n",
+          net,
+          o.batch,
+          precision.c_str(),
+          capture ? "captured" : "eager",
+          r.median_ms,
+          r.images_per_s);
+      std::fflush(stdout);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "device_steps: %s\n", error.what());
+    return 1;
+  }
+}
