@@ -15,7 +15,8 @@ std::string why_no_kernel_profile(const Device& device) {
   return std::string("kernels are timed on cuda, the device is ") + device.name();
 }
 
-std::vector<KernelRow> profile_kernels(const Device& device, const std::function<void()>& work) {
+std::vector<KernelRow> profile_kernels(const Device& device,
+                                       [[maybe_unused]] const std::function<void()>& work) {
   if (const std::string why = why_no_kernel_profile(device); !why.empty()) {
     throw DeviceError("kernel times: " + why);
   }
