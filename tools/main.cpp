@@ -1,21 +1,49 @@
 #include "engine/device.h"
+#include "engine/errors.h"
 #include "tools/environment.h"
 #include "tools/interrupt.h"
 #include "tools/thread_waiting.h"
 #include "tools/verbs/verbs.h"
+
+namespace {
+
+using offramp::Device;
+
+// What --device, --conv and their kin ask for; what is missing is said before any work.
+void prepare_device(const offramp::tools::Common& common, offramp::tools::Log& log) {
+  using CpuConv = offramp::cpu::ConvBackend;
+  const bool on_cpu = common.device == "cpu", native = common.conv == "native";
+  if (on_cpu && common.conv == "cudnn") {
+    throw offramp::ValueError("conv: cudnn computes on --device cuda, the device is cpu");
+  }
+  Device::set_cpu_defaults(
+      {.threads = common.threads > 0 ? common.threads : offramp::tools::this_machine().usable_cpus,
+       .conv = native ? CpuConv::kNative : CpuConv::kLibrary},
+      static_cast<std::size_t>(common.memory_mb) * 1'000'000);
+  if (on_cpu) return;
+#if OFFRAMP_HAS_CUDA
+  using CudaConv = offramp::cuda::ConvBackend;
+  offramp::cuda::set_default_options({.conv = native                   ? CudaConv::kNative
+                                              : common.conv == "cudnn" ? CudaConv::kCudnn
+                                                                       : CudaConv::kLibrary,
+                                      .tf32 = common.tf32,
+                                      .plan_table = common.conv_plans.string()});
+#endif
+  const Device device = Device::by_name(common.device);
+#if OFFRAMP_HAS_CUDA
+  for (const std::string& notice : device.cuda_context().notices()) log.warn(notice);
+#else
+  (void)log;
+#endif
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   offramp::tools::bound_spinning(argv);
   offramp::tools::install_signal_handlers();
   offramp::tools::Program program;
   offramp::tools::add_verbs(program);
-  program.prepare_device_with([](const offramp::tools::Common& common) {
-    using offramp::cpu::ConvBackend;
-    offramp::Device::set_cpu_defaults(
-        {.threads = common.threads > 0 ? common.threads : offramp::tools::this_machine().usable_cpus,
-         .conv = common.conv == "native" ? ConvBackend::kNative : ConvBackend::kLibrary},
-        static_cast<std::size_t>(common.memory_mb) * 1'000'000);
-    if (common.device != "cpu") offramp::Device::by_name(common.device);  // missing: said before any work
-  });
+  program.prepare_device_with(prepare_device);
   return program.run({argv + 1, argv + argc});
 }

@@ -42,8 +42,12 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options
       .add("conv",
            common.conv,
-           "convolutions and products of the CPU: oneDNN where the build has it, or our own")
-      .choices({"library", "native"});
+           "convolutions and products by the library that is found (oneDNN; cuDNN and cuBLASLt), by cuDNN or "
+           "not "
+           "at all, or by our own kernels")
+      .choices({"library", "cudnn", "native"});
+  options.add("conv-plans", common.conv_plans, "file of measured cuDNN plans, made where it is missing");
+  options.add("tf32", common.tf32, "cuDNN and cuBLASLt may round float32 inputs to 10 bits of mantissa");
   options.add("log", common.log, "progress on stderr as text, or as one JSON object a line")
       .choices({"text", "json"})
       .not_in_config();
@@ -226,7 +230,7 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
     if (common.resume && common.force)
       throw UsageError(info.name + ": --resume and --force exclude each other");
     log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
-    if (prepare_device_) prepare_device_(common);
+    if (prepare_device_) prepare_device_(common, log);
     return verb.run(session);
   } catch (const Interrupted&) {
     log.error(fmt::format(

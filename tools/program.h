@@ -17,7 +17,7 @@ class Program {
  public:
   void add(std::unique_ptr<Verb> verb);
   // Called with the name given by --device before a verb runs; throws DeviceError if it is not there.
-  void prepare_device_with(std::function<void(const Common&)> prepare) {
+  void prepare_device_with(std::function<void(const Common&, Log&)> prepare) {
     prepare_device_ = std::move(prepare);
   }
 
@@ -35,7 +35,7 @@ class Program {
   int unknown_verb(const std::vector<std::string>& words) const;
 
   std::vector<std::unique_ptr<Verb>> verbs_;
-  std::function<void(const Common&)> prepare_device_;
+  std::function<void(const Common&, Log&)> prepare_device_;
 };
 
 }  // namespace offramp::tools

@@ -34,6 +34,8 @@ struct Common {
   int threads = 0;             // 0: every CPU this process may use
   std::int64_t memory_mb = 0;  // limit of the CPU's tensors; 0: four fifths of what there is
   std::string conv = "library";
+  std::filesystem::path conv_plans;  // empty: no table
+  bool tf32 = false;
   std::string log = "text";
   std::filesystem::path out;
   bool resume = false, force = false;

@@ -2,12 +2,25 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/cublaslt_product.h"
+#include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/memory.h"
 
 namespace offramp::cuda {
+namespace {
 
-Context::Context(const ContextOptions& options) {
+ContextOptions& the_defaults() {
+  static ContextOptions options;
+  return options;
+}
+
+}  // namespace
+
+const ContextOptions& default_options() { return the_defaults(); }
+void set_default_options(const ContextOptions& options) { the_defaults() = options; }
+
+Context::Context(const ContextOptions& options) : options_(options) {
   const int count = device_count();
   if (count == 0) throw DeviceError("cuda: expected a CUDA device, found none: " + why_no_device());
   if (options.device < 0 || options.device >= count) {
@@ -15,6 +28,8 @@ Context::Context(const ContextOptions& options) {
                       std::to_string(options.device));
   }
   set_device(options.device);
+  properties_ = device_properties(options.device);
+  if (options.conv != ConvBackend::kNative) open_libraries();
   stream_ = create_stream();
   // On the host every tensor is a heap block of its exact size, so that ASan sees its end.
   allocator_ = std::make_unique<CachingAllocator>(
@@ -24,10 +39,26 @@ Context::Context(const ContextOptions& options) {
 
 Context::~Context() {
   uploads_.reset();
+  cudnn_.reset();
+  cublaslt_.reset();
   for (const Buffer& buffer : buffers_) device_free(buffer.data);
   for (const Buffer& buffer : outgrown_) device_free(buffer.data);
   allocator_.reset();
   destroy_stream(stream_);
+}
+
+void Context::open_libraries() {
+  std::string no_cudnn, no_cublaslt;
+  cudnn_ = CudnnConvolutions::open(properties_.name, options_.plan_table, no_cudnn);
+  cublaslt_ = CublasLtProducts::open(no_cublaslt);
+  if (options_.conv == ConvBackend::kCudnn) {
+    if (cudnn_ == nullptr) throw DeviceError("cuda: cuDNN was asked for: " + no_cudnn);
+    if (cublaslt_ == nullptr) throw DeviceError("cuda: cuBLASLt was asked for: " + no_cublaslt);
+  }
+  if (executes_on_host()) return;  // slow by nature: nobody waits for a library
+  if (cudnn_ == nullptr) notices_.push_back("cuda: convolutions by our own kernels: " + no_cudnn);
+  if (cudnn_ != nullptr && !no_cudnn.empty()) notices_.push_back("cuda: " + no_cudnn);
+  if (cublaslt_ == nullptr) notices_.push_back("cuda: matrix products by our own kernels: " + no_cublaslt);
 }
 
 void* Context::workspace(Slot slot, std::size_t bytes) {

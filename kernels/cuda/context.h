@@ -3,6 +3,7 @@
 // One context is used by one thread at a time.
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/runtime.h"
@@ -11,31 +12,47 @@ namespace offramp::cuda {
 
 class CachingAllocator;  // kernels/cuda/memory.h
 class UploadRing;
+class CudnnConvolutions;  // kernels/cuda/cudnn_conv.h
+class CublasLtProducts;   // kernels/cuda/cublaslt_product.h
 
-// Which convolution and matrix product: the vendor's libraries (where they are found) or our own.
-enum class ConvBackend { kLibrary, kNative };
+// Which convolution and matrix product: cuDNN and cuBLASLt, each where it is found, else our own; the same,
+// but it is an error where one is missing; our own.
+enum class ConvBackend { kLibrary, kCudnn, kNative };
 
 struct ContextOptions {
   int device = 0;
   ConvBackend conv = ConvBackend::kLibrary;
+  bool tf32 = false;  // the libraries may round float inputs of products to ten bits of mantissa
+  std::string plan_table =
+      {};  // a file of measured cuDNN plans, made where it is missing; empty: cuDNN's heuristics
 };
+
+// Of contexts that are made without options of their own, as the engine's device is. Set before the first of
+// them, by the program's start.
+const ContextOptions& default_options();
+void set_default_options(const ContextOptions& options);
 
 class Context {
  public:
   // Throws DeviceError that says what is missing where there is no device.
-  explicit Context(const ContextOptions& options = {});
+  explicit Context(const ContextOptions& options = default_options());
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
   Stream stream() const { return stream_; }
-  // kNative where no library is opened, whatever was asked for.
-  ConvBackend conv_backend() const { return ConvBackend::kNative; }
+  // Null where the library is missing or not wanted: then our own kernels compute.
+  CudnnConvolutions* cudnn() const { return cudnn_.get(); }
+  CublasLtProducts* cublaslt() const { return cublaslt_.get(); }
+  bool tf32() const { return options_.tf32; }
+  // What was asked for and is missing, and what was wrong with the plan table; a line each.
+  const std::vector<std::string>& notices() const { return notices_; }
+  const DeviceProperties& properties() const { return properties_; }
 
   // Device scratch of at least `bytes`, 256-byte aligned, valid until the next call with the same slot. Grows
   // to twice the size, so a step that was run once never allocates again; outgrown scratch is kept, because a
   // captured graph may still point to it.
-  enum Slot { kPartials, kCoefficients, kColumns, kSlotCount };
+  enum Slot { kPartials, kCoefficients, kWeights, kLibrary, kSlotCount };
   void* workspace(Slot slot, std::size_t bytes);
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
@@ -47,11 +64,18 @@ class Context {
     void* data = nullptr;
     std::size_t bytes = 0;
   };
+  void open_libraries();
+
+  ContextOptions options_;
+  DeviceProperties properties_;
   Stream stream_ = nullptr;
   Buffer buffers_[kSlotCount];
   std::vector<Buffer> outgrown_;
   std::unique_ptr<CachingAllocator> allocator_;
   std::unique_ptr<UploadRing> uploads_;
+  std::unique_ptr<CudnnConvolutions> cudnn_;
+  std::unique_ptr<CublasLtProducts> cublaslt_;
+  std::vector<std::string> notices_;
 };
 
 }  // namespace offramp::cuda

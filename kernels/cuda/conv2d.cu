@@ -1,16 +1,22 @@
-// Convolution: depthwise layers go to depthwise.cu, all others are products of implicit matrices, one a
-// group. Forward: rows are output pixels, columns filters, the sum runs over taps and input channels. Input
-// gradient: rows are input pixels, columns input channels, the sum runs over taps and filters. Weight
-// gradient: rows are filters, columns taps and channels, the sum runs over output pixels in fixed parts that
-// are added in order.
+// Convolution: depthwise layers go to depthwise.cu, the others to the libraries that the context has
+// (conv2d_library.cpp), in bf16 then to the tensor cores (conv2d_tensor_core.cu). What is left are products
+// of implicit matrices here, one a group. Forward: rows are output pixels, columns filters, the sum runs over
+// taps and input channels. Input gradient: rows are input pixels, columns input channels, the sum runs over
+// taps and filters. Weight gradient: rows are filters, columns taps and channels, the sum runs over output
+// pixels in fixed parts that are added in order.
 #include "kernels/conv2d.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/conv2d_library.h"
+#include "kernels/cuda/conv2d_tensor_core.h"
 #include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/memory.h"
 #include "kernels/cuda/parts.h"
 #include "kernels/cuda/tile_product.h"
+#include "kernels/elementwise.h"
 
 namespace offramp::cuda {
 namespace {
@@ -254,11 +260,22 @@ __global__ void __launch_bounds__(kBiasColumns* kBiasRows)
   parts[std::int64_t{block_x()} * channels + k] = total;
 }
 
+// y = act(y + bias + residual), for the forwards of a library that leave it out.
+constexpr int kEpilogueThreads = 256;
+
+__global__ void __launch_bounds__(kEpilogueThreads)
+    epilogue_kernel(std::int64_t n, int channels, ConvEpilogue<float> epilogue, float* y) {
+  const std::int64_t i = grid_thread();
+  if (i >= n) return;
+  float value = y[i];
+  if (epilogue.bias != nullptr) value += epilogue.bias[i % channels];
+  if (epilogue.residual != nullptr) value += epilogue.residual[i];
+  y[i] = epilogue.relu && value < 0.f ? 0.f : value;
+}
+
 template <class T>
-void forward(
+void own_forward(
     Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const ConvEpilogue<T>& epilogue, T* y) {
-  if (g.y_size() == 0) return;
-  if (g.depthwise()) return depthwise_forward(ctx, g, x, w, epilogue, y);
   tile_product(ctx,
                g.groups,
                std::int64_t{g.n} * g.out_h() * g.out_w(),
@@ -269,21 +286,97 @@ void forward(
                OutputSink<T>{g, epilogue, y});
 }
 
+bool has_library(const Context& ctx) { return ctx.cudnn() != nullptr || ctx.cublaslt() != nullptr; }
+
+// Whether a library or the tensor cores may read the filters, as T.
+template <class T>
+bool wants_filters(const Context& ctx, const Conv2dGeom& g) {
+  if (g.depthwise()) return false;
+  return has_library(ctx) || (std::is_same_v<T, bf16> && tensor_core_can(ctx, g));
+}
+
+// These filters: the master copy, or it rounded to T in scratch that lasts until the next call; null if not
+// wanted.
+template <class T>
+const T* filters_of(Context& ctx, const Conv2dGeom& g, const float* w) {
+  if (!wants_filters<T>(ctx, g)) return nullptr;
+  if constexpr (std::is_same_v<T, float>) {
+    return w;
+  } else {
+    auto* filters =
+        static_cast<T*>(ctx.workspace(Context::kWeights, static_cast<std::size_t>(g.w_size()) * sizeof(T)));
+    convert(ctx, g.w_size(), w, filters, Write::kOverwrite);
+    return filters;
+  }
+}
+
+// `filters` as filters_of makes them.
+template <class T>
+void forward(Context& ctx,
+             const Conv2dGeom& g,
+             const T* x,
+             const float* w,
+             const T* filters,
+             const ConvEpilogue<T>& epilogue,
+             T* y) {
+  if (g.y_size() == 0) return;
+  if (g.depthwise()) return depthwise_forward(ctx, g, x, w, epilogue, y);
+  const LibraryForward done =
+      filters == nullptr ? LibraryForward::kNo : library_forward(ctx, g, x, filters, epilogue, y);
+  if (done == LibraryForward::kNo) {
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (filters != nullptr && tensor_core_forward(ctx, g, x, filters, epilogue, y)) return;
+    }
+    return own_forward(ctx, g, x, w, epilogue, y);
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (done == LibraryForward::kWithoutEpilogue) {
+      launch(epilogue_kernel,
+             static_cast<unsigned>(ceil_div(g.y_size(), kEpilogueThreads)),
+             kEpilogueThreads,
+             0,
+             ctx.stream(),
+             g.y_size(),
+             g.k,
+             epilogue,
+             y);
+    }
+  }
+}
+
 }  // namespace
 
-// Our own kernels read the filters as they are: packing copies them, so that the caller may change its own.
+// Packing copies the filters, so that the caller may change its own, and rounds them once where that is
+// wanted.
 class PackedConv2d {
  public:
-  PackedConv2d(Context& ctx, const Conv2dGeom& g, const float* w, const float* bias)
-      : w_(copied(ctx, w, g.w_size())), bias_(bias == nullptr ? nullptr : copied(ctx, bias, g.k)) {}
+  PackedConv2d(Context& ctx, const Conv2dGeom& g, const float* w, const float* bias, bool rounded)
+      : w_(copied(ctx, w, g.w_size())),
+        bias_(bias == nullptr ? nullptr : copied(ctx, bias, g.k)),
+        rounded_(rounded
+                     ? static_cast<bf16*>(device_malloc(static_cast<std::size_t>(g.w_size()) * sizeof(bf16)))
+                     : nullptr) {
+    if (rounded) convert(ctx, g.w_size(), w, rounded_, Write::kOverwrite);
+  }
   ~PackedConv2d() {
     device_free(w_);
     device_free(bias_);
+    device_free(rounded_);
   }
   PackedConv2d(const PackedConv2d&) = delete;
   PackedConv2d& operator=(const PackedConv2d&) = delete;
   const float* w() const { return w_; }
   const float* bias() const { return bias_; }
+  // As filters_of gives them.
+  template <class T>
+  const T* filters(const Context& ctx, const Conv2dGeom& g) const {
+    if (!wants_filters<T>(ctx, g)) return nullptr;
+    if constexpr (std::is_same_v<T, float>) {
+      return w_;
+    } else {
+      return rounded_;
+    }
+  }
 
  private:
   static float* copied(Context& ctx, const float* from, std::int64_t count) {
@@ -294,6 +387,7 @@ class PackedConv2d {
   }
   float* w_;
   float* bias_;
+  bf16* rounded_;
 };
 
 template <class T>
@@ -301,7 +395,8 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
                                                 const Conv2dGeom& g,
                                                 const float* w,
                                                 const float* bias) {
-  return std::make_shared<const PackedConv2d>(ctx, g, w, bias);
+  const bool rounded = std::is_same_v<T, bf16> && wants_filters<T>(ctx, g);
+  return std::make_shared<const PackedConv2d>(ctx, g, w, bias, rounded);
 }
 
 template <class T>
@@ -312,12 +407,13 @@ void conv2d_forward_packed(Context& ctx,
                            const T* residual,
                            bool relu,
                            T* y) {
-  forward(ctx, g, x, packed.w(), ConvEpilogue<T>{packed.bias(), residual, relu}, y);
+  forward(
+      ctx, g, x, packed.w(), packed.filters<T>(ctx, g), ConvEpilogue<T>{packed.bias(), residual, relu}, y);
 }
 
 template <class T>
 void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const float* bias, T* y) {
-  forward(ctx, g, x, w, ConvEpilogue<T>{.bias = bias}, y);
+  forward(ctx, g, x, w, filters_of<T>(ctx, g, w), ConvEpilogue<T>{.bias = bias}, y);
 }
 
 template <class T>
@@ -325,6 +421,12 @@ void conv2d_backward_input(
     Context& ctx, const Conv2dGeom& g, const T* dy, const float* w, T* dx, Write write) {
   if (g.x_size() == 0) return;
   if (g.depthwise()) return depthwise_backward_input(ctx, g, dy, w, dx, write);
+  if (const T* const filters = filters_of<T>(ctx, g, w); filters != nullptr) {
+    if (library_backward_input(ctx, g, dy, filters, dx, write)) return;
+    if constexpr (std::is_same_v<T, bf16>) {
+      if (tensor_core_backward_input(ctx, g, dy, filters, dx, write)) return;
+    }
+  }
   tile_product(ctx,
                g.groups,
                std::int64_t{g.n} * g.h * g.w,
@@ -340,6 +442,14 @@ void conv2d_backward_weight(
     Context& ctx, const Conv2dGeom& g, const T* x, const T* dy, float* dw, Write write) {
   if (g.w_size() == 0) return;
   if (g.depthwise()) return depthwise_backward_weight(ctx, g, x, dy, dw, write);
+  if (g.y_size() == 0) {
+    if (write == Write::kOverwrite) set_zero(ctx, dw, static_cast<std::size_t>(g.w_size()) * sizeof(float));
+    return;
+  }
+  if (library_backward_weight(ctx, g, x, dy, dw, write)) return;
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (tensor_core_backward_weight(ctx, g, x, dy, dw, write)) return;
+  }
   const SumRange range = weight_parts(g);
   const bool one_part = range.splits == 1;
   float* parts =

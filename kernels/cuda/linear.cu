@@ -1,7 +1,9 @@
-// The linear layer as three tiled products; its bias gradient is a sum of columns.
+// The linear layer as three products: cuBLASLt's where the context has it, else our tiled ones; its bias
+// gradient is a sum of columns.
 #include "kernels/linear.h"
 
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/tile_product.h"
 #include "kernels/reduce.h"
 
@@ -20,10 +22,26 @@ struct MatrixSink {
   }
 };
 
+bool library_product(Context& ctx,
+                     ProductProblem problem,
+                     const float* a,
+                     const float* b,
+                     const float* bias,
+                     float* c,
+                     Write write) {
+  if (ctx.cublaslt() == nullptr) return false;
+  problem.bias = bias != nullptr;
+  problem.adds = write == Write::kAccumulate;
+  problem.tf32 = ctx.tf32();
+  return ctx.cublaslt()->run(ctx, problem, a, b, bias, c);
+}
+
 }  // namespace
 
 void linear_forward(
     Context& ctx, const LinearGeom& g, const float* x, const float* w, const float* bias, float* y) {
+  const ProductProblem problem{.rows = g.rows, .columns = g.out, .depth = g.in};
+  if (library_product(ctx, problem, x, w, bias, y, Write::kOverwrite)) return;
   tile_product(ctx,
                1,
                g.rows,
@@ -36,6 +54,8 @@ void linear_forward(
 
 void linear_backward_input(
     Context& ctx, const LinearGeom& g, const float* dy, const float* w, float* dx, Write write) {
+  const ProductProblem problem{.rows = g.rows, .columns = g.in, .depth = g.out, .b = Lines::kAcrossSum};
+  if (library_product(ctx, problem, dy, w, nullptr, dx, write)) return;
   tile_product(ctx,
                1,
                g.rows,
@@ -48,6 +68,9 @@ void linear_backward_input(
 
 void linear_backward_weight(
     Context& ctx, const LinearGeom& g, const float* x, const float* dy, float* dw, Write write) {
+  const ProductProblem problem{
+      .rows = g.out, .columns = g.in, .depth = g.rows, .a = Lines::kAcrossSum, .b = Lines::kAcrossSum};
+  if (library_product(ctx, problem, dy, x, nullptr, dw, write)) return;
   tile_product(ctx,
                1,
                g.out,

@@ -41,6 +41,14 @@ int device_count() noexcept {
 std::string why_no_device() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver) {
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+      return "no NVIDIA driver (libcuda.so.1 was not found)";
+    }
+    return "the driver supports CUDA " + std::to_string(driver / 1000) + "." +
+           std::to_string(driver % 1000 / 10) + ", this program needs " + runtime_version();
+  }
   if (error != cudaSuccess) return cudaGetErrorString(error);
   return count == 0 ? "the driver lists no device" : "";
 }

@@ -43,13 +43,18 @@ struct CpuDevice {
 };
 
 #if OFFRAMP_HAS_CUDA
-// A GPU, or in a build with OFFRAMP_CUDA=host the CPU with one fiber a CUDA thread: keep shapes small.
+// A GPU, or in a build with OFFRAMP_CUDA=host the CPU with one fiber a CUDA thread: keep shapes small. The
+// libraries compute where they are found; OFFRAMP_TEST_CONV=native in the environment tests our own kernels
+// in their place.
 struct CudaDevice {
   using Context = cuda::Context;
   static const char* name() { return "cuda"; }
   static std::string missing() { return cuda::why_no_device(); }
   static Context& context() {
-    static Context shared;
+    const char* conv = std::getenv("OFFRAMP_TEST_CONV");
+    static Context shared({.conv = conv != nullptr && std::string(conv) == "native"
+                                       ? cuda::ConvBackend::kNative
+                                       : cuda::ConvBackend::kLibrary});
     return shared;
   }
   static void* allocate(std::size_t bytes) { return cuda::allocate(context(), bytes, "test"); }

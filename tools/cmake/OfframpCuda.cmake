@@ -40,6 +40,37 @@ else()
   message(STATUS "CUDA back end: off (OFFRAMP_CUDA=${OFFRAMP_CUDA})")
 endif()
 
+# cuDNN and cuBLASLt are opened at run time; to build only their headers are needed, and a build without these never
+# opens the library. offramp_vendor_libraries(TARGET): adds the sources, with the headers or without.
+if(NOT OFFRAMP_CUDA_MODE STREQUAL "off")
+  set(toolkit_include_hints ${CUDAToolkit_INCLUDE_DIRS} /usr/local/cuda/include)
+  find_path(OFFRAMP_CUDA_INCLUDE cuda_runtime_api.h HINTS ${toolkit_include_hints})
+  find_path(OFFRAMP_CUBLASLT_INCLUDE cublasLt.h HINTS ${toolkit_include_hints})
+  find_path(OFFRAMP_CUDNN_INCLUDE cudnn_graph.h HINTS ${toolkit_include_hints}
+    DOC "Folder with cuDNN's headers, version 9; in a PyTorch installation: nvidia/cudnn/include")
+  mark_as_advanced(OFFRAMP_CUDA_INCLUDE OFFRAMP_CUBLASLT_INCLUDE OFFRAMP_CUDNN_INCLUDE)
+  message(STATUS "CUDA libraries, opened at run time: cuDNN headers ${OFFRAMP_CUDNN_INCLUDE}, "
+    "cuBLASLt header ${OFFRAMP_CUBLASLT_INCLUDE}")
+endif()
+
+function(offramp_vendor_libraries target)
+  target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
+  if(OFFRAMP_CUDNN_INCLUDE AND OFFRAMP_CUDA_INCLUDE)
+    target_sources(${target} PRIVATE cudnn_api.cpp cudnn_conv.cpp cudnn_plan.cpp)
+    set_source_files_properties(cudnn_api.cpp cudnn_conv.cpp cudnn_plan.cpp PROPERTIES
+      COMPILE_OPTIONS "-isystem;${OFFRAMP_CUDNN_INCLUDE};-isystem;${OFFRAMP_CUDA_INCLUDE}")
+  else()
+    target_sources(${target} PRIVATE cudnn_absent.cpp)
+  endif()
+  if(OFFRAMP_CUBLASLT_INCLUDE AND OFFRAMP_CUDA_INCLUDE)
+    target_sources(${target} PRIVATE cublaslt_product.cpp)
+    set_source_files_properties(cublaslt_product.cpp PROPERTIES
+      COMPILE_OPTIONS "-isystem;${OFFRAMP_CUBLASLT_INCLUDE};-isystem;${OFFRAMP_CUDA_INCLUDE}")
+  else()
+    target_sources(${target} PRIVATE cublaslt_absent.cpp)
+  endif()
+endfunction()
+
 function(offramp_cuda_sources target)
   if(NOT OFFRAMP_CUDA_MODE STREQUAL "host")
     # constexpr functions of the standard library (std::bit_cast) in device code; source lines for the profilers; no

@@ -11,6 +11,7 @@
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/vendor_libraries.h"
 #endif
 
 namespace offramp::tools {
@@ -20,23 +21,28 @@ double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 30);
 
 struct CudaState {
   bool usable = false;
-  std::string text;  // what it is, or what is missing
+  std::string text;                                            // what it is, or what is missing
+  std::vector<std::pair<std::string, std::string>> libraries;  // name, version or what is missing
 };
 
 CudaState cuda_state() {
 #if OFFRAMP_HAS_CUDA
+  CudaState state;
+  state.libraries = {{"cuDNN", cuda::cudnn_state().text}, {"cuBLASLt", cuda::cublaslt_state().text}};
   const int count = cuda::device_count();
-  if (count == 0)
-    return {false, "built (" + cuda::runtime_version() + "), no device: " + cuda::why_no_device()};
-  std::string text = cuda::runtime_version();
+  state.usable = count > 0;
+  state.text = state.usable ? cuda::runtime_version()
+                            : "built (" + cuda::runtime_version() + "), no device: " + cuda::why_no_device();
   for (int i = 0; i < count; ++i) {
     const cuda::DeviceProperties p = cuda::device_properties(i);
-    text += fmt::format("; {}: {}, sm_{}{}, {:.1f} GiB", i, p.name, p.major, p.minor, gib(p.memory_bytes));
+    state.text +=
+        fmt::format("; {}: {}, sm_{}{}, {:.1f} GiB", i, p.name, p.major, p.minor, gib(p.memory_bytes));
   }
-  return {true, text};
+  return state;
 #else
   return {false,
-          "not built; configure with -DOFFRAMP_CUDA=on (needs nvcc), or =host to run its kernels on the CPU"};
+          "not built; configure with -DOFFRAMP_CUDA=on (needs nvcc), or =host to run its kernels on the CPU",
+          {}};
 #endif
 }
 
@@ -84,6 +90,7 @@ class DevicesVerb final : public Verb {
          fmt::format("up to {:.1f} GiB, {} (--memory-mb changes it)", gib(limit.bytes), limit.source));
     text += "cuda\n";
     line(cuda.usable ? "usable" : "not usable", cuda.text);
+    for (const auto& [name, state] : cuda.libraries) line(name, state);
     text += "build\n";
     line("version", fmt::format("{} ({})", build.version, build.commit));
     line("compiler", fmt::format("{}, {}, kernels for {}", build.compiler, build.build_type, build.cpu_arch));
@@ -91,6 +98,7 @@ class DevicesVerb final : public Verb {
 
     nlohmann::ordered_json object = environment_json(session.seed(), session.threads(), session.device());
     object["cuda"] = {{"usable", cuda.usable}, {"text", cuda.text}};
+    for (const auto& [name, state] : cuda.libraries) object["cuda"][name] = state;
     object["machine"]["available_bytes"] = machine.available_bytes;
     object["machine"]["tensor_limit_bytes"] = limit.bytes;
     object["machine"]["tensor_limit_source"] = limit.source;

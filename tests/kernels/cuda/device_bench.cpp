@@ -258,15 +258,19 @@ void print(const std::vector<Line>& lines, double copy_bytes_per_us, std::FILE* 
   std::fprintf(json, "\n], \"copy_gb_per_s\": %.1f}\n", copy_bytes_per_us / 1e3);
 }
 
-int run(const std::string& json_path) {
-  cuda::Context ctx;
+// With `native` only the convolutions, by our own kernels.
+int run(const std::string& json_path, bool native) {
+  cuda::Context ctx({.conv = native ? cuda::ConvBackend::kNative : cuda::ConvBackend::kLibrary});
+  for (const std::string& notice : ctx.notices()) std::fprintf(stderr, "device_bench: %s\n", notice.c_str());
   Bench bench(ctx);
   const double copy = copy_ceiling(ctx, bench);
-  elementwise_lines<float>(ctx, bench);
-  elementwise_lines<bf16>(ctx, bench);
-  batch_norm_lines<float>(ctx, bench, 32, 16);
-  batch_norm_lines<bf16>(ctx, bench, 32, 16);
-  batch_norm_lines<bf16>(ctx, bench, 16, 128);
+  if (!native) {
+    elementwise_lines<float>(ctx, bench);
+    elementwise_lines<bf16>(ctx, bench);
+    batch_norm_lines<float>(ctx, bench, 32, 16);
+    batch_norm_lines<bf16>(ctx, bench, 32, 16);
+    batch_norm_lines<bf16>(ctx, bench, 16, 128);
+  }
   const int side = smoke ? 3 : 32;
   const Conv2dGeom depthwise{.n = batch(),
                              .h = side,
@@ -295,7 +299,13 @@ int run(const std::string& json_path) {
                         .stride = 1,
                         .pad = 1};
   conv_lines<float>(ctx, bench, wide, "conv3x3_16x16x128");
-  float_lines(ctx, bench);
+  conv_lines<bf16>(ctx, bench, wide, "conv3x3_16x16x128");
+  Conv2dGeom pointwise = wide;
+  pointwise.r = pointwise.s = 1;
+  pointwise.pad = 0;
+  conv_lines<float>(ctx, bench, pointwise, "conv1x1_16x16x128");
+  conv_lines<bf16>(ctx, bench, pointwise, "conv1x1_16x16x128");
+  if (!native) float_lines(ctx, bench);
   std::FILE* json = std::fopen(json_path.c_str(), "w");
   if (json == nullptr) {
     std::fprintf(stderr, "device_bench: cannot write %s\n", json_path.c_str());
@@ -311,18 +321,21 @@ int run(const std::string& json_path) {
 
 int main(int argc, char** argv) {
   std::string json = "device_bench.json";
+  bool native = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--smoke") == 0) {
       offramp::test::smoke = true;
+    } else if (std::strcmp(argv[i], "--native") == 0) {
+      native = true;
     } else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
       json = argv[++i];
     } else {
-      std::fprintf(stderr, "usage: device_bench [--smoke] [--json FILE]\n");
+      std::fprintf(stderr, "usage: device_bench [--smoke] [--native] [--json FILE]\n");
       return 2;
     }
   }
   try {
-    return offramp::test::run(json);
+    return offramp::test::run(json, native);
   } catch (const offramp::cuda::DeviceError& error) {
     std::fprintf(stderr, "device_bench: %s\n", error.what());
     return 1;

@@ -1,0 +1,11 @@
+#pragma once
+// What the stand-in for libcudnn counts; the test finds it by the name fake_cudnn_counts.
+#include <cstdint>
+
+struct FakeCudnnCounts {
+  std::int64_t live_descriptors = 0;
+  std::int64_t finalized_plans = 0;
+  std::int64_t executions = 0;
+  std::int64_t last_engine = 0;
+  bool refuse_handles = false;  // set by the test: cudnnCreate fails
+};
