@@ -73,10 +73,14 @@ endfunction()
 
 function(offramp_cuda_sources target)
   if(NOT OFFRAMP_CUDA_MODE STREQUAL "host")
+    if(OFFRAMP_CUDA_MODE STREQUAL "on")  # what ptxas says goes to files that tools/kernel_resources reads
+      set_property(TARGET ${target} PROPERTY RULE_LAUNCH_COMPILE
+        "${PROJECT_SOURCE_DIR}/tools/cmake/log_resources <OBJECT>")
+    endif()
     # constexpr functions of the standard library (std::bit_cast) in device code; source lines for the profilers; no
     # fused multiply-add but where the code says fmaf, so that results equal those of the host's execution.
     target_compile_options(${target} PRIVATE
-      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -fmad=false -lineinfo -Xcompiler=-Wall,-Wextra,-Wshadow>
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -fmad=false -lineinfo -Xptxas=-v -Xcompiler=-Wall,-Wextra,-Wshadow>
       $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${OFFRAMP_WERROR}>>:--Werror=all-warnings>)
     return()
   endif()
