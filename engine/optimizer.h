@@ -14,8 +14,8 @@ namespace offramp {
 class StepScalars {
  public:
   explicit StepScalars(const Device& device);
-  // Learning rate, step number (0-based) and valid batch count of the next step, in stream order. With a step in
-  // flight whose flag nobody has read the flag is kept, so that the next step changes nothing either.
+  // Learning rate, step number (0-based) and valid batch count of the next step, in stream order. With a step
+  // in flight whose flag nobody has read the flag is kept, so that the next step changes nothing either.
   void set(float learning_rate, int step, int valid, NonfiniteFlag flag = NonfiniteFlag::kClear);
   bool nonfinite() const;  // reads the flag back: waits for the step
   StepState* device_pointer();
