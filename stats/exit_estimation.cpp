@@ -100,7 +100,7 @@ double within_clusters(std::span<const double> sorted, const DensityExtrema& e) 
 double noise_from_spread(std::span<const double> sorted, const EstimationOptions& o) {
   double h = isj_bandwidth(sorted), sigma = 2 * h;
   for (int round = 0; round < 3; ++round) {
-    DensityExtrema e = density_extrema(sorted, h, o.threads);
+    DensityExtrema e = density_extrema(sorted, h, o.threads, o.density);
     prune_valleys(e, sorted, o.max_valley_ratio, o.min_share);
     const double within = within_clusters(sorted, e);
     if (within <= 0) {
@@ -116,7 +116,7 @@ DensityExtrema density_valleys(std::span<const double> sorted,
                                double sigma,
                                const EstimationOptions& o,
                                double& h) {
-  DensityExtrema e = density_extrema(sorted, h, o.threads);
+  DensityExtrema e = density_extrema(sorted, h, o.threads, o.density);
   h = e.bandwidth;
   if (!o.known_exits) {
     prune_valleys(e, sorted, o.max_valley_ratio, o.min_share);
@@ -135,7 +135,7 @@ DensityExtrema density_valleys(std::span<const double> sorted,
   e = candidates(e);
   while (e.valleys.size() + 1 < *o.known_exits && h * 0.8 >= 0.1 * sigma) {
     h *= 0.8;
-    e = candidates(density_extrema(sorted, h, o.threads));
+    e = candidates(density_extrema(sorted, h, o.threads, o.density));
   }
   keep_prominent_valleys(e, *o.known_exits - 1);
   return e;
@@ -152,9 +152,17 @@ DensityExtrema changepoint_valleys(std::span<const double> sorted,
   for (double& t : scaled) {
     t = (t - mean) / (6 * sigma);
   }
-  const MapSegmentation map = map_segmentation(
-      scaled, {0, 1, 1, 1}, LengthPrior::constant(scaled.size()), {o.threads, scaled.size()});
-  const std::vector<double> f = kde_binned(sorted, sorted, h, 1e-6, o.threads);
+  const NormalGammaPrior prior = {0, 1, 1, 1};
+  const LengthPrior length = LengthPrior::constant(scaled.size());
+  const MapSegmentation map = o.segmentation
+                                  ? o.segmentation(scaled, prior, length)
+                                  : map_segmentation(scaled, prior, length, {o.threads, scaled.size()});
+  const auto density_at = [&](std::span<const double> points) {
+    // 32 cells a bandwidth, kernels to 6 h: within 1e-7 of the peak; a range of too many cells stays here
+    const bool fits = o.density && (sorted.back() - sorted.front()) * 32 / h < (1 << 20) - 64;
+    return fits ? o.density(sorted, points, h, h / 32, 6) : kde_binned(sorted, points, h, 1e-6, o.threads);
+  };
+  const std::vector<double> f = density_at(sorted);
   DensityExtrema e;
   e.bandwidth = h;
   std::vector<std::size_t> top;
@@ -172,7 +180,7 @@ DensityExtrema changepoint_valleys(std::span<const double> sorted,
     const double before = sorted[map.starts[s] - 1], after = sorted[map.starts[s]];
     middle.push_back(before + (after - before) / 2);
   }
-  const std::vector<double> at_middle = kde_binned(sorted, middle, h, 1e-6, o.threads);
+  const std::vector<double> at_middle = density_at(middle);
   for (std::size_t s = 0; s < middle.size(); ++s) {
     const auto low = std::min_element(f.begin() + static_cast<std::ptrdiff_t>(top[s]),
                                       f.begin() + static_cast<std::ptrdiff_t>(top[s + 1]) + 1);

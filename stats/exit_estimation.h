@@ -4,10 +4,14 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "stats/changepoint.h"
+#include "stats/kde.h"
 
 namespace offramp::stats {
 
@@ -40,6 +44,10 @@ struct EstimationOptions {
   double min_share = 0.005;
   std::size_t max_changepoint_samples = 200000;  // the changepoint method takes O(n^2)
   unsigned threads = 0;
+  // The two costly parts done elsewhere, e.g. on a device: densities on a grid, and the MAP segmentation.
+  DensityFunction density = {};
+  std::function<MapSegmentation(std::span<const double>, const NormalGammaPrior&, const LengthPrior&)>
+      segmentation = {};
 };
 
 enum class SigmaSource { kGiven, kRepetitions, kWithinClusters, kTimerResolution };

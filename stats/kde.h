@@ -6,12 +6,20 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
 namespace offramp::stats {
 
 class WorkerPool;
+
+// Evaluates BinnedDensity(sample, bandwidth, cell_width, reach) at the points; what a device can do instead.
+using DensityFunction = std::function<std::vector<double>(std::span<const double> sample,
+                                                          std::span<const double> points,
+                                                          double bandwidth,
+                                                          double cell_width,
+                                                          double reach)>;
 
 // f at every point; n * points exponentials. ValueError: empty or non-finite sample, non-finite points,
 // bandwidth not positive and finite. threads 0: all.

@@ -94,6 +94,29 @@ Point best_start(const Problem<Number>& problem, std::size_t samples, WorkerPool
   return starts[static_cast<std::size_t>(std::max_element(value.begin(), value.end()) - value.begin())];
 }
 
+RankedProblem ranked(const Problem<std::int32_t>& problem) {
+  RankedProblem r;
+  std::size_t n = 0;
+  for (const auto& group : problem.groups) {
+    n += group.weight.size();
+  }
+  for (std::size_t k = 0; k < problem.dimensions; ++k) {
+    r.candidates.push_back(static_cast<std::uint32_t>(problem.candidates(k)));
+    for (const auto& group : problem.groups) {
+      if (k < group.position.size()) {
+        r.position.insert(r.position.end(), group.position[k].begin(), group.position[k].end());
+      } else {
+        r.position.resize(r.position.size() + group.weight.size(), 0);
+      }
+    }
+  }
+  for (std::size_t e = 0; e < problem.groups.size(); ++e) {
+    r.weight.insert(r.weight.end(), problem.groups[e].weight.begin(), problem.groups[e].weight.end());
+    r.exit.resize(r.weight.size(), static_cast<std::int32_t>(e));
+  }
+  return r;
+}
+
 template <class Number>
 SearchResult search_joint(const SearchSamples& s, const SearchOptions& o, Clock::time_point deadline) {
   WorkerPool pool(o.threads);
@@ -102,7 +125,20 @@ SearchResult search_joint(const SearchSamples& s, const SearchOptions& o, Clock:
   Point t(problem.dimensions, 0);
   double bound = 0;
   r.optimal = true;
-  if (problem.dimensions == 1) {
+  if (o.solver) {
+    if constexpr (std::is_same_v<Number, std::int32_t>) {
+      RankedProblem problem_in_ranks = ranked(problem);
+      problem_in_ranks.start = best_start(problem, s.exits.size(), pool);
+      problem_in_ranks.time_limit_s = o.time_limit_s;
+      const RankedOptimum found = o.solver(problem_in_ranks);
+      t = found.point;
+      bound = found.upper_bound;
+      r.optimal = found.optimal;
+      r.nodes = found.nodes;
+    } else {
+      throw ValueError("search_thresholds: a solver wants integer weights that sum to less than 2^31");
+    }
+  } else if (problem.dimensions == 1) {
     bound = static_cast<double>(problem.improve(t, 0));
   } else if (problem.dimensions == 2) {
     bound = static_cast<double>(problem.improve_pair(t, 0, 1));

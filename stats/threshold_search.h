@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
@@ -28,11 +30,29 @@ enum class SeparableOthers {
   kAll,        // Paper: v2's set B, everything that left elsewhere
 };
 
+// The joint problem in ranks, for a solver outside of this room. A sample of exit e (from 0) counts iff
+// t_k >= position_k for all k < e and, unless e is the last exit, t_e < position_e.
+struct RankedProblem {
+  std::vector<std::uint32_t> candidates;   // [dimensions] t_k is one of 0..candidates-1
+  std::vector<std::uint32_t> position;     // [dimensions][n], 0..candidates; 0 beyond the sample's exit
+  std::vector<std::int32_t> exit, weight;  // [n]
+  std::vector<std::uint32_t> start;        // a good point, by coordinate ascent
+  double time_limit_s = std::numeric_limits<double>::infinity();
+};
+struct RankedOptimum {
+  std::vector<std::uint32_t> point;
+  double upper_bound = 0;
+  bool optimal = false;
+  std::size_t nodes = 0;
+};
+
 struct SearchOptions {
   SearchObjective objective = SearchObjective::kJoint;
   SeparableOthers others = SeparableOthers::kRemaining;
   double time_limit_s = std::numeric_limits<double>::infinity();
   unsigned threads = 0;
+  // Solves the joint problem instead of the branch and bound here, e.g. on a device. Wants integer weights.
+  std::function<RankedOptimum(const RankedProblem&)> solver = {};
 };
 
 struct SearchResult {
@@ -49,7 +69,8 @@ struct SearchResult {
 };
 
 // ValueError: no sample, sizes that do not fit, exits out of 1..num_exits, non-finite confidences, negative
-// or non-finite weights, num_exits outside 2..32, more than 2^31 - 2 samples, a negative or NaN time limit.
+// or non-finite weights, num_exits outside 2..32, more than 2^31 - 2 samples, a negative or NaN time limit, a
+// solver with weights that are no integers.
 SearchResult search_thresholds(const SearchSamples& samples, const SearchOptions& options = {});
 
 // J(T) by the definition. Same checks; thresholds must hold num_exits - 1 finite values.

@@ -62,8 +62,12 @@ Point refine(const BinnedDensity& f, double low, double high, double sign) {
 }
 
 // Appends the extrema of one block, whose density counts `share` of the whole.
-void append_block(
-    DensityExtrema& out, std::span<const double> block, double h, double share, unsigned threads) {
+void append_block(DensityExtrema& out,
+                  std::span<const double> block,
+                  double h,
+                  double share,
+                  unsigned threads,
+                  const DensityFunction& density) {
   const BinnedDensity f(block, h, h / kCellsPerBandwidth, kReach, threads);
   const double step = h / kPointsPerBandwidth, origin = block.front() - 4 * h;
   const auto points = static_cast<std::size_t>(std::ceil((block.back() + 4 * h - origin) / step)) + 1;
@@ -71,7 +75,11 @@ void append_block(
   for (std::size_t i = 0; i < points; ++i) {
     x[i] = origin + static_cast<double>(i) * step;
   }
-  f.evaluate(x, y, threads);
+  if (density) {
+    y = density(block, x, h, h / kCellsPerBandwidth, kReach);
+  } else {
+    f.evaluate(x, y, threads);
+  }
   const double nothing = 1e-28 / (static_cast<double>(block.size()) * h);
   for (double& v : y) {
     v = v < nothing ? 0 : v;
@@ -216,7 +224,10 @@ void remove_by_ratio(DensityExtrema& e, Wanted wanted) {
 
 }  // namespace
 
-DensityExtrema density_extrema(std::span<const double> sorted, double bandwidth, unsigned threads) {
+DensityExtrema density_extrema(std::span<const double> sorted,
+                               double bandwidth,
+                               unsigned threads,
+                               const DensityFunction& density) {
   const char* what = "density_extrema";
   require_some(sorted, what, "the sample");
   require_finite(sorted, what, "the sample");
@@ -240,7 +251,8 @@ DensityExtrema density_extrema(std::span<const double> sorted, double bandwidth,
                  block,
                  bandwidth,
                  static_cast<double>(block.size()) / static_cast<double>(sorted.size()),
-                 threads);
+                 threads,
+                 density);
     before = block;
   }
   return out;

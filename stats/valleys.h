@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "stats/kde.h"
+
 namespace offramp::stats {
 
 // Peaks and the valleys between them, left to right: peaks.size() == valleys.size() + 1.
@@ -19,7 +21,11 @@ struct DensityExtrema {
 
 // All strict extrema of the Gaussian KDE of an ascending sample, on a grid of h/8 and refined by golden
 // section; plateaus count once, at their middle; stretches without samples in reach are plateaus of height 0.
-DensityExtrema density_extrema(std::span<const double> sorted, double bandwidth, unsigned threads = 1);
+// `density` evaluates the grid elsewhere; the refinement, a few points, stays here.
+DensityExtrema density_extrema(std::span<const double> sorted,
+                               double bandwidth,
+                               unsigned threads = 1,
+                               const DensityFunction& density = {});
 
 // Removes valleys until none fails. First: the worst with f(valley) > max_ratio * lower neighbour peak. Then:
 // the smallest cluster with less than min_share of the samples is merged over its higher valley.

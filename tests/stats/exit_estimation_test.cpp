@@ -234,6 +234,36 @@ TEST(ExitEstimation, EqualTimesOneSampleAndZeroAreAnswered) {
   EXPECT_EQ(pair.exits.size(), 2u);
 }
 
+TEST(ExitEstimation, DensityAndSegmentationMayBeDoneElsewhere) {
+  const test::Times t = test::draw_times({}, 500, 10, 5);
+  for (const EstimationMethod method : {EstimationMethod::kDensity, EstimationMethod::kChangepoints}) {
+    std::size_t densities = 0, segmentations = 0;
+    EstimationOptions o;
+    o.method = method;
+    o.density = [&](std::span<const double> sample,
+                    std::span<const double> points,
+                    double bandwidth,
+                    double cell_width,
+                    double reach) {
+      ++densities;
+      std::vector<double> f(points.size());
+      BinnedDensity(sample, bandwidth, cell_width, reach, 1).evaluate(points, f);
+      return f;
+    };
+    o.segmentation =
+        [&](std::span<const double> y, const NormalGammaPrior& prior, const LengthPrior& length) {
+          ++segmentations;
+          return map_segmentation(y, prior, length);
+        };
+    const ExitEstimate got = estimate_exits(t.ns, 10, o);
+    const ExitEstimate want = estimate_exits(t.ns, 10, {.method = method});
+    EXPECT_EQ(got.exits, want.exits);
+    EXPECT_EQ(got.num_exits, 4u);
+    EXPECT_GT(densities, 0u);
+    EXPECT_EQ(segmentations, method == EstimationMethod::kDensity ? 0u : 1u);
+  }
+}
+
 TEST(ExitEstimation, BadInputIsNamed) {
   const double inf = std::numeric_limits<double>::infinity();
   const auto run = [](std::vector<double> t, std::size_t r = 1, EstimationOptions o = {}) {

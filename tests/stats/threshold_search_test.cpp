@@ -286,5 +286,49 @@ TEST(ThresholdSearch, BadInputIsNamed) {
   EXPECT_MESSAGE(joint_value(good.samples(), std::vector<double>{1}), "equal lengths, got 2 and 3");
 }
 
+TEST(ThresholdSearch, ASolverFromOutsideGetsTheProblemInRanks) {
+  const std::vector<double> c = {.9, .2, .1, .3, .8, .1, .3, .2, .9, .6, .7, .1};  // [4 samples][3 exits]
+  const std::vector<int> exits = {1, 2, 3, 2};
+  const std::vector<double> weights = {1, 2, 0, 3};  // the third does not count
+  SearchOptions o;
+  o.time_limit_s = 7;
+  o.solver = [&](const RankedProblem& p) {
+    EXPECT_EQ(p.candidates.size(), 2u);
+    EXPECT_EQ(p.exit, (std::vector<std::int32_t>{0, 1, 1}));
+    EXPECT_EQ(p.weight, (std::vector<std::int32_t>{1, 2, 3}));
+    EXPECT_EQ(p.position.size(), 6u);
+    EXPECT_EQ(p.start.size(), 2u);
+    EXPECT_EQ(p.time_limit_s, 7);
+    // The rule of ranks, over all points.
+    RankedOptimum best;
+    std::int64_t top = -1;
+    for (std::uint32_t a = 0; a < p.candidates[0]; ++a) {
+      for (std::uint32_t b = 0; b < p.candidates[1]; ++b) {
+        std::int64_t sum = 0;
+        for (std::size_t i = 0; i < 3; ++i) {
+          const bool stays = a >= p.position[i], leaves = b < p.position[3 + i];
+          sum += (p.exit[i] == 0 ? !stays : stays && leaves) ? p.weight[i] : 0;
+        }
+        if (sum > top) {
+          top = sum;
+          best.point = {a, b};
+        }
+      }
+    }
+    best.upper_bound = static_cast<double>(top);
+    best.optimal = true;
+    best.nodes = 12;
+    return best;
+  };
+  const SearchResult got = search_thresholds({c, exits, 3, weights}, o);
+  const SearchResult want = search_thresholds({c, exits, 3, weights});
+  EXPECT_EQ(got.value, want.value);
+  EXPECT_EQ(got.upper_bound, want.value);
+  EXPECT_EQ(got.nodes, 12u);
+  EXPECT_TRUE(got.optimal);
+  const std::vector<double> odd = {1, .5, 1, 1};
+  EXPECT_MESSAGE(search_thresholds({c, exits, 3, odd}, o), "a solver wants integer weights");
+}
+
 }  // namespace
 }  // namespace offramp::stats

@@ -1,5 +1,6 @@
 // offramp extract estimate: how many exits there are and which one each query took, from running times alone.
 #include "engine/atomic_file.h"
+#include "engine/device_algorithms.h"
 #include "engine/errors.h"
 #include "stats/exit_estimation.h"
 #include "stats/kde.h"
@@ -231,6 +232,29 @@ class ExtractEstimateVerb final : public Verb {
     o.max_valley_ratio = ratio_;
     o.min_share = share_;
     o.threads = static_cast<unsigned>(session.threads());
+    if (session.device() == "cuda") {
+      o.density = [](std::span<const double> sample,
+                     std::span<const double> points,
+                     double bandwidth,
+                     double cell_width,
+                     double reach) {
+        return device_algorithms::kde_cells(Device::cuda(), sample, points, bandwidth, cell_width, reach);
+      };
+      o.segmentation = [](std::span<const double> y,
+                          const stats::NormalGammaPrior& prior,
+                          const stats::LengthPrior& length) {
+        device_algorithms::SegmentMap map =
+            device_algorithms::segment_map(Device::cuda(),
+                                           y,
+                                           {.mu0 = prior.mu0,
+                                            .k0 = prior.k0,
+                                            .a0 = prior.a0,
+                                            .b0 = prior.b0,
+                                            .log_mass = length.log_mass,
+                                            .log_survival = length.log_survival});
+        return stats::MapSegmentation{map.log_joint, std::move(map.starts)};
+      };
+    }
     return o;
   }
 

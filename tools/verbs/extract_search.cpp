@@ -1,5 +1,6 @@
 // offramp extract search: thresholds under which a copy leaves where the victim left.
 #include "engine/atomic_file.h"
+#include "engine/device_algorithms.h"
 #include "engine/errors.h"
 #include "stats/threshold_search.h"
 #include "tools/report/svg_writer.h"
@@ -53,6 +54,18 @@ Confidences read_confidences(const std::filesystem::path& path) {
   }
   if (table.find("weight")) c.weights = table.column("weight");
   return c;
+}
+
+stats::RankedOptimum solve_on_device(const stats::RankedProblem& problem) {
+  device_algorithms::JointProblem p;
+  p.candidates = problem.candidates;
+  p.position = problem.position;
+  p.exit = problem.exit;
+  p.weight = problem.weight;
+  p.start = problem.start;
+  p.time_limit_s = problem.time_limit_s;
+  const device_algorithms::JointAnswer a = device_algorithms::joint_search(Device::cuda(), p);
+  return {a.point, static_cast<double>(a.upper_bound), a.optimal, a.boxes};
 }
 
 // A row an exit: confidences of the samples that should leave there and of those that should go on, and the
@@ -148,6 +161,7 @@ class ExtractSearchVerb final : public Verb {
     o.others = others_ == "all" ? stats::SeparableOthers::kAll : stats::SeparableOthers::kRemaining;
     if (time_limit_ > 0) o.time_limit_s = time_limit_;
     o.threads = static_cast<unsigned>(session.threads());
+    if (session.device() == "cuda") o.solver = solve_on_device;
     const stats::SearchSamples samples{c.values, c.exits, c.num_exits, c.weights};
     const stats::SearchResult r = stats::search_thresholds(samples, o);
     nlohmann::ordered_json json{{"thresholds", r.thresholds},

@@ -1,0 +1,396 @@
+// Threshold search. All sums are integers, so atomics give the same bits in any order.
+#include "kernels/cuda/threshold_search.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/device_helpers.h"
+
+namespace offramp::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kDims = kMaxSearchDimensions;
+using Word = unsigned long long;
+
+unsigned blocks_for(std::int64_t n) {
+  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(n, kThreads), 1, 4096));
+}
+
+__global__ void __launch_bounds__(kThreads) clear_cells_kernel(std::int64_t n, std::int32_t* count) {
+  for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) count[i] = 0;
+}
+
+// +weight where all conditions begin to hold, -weight where the last one ends to.
+__global__ void __launch_bounds__(kThreads)
+    scatter_kernel(SearchTable t, SearchGrid grid, std::int32_t* count) {
+  for (std::int64_t i = grid_thread(); i < t.n; i += grid_threads()) {
+    const int exit = t.exit[i], weight = t.weight[i];
+    std::int64_t cell = 0, end = -1;
+    bool possible = weight != 0;
+    for (int k = 0; k < t.dimensions; ++k) {
+      cell *= grid.levels[k];
+      if (end >= 0) end *= grid.levels[k];
+      if (k > exit) continue;  // dimensions that do not bind it: it counts from level 0 on
+      const std::int64_t p = t.position[k * t.n + i];
+      if (k < exit) {
+        const int level = grid.stay[grid.offset[k] + p];
+        possible = possible && level < grid.levels[k];
+        cell += level;
+      } else {
+        const int level = grid.leave[grid.offset[k] + p];
+        possible = possible && level > 0;
+        if (level < grid.levels[k]) end = cell + level;
+      }
+    }
+    if (!possible) continue;
+    atomicAdd(&count[cell], weight);
+    if (end >= 0) atomicAdd(&count[end], -weight);
+  }
+}
+
+// Prefix sums along one dimension: a thread a line, neighbours side by side.
+__global__ void __launch_bounds__(kThreads)
+    prefix_lines_kernel(std::int64_t lines, std::int64_t stride, int levels, std::int32_t* count) {
+  for (std::int64_t line = grid_thread(); line < lines; line += grid_threads()) {
+    std::int32_t* at = count + line / stride * stride * levels + line % stride;
+    std::int32_t sum = 0;
+    for (int level = 0; level < levels; ++level, at += stride) *at = sum += *at;
+  }
+}
+
+// Along the innermost dimension: a warp a line.
+__global__ void __launch_bounds__(kThreads)
+    prefix_rows_kernel(std::int64_t lines, int levels, std::int32_t* count) {
+  const int lane = thread_x() % 32;
+  for (std::int64_t line = grid_thread() / 32; line < lines; line += grid_threads() / 32) {
+    std::int32_t* row = count + line * levels;
+    std::int32_t before = 0;
+    for (int first = 0; first < levels; first += 32) {
+      std::int32_t v = first + lane < levels ? row[first + lane] : 0;
+      for (int offset = 1; offset < 32; offset *= 2) {
+        const std::int32_t other = __shfl_up_sync(kAllLanes, v, static_cast<unsigned>(offset));
+        if (lane >= offset) v += other;
+      }
+      v += before;
+      if (first + lane < levels) row[first + lane] = v;
+      before = __shfl_sync(kAllLanes, v, 31);
+    }
+  }
+}
+
+__global__ void clear_word_kernel(Word* word) { *word = 0; }
+__global__ void clear_found_kernel(std::int32_t* found) { *found = 0; }
+
+__global__ void __launch_bounds__(kThreads)
+    largest_cell_kernel(std::int64_t cells, const std::int32_t* count, Word* packed) {
+  Word best = 0;
+  for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
+    const Word here = static_cast<Word>(count[i]) << 32 | (0xffffffffull - static_cast<Word>(i));
+    best = here > best ? here : best;
+  }
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const Word other = __shfl_xor_sync(kAllLanes, best, offset);
+    best = other > best ? other : best;
+  }
+  if (thread_x() % 32 == 0) atomicMax(packed, best);
+}
+
+__global__ void __launch_bounds__(kThreads) cells_above_kernel(std::int64_t cells,
+                                                               const std::int32_t* count,
+                                                               std::int32_t floor,
+                                                               std::int32_t capacity,
+                                                               std::uint32_t* list,
+                                                               std::int32_t* found) {
+  for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
+    if (count[i] <= floor) continue;
+    const std::int32_t place = atomicAdd(found, 1);
+    if (place < capacity) list[place] = static_cast<std::uint32_t>(i);
+  }
+}
+
+// ---- boxes
+constexpr int kBins = 128, kPasses = 6;
+constexpr int kUnits = 840;  // divisible by 1..8: shares of a weight stay integers
+
+// The candidates low..high in at most kBins bins, as even as integers allow.
+struct Bins {
+  std::uint32_t low, high;
+  int count;
+  std::int64_t range;
+  __device__ void set(std::uint32_t l, std::uint32_t h) {
+    low = l;
+    high = h;
+    range = std::int64_t{h} - l + 1;
+    count = range < kBins ? static_cast<int>(range) : kBins;
+  }
+  __device__ std::uint32_t start(int bin) const {
+    return low + static_cast<std::uint32_t>(bin * range / count);
+  }
+  __device__ int of(std::uint32_t candidate) const {
+    return static_cast<int>(((std::int64_t{candidate} - low + 1) * count - 1) / range);
+  }
+};
+
+// What a box leaves of one sample. Bit k of a mask stands for dimension k.
+struct Conditions {
+  unsigned undecided = 0;
+  bool possible = true;
+};
+__device__ Conditions conditions_of(const SearchTable& t, std::int64_t i, int exit, const Bins* bins) {
+  Conditions c;
+  for (int k = 0; k <= exit && k < t.dimensions; ++k) {
+    const std::uint32_t p = t.position[k * t.n + i];
+    if (p <= bins[k].low) {  // every t of the box is >= p
+      c.possible = c.possible && k < exit;
+    } else if (p > bins[k].high) {
+      c.possible = c.possible && k == exit;
+    } else {
+      c.undecided |= 1u << k;
+    }
+  }
+  return c;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    bound_boxes_kernel(SearchTable t, const SearchBox* box, long long enough, SearchBoxResult* result) {
+  OFFRAMP_SHARED(Bins, bins, [kDims]);
+  OFFRAMP_SHARED(Word, change, [kDims][kBins]);  // of the dimension's function from one bin to the next
+  OFFRAMP_SHARED(Word, base, [kDims]);
+  OFFRAMP_SHARED(Word, load, [kDims]);  // weight undecided here and elsewhere
+  OFFRAMP_SHARED(long long, highest, [kDims]);
+  OFFRAMP_SHARED(int, chosen, [kPasses][kDims]);  // bins of each pass' maximum
+  OFFRAMP_SHARED(std::uint32_t, point, [kDims]);
+  OFFRAMP_SHARED(Word, certain, [1]);
+  OFFRAMP_SHARED(Word, counted, [1]);
+  const SearchBox& b = box[block_x()];
+  SearchBoxResult& out = result[block_x()];
+  const int dims = t.dimensions;
+  if (thread_x() < dims) {
+    bins[thread_x()].set(b.low[thread_x()], b.high[thread_x()]);
+    load[thread_x()] = 0;
+  }
+  long long bound = 0, best_value = -1;
+  for (int pass = 0; pass <= kPasses; ++pass) {  // the last one only evaluates
+    for (int i = thread_x(); i < dims * kBins; i += kThreads) change[i / kBins][i % kBins] = 0;
+    if (thread_x() < dims) base[thread_x()] = 0;
+    if (thread_x() == 0) certain[0] = counted[0] = 0;
+    __syncthreads();
+    Word sure = 0, hits = 0;
+    for (std::int64_t i = thread_x(); i < t.n; i += kThreads) {
+      const int exit = t.exit[i];
+      const auto weight = static_cast<Word>(t.weight[i]);
+      const Conditions c = conditions_of(t, i, exit, bins);
+      if (!c.possible) continue;
+      const int m = __popc(c.undecided);
+      if (m == 0) {
+        sure += weight;
+        continue;
+      }
+      if (pass > 0) {
+        bool holds = true;
+        for (int k = 0; k <= exit && k < dims; ++k) {
+          if ((c.undecided >> k & 1) == 0) continue;
+          const bool stays = point[k] >= t.position[k * t.n + i];
+          holds = holds && stays == (k < exit);
+        }
+        if (holds) hits += weight;
+        if (pass == kPasses) continue;
+      }
+      unsigned violated[kPasses];
+      for (int past = 0; past < pass; ++past) {
+        violated[past] = 0;
+        for (int k = 0; k <= exit && k < dims; ++k) {
+          if ((c.undecided >> k & 1) == 0) continue;
+          const std::uint32_t p = t.position[k * t.n + i];
+          const bool holds =
+              k < exit ? chosen[past][k] >= bins[k].of(p) : chosen[past][k] <= bins[k].of(p - 1);
+          if (!holds) violated[past] |= 1u << k;
+        }
+        if (violated[past] == 0) violated[past] = c.undecided;
+      }
+      for (int k = 0; k <= exit && k < dims; ++k) {
+        if ((c.undecided >> k & 1) == 0) continue;
+        int share = kUnits / m;
+        for (int past = 0; past < pass; ++past) {
+          if (violated[past] >> k & 1) share += kUnits / __popc(violated[past]);
+        }
+        const Word units = weight * static_cast<Word>(share);
+        const std::uint32_t p = t.position[k * t.n + i];
+        if (k < exit) {
+          atomicAdd(&change[k][bins[k].of(p)], units);
+        } else {
+          atomicAdd(&base[k], units);
+          const int after = bins[k].of(p - 1) + 1;
+          if (after < bins[k].count) atomicAdd(&change[k][after], Word{0} - units);
+        }
+        if (pass == 0 && m > 1) atomicAdd(&load[k], weight);
+      }
+    }
+    if (sure != 0) atomicAdd(&certain[0], sure);
+    if (hits != 0) atomicAdd(&counted[0], hits);
+    __syncthreads();
+    if (pass > 0) {
+      const auto value = static_cast<long long>(certain[0] + counted[0]);
+      if (value > best_value) {  // the same for every thread
+        best_value = value;
+        if (thread_x() < dims) out.point[thread_x()] = point[thread_x()];
+      }
+      __syncthreads();  // before the next maximum replaces `point`
+    }
+    if (pass == kPasses) break;
+    // The largest prefix sum of each dimension, the first among equals: a warp a dimension.
+    const int k = thread_x() / 32, lane = thread_x() % 32;
+    if (k < dims) {
+      long long before = static_cast<long long>(base[k]), top = 0;
+      int where = -1;
+      for (int first = 0; first < bins[k].count; first += 32) {
+        const int bin = first + lane;
+        long long v = bin < bins[k].count ? static_cast<long long>(change[k][bin]) : 0;
+        for (int offset = 1; offset < 32; offset *= 2) {
+          const long long other = __shfl_up_sync(kAllLanes, v, static_cast<unsigned>(offset));
+          if (lane >= offset) v += other;
+        }
+        v += before;
+        before = __shfl_sync(kAllLanes, v, 31);
+        if (bin < bins[k].count && (where < 0 || v > top)) {
+          top = v;
+          where = bin;
+        }
+      }
+      for (int offset = 16; offset > 0; offset /= 2) {
+        const long long other = __shfl_xor_sync(kAllLanes, top, offset);
+        const int other_where = __shfl_xor_sync(kAllLanes, where, offset);
+        if (other_where >= 0 && (where < 0 || other > top || (other == top && other_where < where))) {
+          top = other;
+          where = other_where;
+        }
+      }
+      if (lane == 0) {
+        highest[k] = top;
+        chosen[pass][k] = where;
+        point[k] = where + 1 < bins[k].count ? bins[k].start(where + 1) - 1 : bins[k].high;
+      }
+    }
+    __syncthreads();
+    long long units = static_cast<long long>(certain[0]) * (kUnits * (pass + 1));
+    for (int d = 0; d < dims; ++d) units += highest[d];
+    const long long here = units / (kUnits * (pass + 1));  // counts are integers: rounded down
+    bound = pass == 0 || here < bound ? here : bound;
+    if (bound <= enough) break;  // the same for every thread
+    __syncthreads();             // before the sums are cleared
+  }
+  if (thread_x() != 0) return;
+  out.bound = bound;
+  out.value = best_value;
+  out.split = -1;
+  for (int d = 0; d < dims; ++d) {
+    if (bins[d].range == 1) continue;
+    if (out.split < 0 || load[d] > load[out.split] ||
+        (load[d] == load[out.split] && bins[d].range > bins[out.split].range)) {
+      out.split = d;
+    }
+  }
+}
+
+// ---- bit sets: a warp makes a word of 32 samples and counts at once
+__global__ void __launch_bounds__(kThreads) bitset_count_kernel(SearchTable t, SearchBox point, Word* value) {
+  const int lane = thread_x() % 32;
+  Word sum = 0;
+  for (std::int64_t word = grid_thread() / 32; word * 32 < t.n; word += grid_threads() / 32) {
+    const std::int64_t i = word * 32 + lane;
+    const bool there = i < t.n;
+    const int exit = there ? t.exit[i] : -1, weight = there ? t.weight[i] : 0;
+    unsigned arrived = __ballot_sync(kAllLanes, there), right = 0;
+    for (int k = 0; k < t.dimensions; ++k) {
+      const unsigned stay =
+          __ballot_sync(kAllLanes, there && exit >= k && point.low[k] >= t.position[k * t.n + i]);
+      const unsigned here = __ballot_sync(kAllLanes, exit == k);
+      right |= arrived & here & ~stay;
+      arrived &= stay;
+    }
+    right |= arrived & __ballot_sync(kAllLanes, exit == t.dimensions);
+    for (int plane = 0; plane < 31; ++plane) {  // weights bit by bit
+      const unsigned bit = __ballot_sync(kAllLanes, weight >> plane & 1);
+      sum += static_cast<Word>(__popc(right & bit)) << plane;
+    }
+  }
+  if (lane == 0 && sum != 0) atomicAdd(value, sum);
+}
+
+}  // namespace
+
+void integral_histogram(Context& ctx, const SearchTable& t, const SearchGrid& grid, std::int32_t* count) {
+  launch(clear_cells_kernel, blocks_for(grid.cells), kThreads, 0, ctx.stream(), grid.cells, count);
+  if (t.n == 0) return;
+  launch(scatter_kernel, blocks_for(t.n), kThreads, 0, ctx.stream(), t, grid, count);
+  std::int64_t stride = 1;
+  for (int k = t.dimensions - 1; k >= 0; --k) {
+    const std::int64_t lines = grid.cells / grid.levels[k];
+    if (stride == 1) {
+      launch(prefix_rows_kernel,
+             blocks_for(lines * 32),
+             kThreads,
+             0,
+             ctx.stream(),
+             lines,
+             grid.levels[k],
+             count);
+    } else {
+      launch(prefix_lines_kernel,
+             blocks_for(lines),
+             kThreads,
+             0,
+             ctx.stream(),
+             lines,
+             stride,
+             grid.levels[k],
+             count);
+    }
+    stride *= grid.levels[k];
+  }
+}
+
+void largest_cell(Context& ctx, std::int64_t cells, const std::int32_t* count, unsigned long long* packed) {
+  launch(clear_word_kernel, 1, 1, 0, ctx.stream(), packed);
+  launch(largest_cell_kernel, blocks_for(cells), kThreads, 0, ctx.stream(), cells, count, packed);
+}
+
+void cells_above(Context& ctx,
+                 std::int64_t cells,
+                 const std::int32_t* count,
+                 std::int32_t floor,
+                 std::int32_t capacity,
+                 std::uint32_t* list,
+                 std::int32_t* found) {
+  launch(clear_found_kernel, 1, 1, 0, ctx.stream(), found);
+  launch(cells_above_kernel,
+         blocks_for(cells),
+         kThreads,
+         0,
+         ctx.stream(),
+         cells,
+         count,
+         floor,
+         capacity,
+         list,
+         found);
+}
+
+void bound_boxes(Context& ctx,
+                 const SearchTable& t,
+                 int boxes,
+                 const SearchBox* box,
+                 long long enough,
+                 SearchBoxResult* result) {
+  if (boxes == 0) return;
+  launch(bound_boxes_kernel, boxes, kThreads, 0, ctx.stream(), t, box, enough, result);
+}
+
+void count_by_bitsets(Context& ctx, const SearchTable& t, const SearchBox& point, unsigned long long* value) {
+  launch(clear_word_kernel, 1, 1, 0, ctx.stream(), value);
+  if (t.n == 0) return;
+  launch(bitset_count_kernel, blocks_for(t.n), kThreads, 0, ctx.stream(), t, point, value);
+}
+
+}  // namespace offramp::cuda
