@@ -9,6 +9,7 @@ namespace offramp::data {
 
 // Labels are the digits 0..9. Throws DataError (no MATLAB file, arrays missing or of another form, labels out
 // of range). libmatio gives no byte offsets; the message names the array and the element.
+// A build without libmatio (OFFRAMP_MATIO=OFF) throws DataError that says so.
 ImageSet read_svhn(const std::filesystem::path& path);
 
 }  // namespace offramp::data
