@@ -221,6 +221,11 @@ ImageList list_files(const DatasetSpec& spec, const std::string& split) {
   return list;
 }
 
+bool has_splits(const DatasetSpec& spec) {
+  return spec.family != "csv" &&
+         (spec.family != "folder" || fs::is_directory(fs::path(spec.argument) / "train"));
+}
+
 Dataset open_dataset(const std::string& text, const std::string& split, const OpenOptions& options) {
   check_split(split);
   const DatasetSpec spec = parse_spec(text, options);
@@ -234,7 +239,7 @@ Dataset open_dataset(const std::string& text, const std::string& split, const Op
     out = read_npz_dataset(spec.argument, split);
   } else if (split != "all") {
     out = open_one(spec, split);
-  } else if (spec.family == "folder" && !fs::is_directory(fs::path(spec.argument) / "train")) {
+  } else if (!has_splits(spec)) {
     out = open_listed(spec, "all");
   } else if (spec.family == "synthetic") {
     out = open_one(spec, "train");

@@ -54,6 +54,9 @@ Dataset open_dataset(const std::string& spec, const std::string& split, const Op
 ImageSet open_images(const std::string& spec, const std::string& split, const OpenOptions& options = {});
 TableSet open_table(const std::string& spec, const std::string& split, const OpenOptions& options = {});
 
+// False for tables and flat folders of classes, which open only as "all".
+bool has_splits(const DatasetSpec& spec);
+
 // For families that are picture files: the list behind the set (for verify).
 bool is_listed(const DatasetSpec& spec);
 ImageList list_files(const DatasetSpec& spec, const std::string& split);

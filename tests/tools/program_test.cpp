@@ -146,6 +146,14 @@ TEST(Program, DatasetInfoCountsTheGeneratedPictures) {
   EXPECT_EQ(sum, 40);
 }
 
+TEST(Program, DatasetInfoShowsWhatHasNoSplitsAsAWhole) {
+  const TempFolder folder;
+  test::write_text(folder / "t.csv", "1,0,1\n2,1,1\n1,1,0\n");
+  const Outcome outcome = offramp("dataset info csv:" + (folder / "t.csv").string());
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("all: 3 rows of 2 features"), std::string::npos) << outcome.out;
+}
+
 TEST(Program, VerifyNamesEveryDamagedPictureAndFails) {
   const TempFolder folder;
   std::filesystem::create_directories(folder / "pics/a");

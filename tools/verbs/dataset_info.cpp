@@ -65,11 +65,13 @@ class DatasetInfoVerb final : public Verb {
     open.seed = session.seed();
     open.threads = session.threads();
     open.cache_dir = cache_;
-    checked_spec(dataset_, open);
+    const data::DatasetSpec spec = checked_spec(dataset_, open);
     std::string text;
     nlohmann::ordered_json splits = nlohmann::ordered_json::object();
-    const std::vector<std::string> wanted =
-        split_ == "both" ? std::vector<std::string>{"train", "test"} : std::vector{split_};
+    const std::vector<std::string> wanted = split_ != "both" ? std::vector{split_}
+                                            : data::has_splits(spec)
+                                                ? std::vector<std::string>{"train", "test"}
+                                                : std::vector<std::string>{"all"};
     for (const std::string& split : wanted) {
       const data::Dataset set = data::open_dataset(dataset_, split, open);
       std::visit([&](const auto& s) { splits[split] = describe(split, s, text); }, set);

@@ -97,6 +97,8 @@ TEST(OpenDataset, TablesAndImagesAreToldApart) {
   const TempFolder folder;
   const auto csv = folder.put_text("t.csv", "1,0,1\n2,1,1\n");
   EXPECT_EQ(open_table("csv:" + csv.string(), "all").d, 2);
+  EXPECT_FALSE(has_splits(parse_spec("csv:" + csv.string())));
+  EXPECT_TRUE(has_splits(parse_spec("synthetic:leaves:3")));
   EXPECT_MESSAGE(open_images("csv:" + csv.string(), "all"), "expected images, 'csv:");
   EXPECT_MESSAGE(open_table("csv:" + csv.string(), "train"), "ask for split all");
   EXPECT_MESSAGE(open_table("synthetic:leaves:1", "train"), "is a set of images");
