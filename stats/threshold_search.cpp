@@ -96,10 +96,6 @@ Point best_start(const Problem<Number>& problem, std::size_t samples, WorkerPool
 
 RankedProblem ranked(const Problem<std::int32_t>& problem) {
   RankedProblem r;
-  std::size_t n = 0;
-  for (const auto& group : problem.groups) {
-    n += group.weight.size();
-  }
   for (std::size_t k = 0; k < problem.dimensions; ++k) {
     r.candidates.push_back(static_cast<std::uint32_t>(problem.candidates(k)));
     for (const auto& group : problem.groups) {
