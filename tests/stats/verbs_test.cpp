@@ -1,6 +1,5 @@
 // The verbs on CSV files, as the real binary in a subprocess.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "tests/support/noise_models.h"
+#include "tests/support/program.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/threshold_data.h"
 
@@ -17,21 +17,11 @@ namespace offramp {
 namespace {
 
 using nlohmann::json;
+using test::Outcome;
 using test::read_text;
 using test::TempFolder;
 
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-Outcome offramp_program(const std::string& arguments) {
-  const TempFolder folder;
-  const std::string out = (folder / "out").string(), err = (folder / "err").string();
-  const int status = std::system(
-      (std::string(OFFRAMP_BINARY) + " " + arguments + " >" + out + " 2>" + err + " </dev/null").c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_text(out), read_text(err)};
-}
+Outcome offramp_program(const std::string& arguments) { return test::run_offramp_line(arguments); }
 
 std::string write(const TempFolder& folder, const std::string& name, const std::string& text) {
   std::ofstream(folder / name, std::ios::binary) << text;

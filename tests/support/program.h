@@ -6,6 +6,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -47,5 +49,11 @@ class Program {
 };
 
 inline Outcome run_offramp(const std::vector<std::string>& words) { return Program(words).wait(); }
+
+// The words of one line, divided by spaces.
+inline Outcome run_offramp_line(const std::string& line) {
+  std::istringstream in(line);
+  return run_offramp({std::istream_iterator<std::string>(in), {}});
+}
 
 }  // namespace offramp::test
