@@ -299,14 +299,16 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
                             const EstimationOptions& options) {
   check(times_ns, repetitions, options);
   ExitEstimate r;
-  r.statistic_ns = time_statistic(times_ns, repetitions, options.statistic);
+  r.statistic = options.statistic == TimeStatistic::kLeastNoisy ? least_noisy_statistic(times_ns, repetitions)
+                                                                : options.statistic;
+  r.statistic_ns = time_statistic(times_ns, repetitions, r.statistic);
   std::vector<double> sorted = r.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
   const bool all_equal = sorted.front() == sorted.back();
   if (options.sigma_ns) {
     r.sigma_ns = *options.sigma_ns;
   } else if (repetitions >= 2) {
-    r.sigma_ns = measured_noise(times_ns, repetitions, options.statistic);
+    r.sigma_ns = measured_noise(times_ns, repetitions, r.statistic);
     r.sigma_source = SigmaSource::kRepetitions;
   } else if (!all_equal) {
     r.sigma_ns = noise_from_spread(sorted, options);

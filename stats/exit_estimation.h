@@ -22,9 +22,11 @@ enum class EstimationMethod {
 
 // One number per sample from its repetitions.
 enum class TimeStatistic {
+  // Of the next two the one that repeats best (least measured_noise). A core that is fast for a moment spoils
+  // the minimum and not the quantile; one that is slow for most of the run spoils the quantile and not the
+  // minimum.
+  kLeastNoisy,
   kMinimum,  // against one-sided noise
-  // The same, less extreme (the default): a core that is fast for a moment, its neighbour idle, makes some
-  // samples' minimum faster than any other's; the 20 % quantile passes over both tails.
   kQuantile20,
   kMedian,
   kMean,  // against symmetric noise, e.g. a channel
@@ -32,7 +34,7 @@ enum class TimeStatistic {
 
 struct EstimationOptions {
   EstimationMethod method = EstimationMethod::kDensity;
-  TimeStatistic statistic = TimeStatistic::kQuantile20;
+  TimeStatistic statistic = TimeStatistic::kLeastNoisy;
   std::optional<double> sigma_ns = {};      // noise of the statistic; default: from the repetitions
   std::optional<double> bandwidth_ns = {};  // of the KDE; default: sigma / 2, at least the share below
   // Of the range of the times (0.5 % to 99.5 %), where they were re-measured. Samples of one exit differ by a
@@ -59,9 +61,10 @@ struct ExitEstimate {
   std::vector<std::size_t> exits;  // [n] 1..num_exits
   // [n] probability that the noise-free time lies within the sample's exit, for normal noise of sigma_ns.
   std::vector<double> confidence;
-  std::vector<std::size_t> counts;   // [num_exits]
-  std::vector<double> centres_ns;    // [num_exits] median time
-  std::vector<double> statistic_ns;  // [n] the numbers that were clustered
+  std::vector<std::size_t> counts;                    // [num_exits]
+  std::vector<double> centres_ns;                     // [num_exits] median time
+  std::vector<double> statistic_ns;                   // [n] the numbers that were clustered
+  TimeStatistic statistic = TimeStatistic::kMinimum;  // what they are; never kLeastNoisy
   double sigma_ns = 0;
   SigmaSource sigma_source = SigmaSource::kGiven;
   double bandwidth_ns = 0;
@@ -85,9 +88,19 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
 std::size_t exit_of_time(double time_ns, std::span<const double> thresholds_ns);
 
 // Noise of the statistic from re-measurement: the statistic on even and on odd repetitions, the standard
-// deviation of half their difference, without differences beyond six robust deviations. Needs repetitions
-// >= 2.
-double measured_noise(std::span<const double> times_ns, std::size_t repetitions, TimeStatistic statistic);
+// deviation of half their difference. Differences beyond six robust deviations are left out, at most a share
+// `most_dropped` of them: rare outliers are not noise, but a machine that is slow in every fourth measurement
+// is. Needs repetitions >= 2.
+double measured_noise(std::span<const double> times_ns,
+                      std::size_t repetitions,
+                      TimeStatistic statistic,
+                      double most_dropped = 0.01);
+
+// What kLeastNoisy stands for; with one repetition, where all are the same, the minimum.
+TimeStatistic least_noisy_statistic(std::span<const double> times_ns, std::size_t repetitions);
+
+// "min", "q20", "median", "mean": as `extract estimate --statistic` takes them.
+const char* name_of(TimeStatistic statistic);
 
 // The statistic of each sample, [n].
 std::vector<double> time_statistic(std::span<const double> times_ns,

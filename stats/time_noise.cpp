@@ -22,23 +22,40 @@ double statistic_of(std::vector<double>& values, TimeStatistic statistic) {
 }
 
 // Standard deviation around 0 after dropping what lies beyond six robust deviations (one slow outlier in a
-// hundred would otherwise double it). With more than half of the values 0 nothing is dropped.
-double trimmed_rms(std::vector<double> values) {
-  std::vector<double> size(values.size());
-  std::transform(values.begin(), values.end(), size.begin(), [](double v) { return std::abs(v); });
-  std::nth_element(size.begin(), size.begin() + static_cast<std::ptrdiff_t>(size.size() / 2), size.end());
-  const double robust = size[size.size() / 2] / 0.6744897501960817;  // median of |N(0,1)|
+// hundred would otherwise double it), at most a share `most_dropped` of the values. With more than half of
+// the values 0 nothing is dropped.
+double trimmed_rms(std::vector<double> values, double most_dropped) {
+  for (double& v : values) v = std::abs(v);
+  std::sort(values.begin(), values.end());
+  const double robust = values[values.size() / 2] / 0.6744897501960817;  // median of |N(0,1)|
+  const auto least =
+      values.size() - static_cast<std::size_t>(most_dropped * static_cast<double>(values.size()));
   double sum = 0, count = 0;
-  for (const double v : values) {
-    if (robust == 0 || std::abs(v) <= 6 * robust) {
-      sum += v * v;
-      count += 1;
-    }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i >= least && robust > 0 && values[i] > 6 * robust) break;
+    sum += values[i] * values[i];
+    count += 1;
   }
   return std::sqrt(sum / count);
 }
 
 }  // namespace
+
+const char* name_of(TimeStatistic statistic) {
+  switch (statistic) {
+    case TimeStatistic::kLeastNoisy:
+      return "auto";
+    case TimeStatistic::kMinimum:
+      return "min";
+    case TimeStatistic::kQuantile20:
+      return "q20";
+    case TimeStatistic::kMedian:
+      return "median";
+    case TimeStatistic::kMean:
+      return "mean";
+  }
+  return "";
+}
 
 std::vector<double> time_statistic(std::span<const double> times_ns,
                                    std::size_t repetitions,
@@ -47,6 +64,7 @@ std::vector<double> time_statistic(std::span<const double> times_ns,
     throw ValueError("time_statistic: " + std::to_string(times_ns.size()) + " times are no multiple of " +
                      std::to_string(repetitions) + " repetitions");
   }
+  if (statistic == TimeStatistic::kLeastNoisy) statistic = least_noisy_statistic(times_ns, repetitions);
   std::vector<double> result(times_ns.size() / repetitions), values;
   for (std::size_t i = 0; i < result.size(); ++i) {
     const auto row = times_ns.subspan(i * repetitions, repetitions);
@@ -56,12 +74,16 @@ std::vector<double> time_statistic(std::span<const double> times_ns,
   return result;
 }
 
-double measured_noise(std::span<const double> times_ns, std::size_t repetitions, TimeStatistic statistic) {
+double measured_noise(std::span<const double> times_ns,
+                      std::size_t repetitions,
+                      TimeStatistic statistic,
+                      double most_dropped) {
   if (repetitions < 2 || times_ns.empty() || times_ns.size() % repetitions != 0) {
     throw ValueError("measured_noise: needs at least 2 repetitions of every sample, got " +
                      std::to_string(times_ns.size()) + " times of " + std::to_string(repetitions) +
                      " repetitions");
   }
+  if (statistic == TimeStatistic::kLeastNoisy) statistic = least_noisy_statistic(times_ns, repetitions);
   std::vector<double> difference(times_ns.size() / repetitions), even, odd;
   for (std::size_t i = 0; i < difference.size(); ++i) {
     const auto row = times_ns.subspan(i * repetitions, repetitions);
@@ -76,8 +98,15 @@ double measured_noise(std::span<const double> times_ns, std::size_t repetitions,
   // The difference of two halves has twice a half's variance. Averages and inner quantiles halve their
   // variance again over all repetitions; a minimum gains less, so the half's own noise is kept as an upper
   // bound.
-  const double half = trimmed_rms(std::move(difference)) / std::numbers::sqrt2;
+  const double half = trimmed_rms(std::move(difference), most_dropped) / std::numbers::sqrt2;
   return statistic == TimeStatistic::kMinimum ? half : half / std::numbers::sqrt2;
+}
+
+TimeStatistic least_noisy_statistic(std::span<const double> times_ns, std::size_t repetitions) {
+  if (repetitions < 2) return TimeStatistic::kMinimum;
+  const auto noise = [&](TimeStatistic s) { return measured_noise(times_ns, repetitions, s); };
+  return noise(TimeStatistic::kMinimum) < noise(TimeStatistic::kQuantile20) ? TimeStatistic::kMinimum
+                                                                            : TimeStatistic::kQuantile20;
 }
 
 }  // namespace offramp::stats

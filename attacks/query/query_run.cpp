@@ -130,6 +130,34 @@ void check_same(const std::filesystem::path& path,
     differs("repetitions", std::to_string(old.choice.repetitions), std::to_string(wanted_repetitions));
 }
 
+double smallest_gap(const stats::ExitEstimate& estimate) {
+  double gap = 0;
+  for (std::size_t e = 1; e < estimate.num_exits; ++e) {
+    const double step = estimate.centres_ns[e] - estimate.centres_ns[e - 1];
+    gap = gap == 0 ? step : std::min(gap, step);
+  }
+  return gap;
+}
+
+void read_exactly(const std::filesystem::path& path, void* to, std::size_t bytes) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes)))
+    throw FileError(path.string(), "expected " + std::to_string(bytes) + " bytes");
+}
+
+// [samples, repetitions] from what the passes wrote, each in its own order.
+std::vector<std::int64_t> read_times(const std::filesystem::path& path, const Begun& run) {
+  const auto n = static_cast<std::size_t>(run.samples), r = static_cast<std::size_t>(run.choice.repetitions);
+  std::vector<std::int64_t> raw(n * r), times(n * r);
+  read_exactly(path, raw.data(), raw.size() * sizeof(std::int64_t));
+  for (std::size_t pass = 0; pass < r; ++pass) {
+    const auto order = query_order(run.samples, run.seed, static_cast<int>(pass));
+    for (std::size_t i = 0; i < n; ++i)
+      times[static_cast<std::size_t>(order[i]) * r + pass] = raw[pass * n + i];
+  }
+  return times;
+}
+
 RepetitionChoice run_pilot(BlackBox& victim, const ImageSource& images, const QueryOptions& options) {
   auto chosen = shuffled(images.count, options.seed, kPilotStep);
   chosen.resize(static_cast<std::size_t>(std::min(images.count, options.pilot_samples)));
@@ -160,13 +188,11 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
     throw ValueError("choose_repetitions: needs an even number of repetitions, at least 2, got " +
                      std::to_string(repetitions));
   RepetitionChoice choice;
-  // Pairs of single measurements: the noise of one.
-  choice.sigma1_ns = stats::measured_noise(times_ns, 2, stats::TimeStatistic::kMinimum);
+  // Pairs of single measurements: the noise of one. Its outliers, however many, do not follow the law of
+  // averages that the choice rests on.
+  choice.sigma1_ns = stats::measured_noise(times_ns, 2, stats::TimeStatistic::kMinimum, 0.5);
   const auto pilot = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
-  for (std::size_t e = 1; e < pilot.num_exits; ++e) {
-    const double gap = pilot.centres_ns[e] - pilot.centres_ns[e - 1];
-    choice.gap_ns = choice.gap_ns == 0 ? gap : std::min(choice.gap_ns, gap);
-  }
+  choice.gap_ns = smallest_gap(pilot);
   char text[240];
   if (choice.gap_ns > 0) {
     const double ratio = choice.sigma1_ns / choice.gap_ns;
@@ -190,6 +216,39 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                   choice.repetitions,
                   choice.sigma1_ns);
   }
+  choice.because = text;
+  return choice;
+}
+
+RepetitionChoice more_repetitions(std::span<const double> times_ns,
+                                  int repetitions,
+                                  const RepetitionChoice& chosen,
+                                  const QueryOptions& options) {
+  if (repetitions < 2 || repetitions >= options.max_repetitions) return chosen;
+  const auto so_far = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
+  double gap = smallest_gap(so_far);
+  if (gap == 0 || (chosen.gap_ns > 0 && chosen.gap_ns < gap)) gap = chosen.gap_ns;
+  if (gap == 0 || 6 * so_far.sigma_ns <= gap) return chosen;
+  const double ratio = 6 * so_far.sigma_ns / gap;
+  RepetitionChoice choice = chosen;
+  // Ten more at least: the noise that decides is itself an estimate, and every look at it costs a pass
+  // anyway.
+  choice.repetitions =
+      static_cast<int>(std::clamp(std::ceil(repetitions * ratio * ratio),
+                                  static_cast<double>(std::min(repetitions + 10, options.max_repetitions)),
+                                  static_cast<double>(options.max_repetitions)));
+  choice.gap_ns = gap;
+  char text[240];
+  std::snprintf(
+      text,
+      sizeof text,
+      "%d repetitions: after %d the noise of a query (%s of its times) is still %.0f ns, neighbouring "
+      "exits are at least %.0f ns apart",
+      choice.repetitions,
+      repetitions,
+      stats::name_of(so_far.statistic),
+      so_far.sigma_ns,
+      gap);
   choice.because = text;
   return choice;
 }
@@ -231,31 +290,48 @@ Trace query_victim(BlackBox& victim,
   }
 
   // A block's outputs (first pass only) reach the disk before its times, so what both files hold is done.
-  const std::int64_t n = images.count, total = n * now.choice.repetitions;
+  const std::int64_t n = images.count;
   const std::size_t width = static_cast<std::size_t>(now.classes);
+  std::int64_t total = n * now.choice.repetitions;
   std::int64_t done =
       std::min(static_cast<std::int64_t>(size_or_zero(times_path) / sizeof(std::int64_t)), total);
   done = std::min(
       done,
       done > n ? done : static_cast<std::int64_t>(size_or_zero(outputs_path) / (width * sizeof(float))));
+  std::vector<std::int64_t> times;  // [n, repetitions]
   {
     AppendFile outputs(outputs_path, static_cast<std::uint64_t>(std::min(done, n)) * width * sizeof(float));
-    AppendFile times(times_path, static_cast<std::uint64_t>(done) * sizeof(std::int64_t));
+    AppendFile raw_times(times_path, static_cast<std::uint64_t>(done) * sizeof(std::int64_t));
     std::vector<std::int32_t> order;
     int order_of = -1;
-    while (done < total) {
-      const int pass = static_cast<int>(done / n);
-      if (pass != order_of) order = query_order(images.count, now.seed, order_of = pass);
-      const std::int64_t at = done % n, count = std::min<std::int64_t>(options.block, n - at);
-      const std::span indices(order.data() + at, static_cast<std::size_t>(count));
-      const Answer answer = victim.query(images.load(indices), Timing::kPerQuery);
-      if (pass == 0) {
-        const auto values = answer.probabilities.to_host<float>();
-        outputs.append(values.data(), values.size() * sizeof(float));
+    for (bool enough = false; !enough;) {
+      while (done < total) {
+        const int pass = static_cast<int>(done / n);
+        if (pass != order_of) order = query_order(images.count, now.seed, order_of = pass);
+        const std::int64_t at = done % n, count = std::min<std::int64_t>(options.block, n - at);
+        const std::span indices(order.data() + at, static_cast<std::size_t>(count));
+        const Answer answer = victim.query(images.load(indices), Timing::kPerQuery);
+        if (pass == 0) {
+          const auto values = answer.probabilities.to_host<float>();
+          outputs.append(values.data(), values.size() * sizeof(float));
+        }
+        raw_times.append(answer.nanoseconds.data(), answer.nanoseconds.size() * sizeof(std::int64_t));
+        done += count;
+        if (report) report({done, total, &now.choice});
       }
-      times.append(answer.nanoseconds.data(), answer.nanoseconds.size() * sizeof(std::int64_t));
-      done += count;
-      if (report) report({done, total, &now.choice});
+      times = read_times(times_path, now);
+      enough = options.repetitions > 0;
+      if (!enough) {
+        const std::vector<double> as_double(times.begin(), times.end());
+        const RepetitionChoice more =
+            more_repetitions(as_double, now.choice.repetitions, now.choice, options);
+        enough = more.repetitions == now.choice.repetitions;
+        if (!enough) {
+          now.choice = more;
+          total = n * now.choice.repetitions;
+          write_begun(state_path, now);
+        }
+      }
     }
   }
 
@@ -270,29 +346,16 @@ Trace query_victim(BlackBox& victim,
   trace.samples = n;
   trace.classes = now.classes;
   trace.repetitions = now.choice.repetitions;
-  std::vector<std::int64_t> raw_times(static_cast<std::size_t>(total));
+  trace.times_ns = std::move(times);
   std::vector<float> raw_outputs(static_cast<std::size_t>(n) * width);
-  const auto load = [](const std::filesystem::path& path, void* to, std::size_t bytes) {
-    std::ifstream in(path, std::ios::binary);
-    if (!in.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes)))
-      throw FileError(path.string(), "expected " + std::to_string(bytes) + " bytes");
-  };
-  load(times_path, raw_times.data(), raw_times.size() * sizeof(std::int64_t));
-  load(outputs_path, raw_outputs.data(), raw_outputs.size() * sizeof(float));
-  trace.times_ns.resize(raw_times.size());
+  read_exactly(outputs_path, raw_outputs.data(), raw_outputs.size() * sizeof(float));
   trace.outputs.resize(raw_outputs.size());
-  for (int pass = 0; pass < trace.repetitions; ++pass) {
-    const auto order = query_order(images.count, now.seed, pass);
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      const auto row = static_cast<std::size_t>(order[i]);
-      trace.times_ns[row * static_cast<std::size_t>(trace.repetitions) + static_cast<std::size_t>(pass)] =
-          raw_times[static_cast<std::size_t>(pass) * order.size() + i];
-      if (pass == 0)
-        std::copy_n(raw_outputs.begin() + static_cast<std::ptrdiff_t>(i * width),
-                    width,
-                    trace.outputs.begin() + static_cast<std::ptrdiff_t>(row * width));
-    }
-  }
+  const auto first_order = query_order(images.count, now.seed, 0);
+  for (std::size_t i = 0; i < first_order.size(); ++i)
+    std::copy_n(raw_outputs.begin() + static_cast<std::ptrdiff_t>(i * width),
+                width,
+                trace.outputs.begin() +
+                    static_cast<std::ptrdiff_t>(static_cast<std::size_t>(first_order[i]) * width));
   write_trace(folder, trace);
   for (const auto& path : {times_path, outputs_path, state_path}) std::filesystem::remove(path);
   return trace;

@@ -13,7 +13,9 @@
 namespace offramp::attacks {
 
 struct QueryOptions {
-  int repetitions = 0;      // 0: chosen from a pilot (choose_repetitions)
+  // 0: chosen from a pilot (choose_repetitions), and raised while the trace itself is noisier than that
+  // (more_repetitions)
+  int repetitions = 0;
   int pilot_samples = 300;  // images re-measured by the pilot
   int pilot_repetitions = 20;
   int min_repetitions = 10, max_repetitions = 200;
@@ -34,8 +36,17 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                                     int repetitions,
                                     const QueryOptions& options);
 
+// The same after `repetitions` passes over all images, when the machine may have become busier than it was in
+// the pilot: six times the noise of the statistic that the estimate will use must fit into the smallest gap
+// that the pilot or these times show. Returns `chosen` where it does, where nothing more is allowed, and
+// where one exit is all that was ever seen. times_ns [samples, repetitions]; ValueError as measured_noise.
+RepetitionChoice more_repetitions(std::span<const double> times_ns,
+                                  int repetitions,
+                                  const RepetitionChoice& chosen,
+                                  const QueryOptions& options);
+
 struct QueryProgress {
-  std::int64_t done = 0, total = 0;  // queries; the pilot is not counted
+  std::int64_t done = 0, total = 0;  // queries; the pilot is not counted; total grows with the repetitions
   const RepetitionChoice* choice = nullptr;
 };
 

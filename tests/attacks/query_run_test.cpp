@@ -128,25 +128,78 @@ TEST(QueryRun, WrongUseIsNamed) {
             "choose_repetitions: needs an even number of repetitions, at least 2, got 3");
 }
 
-// sigma_1 = gap / 1.5: 36 / 2.25 = 16 repetitions are six sigma. The pilot knows sigma and gap to a few per
-// cent.
+// sigma_1 = gap / 1.5: 36 / 2.25 = 16 repetitions put averages six sigma apart. The pilot knows sigma and gap
+// to a few per cent. The estimate uses a quantile, which repeats worse than an average, so more are asked
+// for.
 TEST(QueryRun, RepetitionsFollowFromTheMeasuredNoise) {
   test::TempFolder folder;
   const auto images = test::numbered_images(400);
   FakeVictim victim({.gap_ns = 30000, .sigma_ns = 20000, .noise_follows_the_call = true});
   QueryOptions options{.pilot_repetitions = 40};
-  RepetitionChoice seen;
+  std::vector<RepetitionChoice> seen;
   const Trace trace = query_victim(victim, images, folder.path(), options, [&](const QueryProgress& p) {
-    seen = *p.choice;
+    if (seen.empty() || seen.back().repetitions != p.choice->repetitions) seen.push_back(*p.choice);
     EXPECT_LE(p.done, p.total);
   });
   // sigma_1 over 300 * 20 pairs: relative error 1/sqrt(2 * 6000), three of them; trimming takes < 1 %.
-  EXPECT_NEAR(seen.sigma1_ns, 20000, 20000 * (3 / std::sqrt(12000.0) + 0.01));
-  EXPECT_GT(seen.gap_ns, 0);
-  const double needed = std::ceil(36 * std::pow(seen.sigma1_ns / seen.gap_ns, 2));
-  EXPECT_EQ(trace.repetitions, static_cast<int>(std::max(needed, 10.0)));
-  EXPECT_EQ(trace.info.sigma1_ns, seen.sigma1_ns);
-  EXPECT_NE(seen.because.find("six sigma need"), std::string::npos) << seen.because;
+  EXPECT_NEAR(seen[0].sigma1_ns, 20000, 20000 * (3 / std::sqrt(12000.0) + 0.01));
+  EXPECT_GT(seen[0].gap_ns, 0);
+  const double needed = std::ceil(36 * std::pow(seen[0].sigma1_ns / seen[0].gap_ns, 2));
+  EXPECT_EQ(seen[0].repetitions, static_cast<int>(std::max(needed, 10.0)));
+  EXPECT_NE(seen[0].because.find("six sigma need"), std::string::npos) << seen[0].because;
+  ASSERT_GT(seen.size(), 1u);
+  EXPECT_GT(seen[1].repetitions, seen[0].repetitions);
+  EXPECT_EQ(trace.repetitions, seen.back().repetitions);
+  EXPECT_EQ(trace.info.sigma1_ns, seen[0].sigma1_ns);
+  EXPECT_EQ(trace.info.repetitions_because, seen.back().because);
+  const auto estimate =
+      stats::estimate_exits(trace.times_as_double(), static_cast<std::size_t>(trace.repetitions));
+  EXPECT_EQ(estimate.num_exits, 4u);
+  EXPECT_LE(6 * estimate.sigma_ns, 30000 * 1.1);  // the gap that was used is an estimate too
+}
+
+// A trace of ours: the pilot (40 * 300 queries) saw a quiet machine, then something else began to run, and a
+// 20 % quantile of ten times told three exits of four.
+TEST(QueryRun, AMachineThatBecomesBusyAfterThePilotCostsRepetitionsNotExits) {
+  const auto images = test::numbered_images(1000);
+  const FakeVictimOptions busy{.first_ns = 57000,
+                               .gap_ns = 28000,
+                               .sigma_ns = 1000,
+                               .busy_from = 300 * 20,
+                               .noise_follows_the_call = true};
+  test::TempFolder folder;
+  FakeVictim victim(busy);
+  const Trace trace = query_victim(victim, images, folder.path(), {});
+  EXPECT_GT(trace.repetitions, 10);
+  EXPECT_NE(trace.info.repetitions_because.find("after 10 the noise of a query"), std::string::npos)
+      << trace.info.repetitions_because;
+  const auto estimate =
+      stats::estimate_exits(trace.times_as_double(), static_cast<std::size_t>(trace.repetitions));
+  ASSERT_EQ(estimate.num_exits, 4u);
+  for (std::int32_t i = 0; i < 1000; ++i)
+    EXPECT_EQ(static_cast<int>(estimate.exits[static_cast<std::size_t>(i)]), victim.exit_of(i)) << i;
+}
+
+// A kill between the passes that were planned and those added later.
+TEST(QueryRun, AddedRepetitionsSurviveAKill) {
+  const auto images = test::numbered_images(300);
+  FakeVictimOptions noisy{.sigma_ns = 14000};  // the same at every query: nothing is added
+  test::TempFolder whole;
+  FakeVictim steady(noisy);
+  const QueryOptions options{.block = 50};
+  EXPECT_EQ(query_victim(steady, images, whole.path(), options).repetitions, 10);
+  noisy.noise_follows_the_call = true;
+  for (const int passes : {9, 10, 11}) {
+    test::TempFolder folder;
+    FakeVictimOptions dying = noisy;
+    dying.dies_after = 300 * 20 + passes * 300 + 60;
+    FakeVictim first(dying), last(noisy);
+    EXPECT_THROW(query_victim(first, images, folder.path(), options), std::runtime_error);
+    const Trace trace = query_victim(last, images, folder.path(), options);
+    EXPECT_GT(trace.repetitions, 10) << passes;
+    EXPECT_EQ(trace.times_ns.size(), 300u * static_cast<std::size_t>(trace.repetitions));
+    EXPECT_EQ(read_trace(folder.path()), trace);
+  }
 }
 
 TEST(QueryRun, AQuietVictimGetsTheDefaultAndItsExitsAreFound) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <random>
 
 #include "stats/valleys.h"
 #include "tests/stats/expect_message.h"
@@ -159,6 +160,37 @@ TEST(ExitEstimation, AdviceNamesTheSeparationAndTheRepetitionsNeeded) {
   EXPECT_EQ(r.repetitions_needed, 6u);
   EXPECT_EQ(r.advice, "adjacent exits are 5.0 sigma apart: 6 repetitions needed");
   EXPECT_FALSE(r.reliable);
+}
+
+// Two machines: one whose core is 4 % faster in one measurement of twenty, and one that is 1.4 times slower
+// in three of five. What repeats best is the quantile on the first and the minimum on the second.
+TEST(ExitEstimation, TheStatisticThatRepeatsBestIsUsed) {
+  constexpr std::size_t kSamples = 600, kRepetitions = 20;
+  const double centres[] = {57000, 85000, 113000};
+  std::mt19937_64 rng(8);
+  std::uniform_real_distribution<double> uniform;
+  const auto times = [&](double share, double factor) {
+    std::vector<double> t;
+    for (std::size_t i = 0; i < kSamples; ++i)
+      for (std::size_t r = 0; r < kRepetitions; ++r) {
+        const double noise = 300 * uniform(rng);
+        t.push_back((centres[i % 3] + noise) * (uniform(rng) < share ? factor : 1));
+      }
+    return t;
+  };
+  const auto fast = times(0.05, 0.96), slow = times(0.6, 1.4);
+  EXPECT_EQ(least_noisy_statistic(fast, kRepetitions), TimeStatistic::kQuantile20);
+  EXPECT_EQ(least_noisy_statistic(slow, kRepetitions), TimeStatistic::kMinimum);
+  for (const auto& t : {fast, slow}) {
+    const auto e = estimate_exits(t, kRepetitions);
+    ASSERT_EQ(e.num_exits, 3u);
+    EXPECT_EQ(e.statistic, least_noisy_statistic(t, kRepetitions));
+    EXPECT_EQ(e.statistic_ns, time_statistic(t, kRepetitions, e.statistic));
+    EXPECT_EQ(e.sigma_ns, measured_noise(t, kRepetitions, e.statistic));
+    for (std::size_t i = 0; i < kSamples; ++i) EXPECT_EQ(e.exits[i], 1 + i % 3) << i;
+  }
+  const std::vector<double> once = {1, 2, 3};
+  EXPECT_EQ(estimate_exits(once, 1).statistic, TimeStatistic::kMinimum);
 }
 
 TEST(ExitEstimation, KnownExitsKeepsTheDeepestValleysAndReportsFailure) {

@@ -161,8 +161,11 @@ class ExtractEstimateVerb final : public Verb {
     options.add("estimate.plot", plot_, "SVG file of density, thresholds and assignment").not_in_config();
     options.add("estimate.method", method_, "density (KDE valleys) or Bayesian changepoints")
         .choices({"kde", "changepoints"});
-    options.add("estimate.statistic", statistic_, "one number from the repetitions of a sample")
-        .choices({"min", "q20", "median", "mean"});
+    options
+        .add("estimate.statistic",
+             statistic_,
+             "one number from the repetitions of a sample; auto: min or q20, whichever repeats better")
+        .choices({"auto", "min", "q20", "median", "mean"});
     options.add("estimate.exits", exits_, "keep this many exits; 0: find the number").range(0, 1e6);
     options.add("estimate.sigma_ns", sigma_, "noise of the statistic; from the repetitions if not given");
     options.add("estimate.bandwidth_ns",
@@ -193,7 +196,7 @@ class ExtractEstimateVerb final : public Verb {
                                 {"centres_ns", e.centres_ns},
                                 {"samples", e.exits.size()},
                                 {"method", method_},
-                                {"statistic", statistic_}};
+                                {"statistic", stats::name_of(e.statistic)}};
     if (!assignment_.empty()) {
       std::string rows = "index,exit,confidence\n";
       for (std::size_t i = 0; i < e.exits.size(); ++i) {
@@ -222,10 +225,12 @@ class ExtractEstimateVerb final : public Verb {
   stats::EstimationOptions options(const Session& session) const {
     stats::EstimationOptions o;
     o.method = method_ == "kde" ? EstimationMethod::kDensity : EstimationMethod::kChangepoints;
-    o.statistic = statistic_ == "min"      ? TimeStatistic::kMinimum
-                  : statistic_ == "q20"    ? TimeStatistic::kQuantile20
-                  : statistic_ == "median" ? TimeStatistic::kMedian
-                                           : TimeStatistic::kMean;
+    for (const auto statistic : {TimeStatistic::kLeastNoisy,
+                                 TimeStatistic::kMinimum,
+                                 TimeStatistic::kQuantile20,
+                                 TimeStatistic::kMedian,
+                                 TimeStatistic::kMean})
+      if (statistic_ == stats::name_of(statistic)) o.statistic = statistic;
     o.sigma_ns = sigma_;
     o.bandwidth_ns = bandwidth_;
     if (exits_ > 0) o.known_exits = static_cast<std::size_t>(exits_);
@@ -259,7 +264,7 @@ class ExtractEstimateVerb final : public Verb {
   }
 
   std::filesystem::path times_, out_, assignment_, plot_;
-  std::string method_ = "kde", statistic_ = "q20";
+  std::string method_ = "kde", statistic_ = "auto";
   int exits_ = 0;
   std::optional<double> sigma_, bandwidth_;
   double ratio_ = 0.5, share_ = 0.005;

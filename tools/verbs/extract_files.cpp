@@ -128,6 +128,7 @@ void write_estimate(const std::filesystem::path& path, const stats::ExitEstimate
                                        {"thresholds_ns", e.thresholds_ns},
                                        {"counts", e.counts},
                                        {"centres_ns", e.centres_ns},
+                                       {"statistic", stats::name_of(e.statistic)},
                                        {"sigma_ns", e.sigma_ns},
                                        {"bandwidth_ns", e.bandwidth_ns},
                                        {"separation_sigmas", e.separation_sigmas},

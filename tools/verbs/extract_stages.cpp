@@ -48,9 +48,12 @@ attacks::Trace query_stage(Session& session,
   attacks::InProcessBlackBox box(attacks::early_exit_victim(*loaded.net, loaded.policy),
                                  loaded.net->classes());
   std::unique_ptr<Progress> progress;
+  std::int64_t total = 0;
   attacks::Trace trace = attacks::query_victim(
       box, attacks::image_source(images), folder, options, [&](const attacks::QueryProgress& p) {
-        if (!progress) {
+        if (p.total != total) {  // at first, and when more repetitions turn out to be needed
+          total = p.total;
+          progress.reset();
           session.log.info(p.choice->because);
           progress = std::make_unique<Progress>(
               session.log, "query", static_cast<std::uint64_t>(p.total), "queries");
