@@ -57,6 +57,7 @@ class Option {
   const std::string& flag_name() const { return flag_; }
   const std::string& help() const { return help_; }
   const Value& value() const { return value_; }
+  const Value& default_value() const { return default_; }
   bool given() const { return given_; }
   bool is_free_on_resume() const { return free_on_resume_; }
 

@@ -43,7 +43,8 @@ std::map<std::string, std::string> settings_of(const std::string& toml) {
   return out;
 }
 
-// The first setting that differs, as "train.epochs is 10 there and 20 here"; empty if none does.
+// The first setting that differs, as "train.epochs is 10 there and 20 here"; empty if none does. What a
+// folder of an older program does not name had its default there.
 std::string first_difference(const std::string& there,
                              const std::string& here,
                              const Options& options,
@@ -55,7 +56,11 @@ std::string first_difference(const std::string& there,
     const Option* const option = options.find_key(key);
     if (resume && option != nullptr && option->is_free_on_resume()) continue;
     const auto x = a.find(key), y = b.find(key);
-    const std::string there_value = x == a.end() ? "not set" : x->second,
+    const bool has_default =
+        option != nullptr && !std::holds_alternative<std::monostate>(option->default_value());
+    const std::string there_value = x != a.end()  ? x->second
+                                    : has_default ? toml_text(option->default_value())
+                                                  : "not set",
                       here_value = y == b.end() ? "not set" : y->second;
     if (there_value != here_value)
       return fmt::format("{} is {} there and {} here", key, there_value, here_value);
@@ -76,6 +81,13 @@ void remove_run(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::map<std::string, std::string> run_settings(const std::filesystem::path& folder) {
+  const auto path = folder / "config.toml";
+  const std::string text = read_file(path);
+  if (!text.starts_with(kFirstLine)) throw FileError(path.string(), "is not of a run");
+  return settings_of(text);
+}
 
 RunFolder::RunFolder(std::filesystem::path path,
                      const std::string& verb,
@@ -112,7 +124,7 @@ RunFolder::RunFolder(std::filesystem::path path,
       throw UsageError(where +
                        (finished ? ": holds this run, finished; --force runs it again"
                                  : ": holds this run, unfinished; --resume goes on, --force begins again"));
-    } else if (finished && settings_of(old) == settings_of(config)) {
+    } else if (finished && first_difference(old, config, options, false).empty()) {
       throw UsageError(where + ": holds this run, finished; nothing to resume, --force runs it again");
     } else {
       resumed_ = true;

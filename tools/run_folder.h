@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 
 namespace offramp::tools {
@@ -54,5 +55,9 @@ class RunFolder {
   std::filesystem::path path_;
   bool resumed_ = false;
 };
+
+// The settings of the run in `folder`: key ("train.epochs") to value as TOML spells it. FileError where there
+// is none.
+std::map<std::string, std::string> run_settings(const std::filesystem::path& folder);
 
 }  // namespace offramp::tools

@@ -95,6 +95,28 @@ TEST(RunFolder, ResumeGoesOnAndMayChangeWhatIsFree) {
   EXPECT_EQ(read_text(path / "metrics.jsonl"), "{\"epoch\":1}\n");
 }
 
+// A setting that a newer program added: its default is what the older one did.
+TEST(RunFolder, AFolderOfAnOlderProgramGoesOn) {
+  const TempFolder folder;
+  const auto path = folder / "run";
+  Trial().open(path);
+  struct Newer : Trial {
+    bool exact = true;
+    explicit Newer(std::vector<std::string> words = {}) {
+      options.add("train.exact", exact, "");
+      options.parse("train", words);
+    }
+  };
+  EXPECT_EQ(Newer({"--no-exact"}).refusal(path, Existing::kResume),
+            "holds a run of another configuration (train.exact is true there and false here); choose another "
+            "--out, or --force to replace it");
+  RunFolder run = Newer().open(path, Existing::kResume);
+  EXPECT_TRUE(run.resumed());
+  run.done();
+  EXPECT_EQ(Newer().refusal(path, Existing::kResume),
+            "holds this run, finished; nothing to resume, --force runs it again");
+}
+
 TEST(RunFolder, ResumeOfNothingBeginsANewRun) {
   const TempFolder folder;
   EXPECT_FALSE(Trial().open(folder / "new", Existing::kResume).resumed());

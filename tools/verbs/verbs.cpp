@@ -14,6 +14,7 @@ void add_verbs(Program& program) {
   program.add(make_bench_op_verb());
   program.add(make_bench_step_verb());
   program.add(make_profile_verb());
+  program.add(make_curves_verb());
   program.add(make_demo_verb());
   program.add(make_extract_run_verb());
   program.add(make_extract_query_verb());

@@ -16,6 +16,7 @@ std::unique_ptr<Verb> make_import_verb();
 std::unique_ptr<Verb> make_bench_op_verb();
 std::unique_ptr<Verb> make_bench_step_verb();
 std::unique_ptr<Verb> make_profile_verb();
+std::unique_ptr<Verb> make_curves_verb();
 std::unique_ptr<Verb> make_devices_verb();
 std::unique_ptr<Verb> make_dataset_info_verb();
 std::unique_ptr<Verb> make_dataset_verify_verb();
