@@ -9,7 +9,6 @@
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <thread>
 
 #include "tests/support/program.h"
@@ -215,7 +214,8 @@ TEST_F(ExtractVerbs, AKilledRunGoesOnAndItsReportIsWhole) {
 
   // One file, nothing from elsewhere, every figure.
   const std::string report = read_text(fs::path(out) / "report.html");
-  EXPECT_FALSE(std::regex_search(report, std::regex(R"((src|href)="(https?:)?//)")));
+  for (const char* outside : {"src=\"//", "src=\"http", "href=\"//", "href=\"http"})
+    EXPECT_EQ(report.find(outside), std::string::npos) << outside;
   for (const char* text : {"Running time of each query image",
                            "Exit taken against exit estimated",
                            "Accuracy and cost on the test set",

@@ -1,10 +1,11 @@
 // Training steps of the four nets on the CUDA device, eager and captured, for tools/gpu_check: one JSON line
 // each.
-//   device_steps [--smoke] [--batch N] [--precision f32|bf16]
+//   device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16]
 #include <cstdio>
 #include <cstring>
 #include <string>
 
+#include "kernels/cuda/context.h"
 #include "tools/bench/training_step.h"
 
 namespace {
@@ -22,10 +23,11 @@ int run(int argc, char** argv) {
     } else if (word == "--precision" && i + 1 < argc) {
       precision = argv[++i];
     } else {
-      std::fprintf(stderr, "device_steps [--smoke] [--batch N] [--precision f32|bf16]\n");
+      std::fprintf(stderr, "device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16]\n");
       return 2;
     }
   }
+  offramp::cuda::set_default_options({.tf32 = precision == "tf32"});
   const offramp::Device device = offramp::Device::cuda();
   for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "wrn-32-4"}) {
     if (smoke && std::strcmp(net, "mobilenet") != 0) continue;  // host execution: one net shows that it runs
