@@ -6,6 +6,7 @@
 
 #include "engine/errors.h"
 #include "engine/recording.h"
+#include "kernels/range.h"
 #include "nets/metadata_text.h"
 #include "nets/training/train_options.h"
 
@@ -163,11 +164,21 @@ std::optional<FitEpoch> SubstituteTrainer::step() {
   MultiExitResult result;
   {
     Recording recording(net_.parameters().targets());
-    const auto logits = net_.forward(inputs, {.seed = options_.seed, .state = scalars_.device_pointer()});
-    result = multi_exit_loss(logits, targets);
+    const auto logits = [&] {
+      const Range range("fit/forward");
+      return net_.forward(inputs, {.seed = options_.seed, .state = scalars_.device_pointer()});
+    }();
+    result = [&] {
+      const Range range("fit/loss");
+      return multi_exit_loss(logits, targets);
+    }();
+    const Range range("fit/backward");
     static_cast<void>(recording.grad(result.loss));
   }
-  optimizer_->step(scalars_);
+  {
+    const Range range("fit/optimizer");
+    optimizer_->step(scalars_);
+  }
   if (scalars_.nonfinite())
     throw NumericError("fit: the loss is not finite at epoch " + std::to_string(epoch_) + ", batch " +
                        std::to_string(batch_) + " (step " + std::to_string(step_) + ")");

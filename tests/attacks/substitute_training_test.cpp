@@ -143,10 +143,9 @@ TEST(SubstituteTrainer, KnockoffKnowsNothingOfExits) {
   std::vector<std::vector<float>> results;
   for (const bool with_exits : {true, false}) {
     auto net = test::tiny_net(3);
-    SubstituteTrainer trainer(*net,
-                              quick(FitMethod::kKnockoff),
-                              set,
-                              {a.probabilities, with_exits ? a.exits : std::vector<std::int32_t>()});
+    FitTargets targets = a.targets();
+    if (!with_exits) targets.exits = {};
+    SubstituteTrainer trainer(*net, quick(FitMethod::kKnockoff), set, targets);
     while (!trainer.done()) trainer.step();
     results.push_back(values_of(*net));
   }

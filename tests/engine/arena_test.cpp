@@ -2,9 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "engine/errors.h"
 
@@ -50,6 +55,25 @@ TEST(Arena, FirstFitReusesTheLowestHole) {
   EXPECT_EQ(arena.allocate(1500, "d"), a);  // the two holes have become one
   EXPECT_NE(c, nullptr);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+// What the address sanitizer must notice: the bytes before the first use of a block, behind it, and after it
+// was given back, also where the block reaches far beyond everything before it.
+TEST(Arena, MemoryThatIsNotLentIsPoisoned) {
+  Arena arena(256 * kMegabyte);
+  std::size_t largest = 0;
+  for (const std::size_t bytes : {std::size_t{100}, 40 * kMegabyte, 3 * kMegabyte, 100 * kMegabyte}) {
+    auto* const data = static_cast<unsigned char*>(arena.allocate(bytes, "block"));
+    EXPECT_FALSE(__asan_region_is_poisoned(data, bytes)) << bytes;
+    EXPECT_TRUE(__asan_address_is_poisoned(data + (bytes + 63) / 64 * 64)) << bytes;
+    arena.release(data);
+    EXPECT_TRUE(__asan_address_is_poisoned(data)) << bytes;
+    EXPECT_TRUE(__asan_address_is_poisoned(data + bytes - 1)) << bytes;
+    largest = std::max(largest, bytes);
+    EXPECT_TRUE(__asan_address_is_poisoned(data + largest + 8 * kMegabyte)) << bytes;
+  }
+}
+#endif
 
 TEST(Arena, TheSameCallsTouchTheSameMemoryStepAfterStep) {
   Arena arena(kMegabyte);
