@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <numeric>
 #include <string>
@@ -365,17 +366,22 @@ MapSegmentation map_segmentation(std::span<const double> y,
   sweep_rows(tiles, options, kNever, rows);
   MapSegmentation result;
   result.log_joint = rows.best[0] * std::numbers::ln2;
-  // Walk the path; the same vector code gives the same bits, so the end is found by equality.
+  // Walk the path by looking for the best end of each segment again. Not by equality with the sweep's value:
+  // a compiler may fuse the same expression in one loop and not in the other.
   for (std::size_t row = 0; row < n;) {
     result.starts.push_back(row);
     std::size_t next = n;
+    double best = -std::numeric_limits<double>::infinity();
     tiles.for_terms(row, row + 1, n, rows.x.data(), [&]<std::size_t U>(std::size_t e, const Pack<U>& term) {
-      for (std::size_t i = 0; i < U * kLanes && next == n; ++i) {
-        if (term.v[i / kLanes][i % kLanes] == rows.best[row] && e + i > row) {
+      for (std::size_t i = 0; i < U * kLanes; ++i) {
+        const double value = term.v[i / kLanes][i % kLanes];
+        if (value > best && e + i > row && e + i < n) {
+          best = value;
           next = e + i;
         }
       }
     });
+    if (last_segment(row) > best) next = n;
     row = next;
   }
   return result;
