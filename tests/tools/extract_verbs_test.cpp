@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "tests/support/pictures.h"
 #include "tests/support/program.h"
 
 namespace offramp {
@@ -25,25 +26,6 @@ using test::write_text;
 using Words = std::vector<std::string>;
 
 constexpr int kPerClass = 24;
-
-// Two classes of 16x16 pictures: bright left or bright right.
-void write_pictures(const fs::path& folder) {
-  for (const char* split : {"train", "test"}) {
-    for (int label = 0; label < 2; ++label) {
-      const fs::path place = folder / split / (label == 0 ? "left" : "right");
-      fs::create_directories(place);
-      for (int i = 0; i < kPerClass; ++i) {
-        std::string picture = "P6\n16 16\n255\n";
-        for (int y = 0; y < 16; ++y)
-          for (int x = 0; x < 16; ++x)
-            for (int c = 0; c < 3; ++c)
-              picture += static_cast<char>(((x < 8) == (label == 0) ? 150 : 70) +
-                                           (x * 7 + y * 13 + c * 5 + i * 29) % 90);
-        write_text(place / (std::to_string(i) + ".ppm"), picture);
-      }
-    }
-  }
-}
 
 Words operator+(Words words, const Words& more) {
   words.insert(words.end(), more.begin(), more.end());
@@ -63,7 +45,8 @@ class ExtractVerbs : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     shared_ = std::make_unique<TempFolder>();
-    write_pictures(*shared_ / "pictures");
+    test::write_pictures(*shared_ / "pictures",
+                         {.per_class = kPerClass, .bright = 150, .dark = 70, .spread = 90});
     const Outcome trained = run({"train",
                                  "--net",
                                  "small-cnn",
@@ -195,7 +178,7 @@ TEST_F(ExtractVerbs, AKilledRunGoesOnAndItsReportIsWhole) {
   const fs::path checkpoint = fs::path(out) / "checkpoints" / "knockoff.safetensors";
   for (int i = 0; i < 12000 && !fs::exists(checkpoint); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  first.kill_now();
+  first.send(SIGKILL);
   first.wait();
   ASSERT_TRUE(fs::exists(checkpoint));
   EXPECT_FALSE(fs::exists(fs::path(out) / "DONE"));

@@ -1,18 +1,13 @@
 // The program out of memory and out of disk, from the outside: the message, exit code 1, nothing lost, no
 // part of a file under a final name.
 #include "engine/safetensors.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/pictures.h"
+#include "tests/support/program.h"
 
 #include <gtest/gtest.h>
 
-#include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -23,56 +18,18 @@ namespace offramp::tools {
 namespace {
 
 namespace fs = std::filesystem;
+using test::Outcome;
 using test::read_text;
 using test::TempFolder;
 
-struct Outcome {
-  int code = -1;  // negative: the signal that ended it
-  std::string out, err;
-};
-
-struct Bound {
-  decltype(RLIMIT_AS) resource = RLIMIT_CORE;
-  rlim_t bytes = 0;
-};
-
-struct Child {
-  pid_t id = -1;
-  fs::path out, err;
-};
-
-// The program with `words` and one resource limit lowered; what it says goes to files that begin with `said`.
 // Two threads, so that stacks and heaps count the same on every machine.
-Child start(std::vector<std::string> words, const Bound& bound, const fs::path& said) {
-  Child child{-1, said.string() + ".out", said.string() + ".err"};
-  words.insert(words.begin(), OFFRAMP_BINARY);
+std::vector<std::string> on_two_threads(std::vector<std::string> words) {
   words.insert(words.end(), {"--threads", "2"});
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  child.id = fork();
-  if (child.id != 0) return child;
-  const rlimit limit{bound.bytes, bound.bytes};
-  constexpr int kCreate = O_WRONLY | O_CREAT | O_TRUNC;
-  if (dup2(open(child.out.c_str(), kCreate, 0600), STDOUT_FILENO) < 0 ||
-      dup2(open(child.err.c_str(), kCreate, 0600), STDERR_FILENO) < 0 ||
-      setrlimit(bound.resource, &limit) != 0)
-    _exit(126);
-  execv(argv[0], argv.data());
-  _exit(127);
+  return words;
 }
 
-Outcome finish(const Child& child) {
-  int status = 0;
-  waitpid(child.id, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
-          read_text(child.out),
-          read_text(child.err)};
-}
-
-Outcome offramp(const std::vector<std::string>& words, const Bound& bound = {}) {
-  const TempFolder folder;
-  return finish(start(words, bound, folder / "said"));
+Outcome offramp(const std::vector<std::string>& words, const test::Surroundings& around = {}) {
+  return test::run_offramp(on_two_threads(words), around);
 }
 
 void expect_said(const Outcome& outcome, const std::vector<std::string>& parts) {
@@ -98,26 +55,9 @@ std::vector<std::string> with(std::vector<std::string> words, const std::vector<
   return words;
 }
 
-// Two classes of 16x16 pictures for both splits: bright on the left, bright on the right.
-void write_pictures(const fs::path& folder) {
-  for (const char* split : {"train", "test"}) {
-    for (int label = 0; label < 2; ++label) {
-      const fs::path place = folder / split / (label == 0 ? "left" : "right");
-      fs::create_directories(place);
-      for (int i = 0; i < 12; ++i) {
-        std::string pixels;
-        for (int at = 0; at < 16 * 16 * 3; ++at)
-          pixels +=
-              static_cast<char>(((at / 3 % 16 < 8) == (label == 0) ? 180 : 60) + (at * 7 + i * 11) % 50);
-        test::write_text(place / (std::to_string(i) + ".ppm"), "P6\n16 16\n255\n" + pixels);
-      }
-    }
-  }
-}
-
 // A small training in `folder`, which gets its pictures too.
 std::vector<std::string> train_words(const fs::path& folder, const std::string& run, int epochs) {
-  if (!fs::exists(folder / "data")) write_pictures(folder / "data");
+  if (!fs::exists(folder / "data")) test::write_pictures(folder / "data");
   const std::string data = "folder:" + (folder / "data").string() + "?side=16";
   return {"train",
           "--net",
@@ -203,12 +143,12 @@ class StoppedRun : public ::testing::Test {
 
   void SetUp() override {
     words_ = with(train_words(folder_.path(), "run", kEpochs), {"--resume"});
-    const Child child = start(train_words(folder_.path(), "run", kEpochs), {}, folder_ / "first");
+    const test::Program first(on_two_threads(train_words(folder_.path(), "run", kEpochs)));
     const auto has_an_epoch = [&] { return fs::exists(run_ / kLast) && fs::exists(run_ / "metrics.jsonl"); };
     for (int i = 0; i < 6000 && !has_an_epoch(); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    kill(child.id, SIGTERM);
-    const Outcome outcome = finish(child);
+    first.send(SIGTERM);
+    const Outcome outcome = first.wait();
     ASSERT_EQ(outcome.code, 1) << outcome.err;
     ASSERT_NE(outcome.err.find("interrupted by signal 15; go on with: offramp train --resume"),
               std::string::npos)
@@ -274,7 +214,7 @@ TEST_F(StoppedRun, AFullDiskKeepsItAndItGoesOnWithTheSameBits) {
   std::string script = "mount -t tmpfs -o size=" + std::to_string(checkpoint_.size() * 3 / 2) + " tmpfs " +
                        disk.string() + " && cp -r " + run_.string() + " " + disk.string() + " || exit 77\n" +
                        OFFRAMP_BINARY;
-  std::vector<std::string> words = with(words_, {"--threads", "2"});
+  std::vector<std::string> words = on_two_threads(words_);
   std::replace(words.begin(), words.end(), run_.string(), (disk / "run").string());
   for (const std::string& word : words) script += " '" + word + "'";
   script += " 2>" + err.string() + "\ncode=$?\ncp -r " + disk.string() + "/run/. " + after.string() +

@@ -1,33 +1,19 @@
 // The real binary as a subprocess: exit codes, what goes to stdout and what to stderr.
-#include "tests/support/temp_folder.h"
+#include "tests/support/program.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
-#include <sys/wait.h>
-
-#include <cstdlib>
-
 namespace offramp::tools {
 namespace {
 
+using test::Outcome;
 using test::read_text;
 using test::TempFolder;
 
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-Outcome offramp(const std::string& arguments, const std::string& redirect = "") {
-  const TempFolder folder;
-  const std::string out = (folder / "out").string(), err = (folder / "err").string();
-  const std::string command = std::string(OFFRAMP_BINARY) + " " + arguments + " >" +
-                              (redirect.empty() ? out : redirect) + " 2>" + err + " </dev/null";
-  const int status = std::system(command.c_str());
-  return {
-      WIFEXITED(status) ? WEXITSTATUS(status) : -1, redirect.empty() ? read_text(out) : "", read_text(err)};
+Outcome offramp(const std::string& line, const test::Surroundings& around = {}) {
+  return test::run_offramp_line(line, around);
 }
 
 TEST(Program, HelpTeachesAndGoesToStdout) {
@@ -174,7 +160,7 @@ TEST(Program, VerifyNamesEveryDamagedPictureAndFails) {
 }
 
 TEST(Program, AFullStdoutIsAFailure) {
-  const Outcome outcome = offramp("devices", "/dev/full");
+  const Outcome outcome = offramp("devices", {.stdout_to = "/dev/full"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("stdout: No space left on device"), std::string::npos) << outcome.err;
 }

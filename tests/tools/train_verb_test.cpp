@@ -1,60 +1,25 @@
 // train, eval and tune from the outside, and what kill -9 leaves behind.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/pictures.h"
+#include "tests/support/program.h"
+
+namespace offramp {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
+using test::read_text;
 
 class TrainVerb : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ =
-        fs::path(::testing::TempDir()) /
-        ("offramp_verb_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    // Two classes of 16x16 pictures: bright left or bright right, with a pattern that tells them apart in no
-    // way.
-    for (const char* split : {"train", "test"}) {
-      for (int label = 0; label < 2; ++label) {
-        const fs::path place = folder_ / "data" / split / (label == 0 ? "left" : "right");
-        fs::create_directories(place);
-        for (int i = 0; i < 12; ++i) write_picture(place / (std::to_string(i) + ".ppm"), label, i);
-      }
-    }
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  static void write_picture(const fs::path& path, int label, int index) {
-    std::ofstream out(path, std::ios::binary);
-    out << "P6\n16 16\n255\n";
-    for (int y = 0; y < 16; ++y) {
-      for (int x = 0; x < 16; ++x) {
-        const int base = (x < 8) == (label == 0) ? 180 : 60;
-        for (int c = 0; c < 3; ++c)
-          out.put(static_cast<char>(base + (x * 7 + y * 13 + c * 5 + index * 11) % 50));
-      }
-    }
-  }
+  void SetUp() override { test::write_pictures(folder_ / "data"); }
 
   std::vector<std::string> train_words(const std::string& out, int epochs) const {
     return {"train",
@@ -69,38 +34,28 @@ class TrainVerb : public ::testing::Test {
             "--batch",
             "4",
             "--out",
-            (folder_ / out).string(),
+            (folder_.path() / out).string(),
             "--checkpoint-every",
             "1",
             "--seed",
             "3"};
   }
 
-  pid_t start(const std::vector<std::string>& words) const {
-    const pid_t child = fork();
-    if (child != 0) return child;
-    const std::string log = (folder_ / "log").string();
-    if (!freopen(log.c_str(), "w", stderr) || !freopen((log + ".out").c_str(), "w", stdout)) _exit(126);
-    std::vector<char*> argv = {const_cast<char*>(OFFRAMP_BINARY)};
-    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-    argv.push_back(nullptr);
-    execv(OFFRAMP_BINARY, argv.data());
-    _exit(127);
+  int run(const std::vector<std::string>& words) {
+    const test::Outcome outcome = test::run_offramp(words);
+    said_ = outcome.text();
+    return outcome.code;
   }
-  int finish(pid_t child) const {
-    int status = 0;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  int run(const std::vector<std::string>& words) const { return finish(start(words)); }
-  std::string said() const { return read_text(folder_ / "log") + read_text(folder_ / "log.out"); }
+  const std::string& said() const { return said_; }
 
   std::size_t epochs_logged(const std::string& out) const {
-    const std::string text = read_text(folder_ / out / "metrics.jsonl");
+    const fs::path path = folder_.path() / out / "metrics.jsonl";
+    const std::string text = fs::exists(path) ? read_text(path) : "";
     return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
 
-  fs::path folder_;
+  test::TempFolder folder_;
+  std::string said_;  // by the last run
 };
 
 TEST_F(TrainVerb, ARunKilledThreeTimesEndsWithTheBitsOfAnUninterruptedOne) {
@@ -109,12 +64,12 @@ TEST_F(TrainVerb, ARunKilledThreeTimesEndsWithTheBitsOfAnUninterruptedOne) {
   for (std::size_t kill_after = 1; kill_after <= 5; kill_after += 2) {  // epochs logged when the kill comes
     std::vector<std::string> words = train_words("killed", kEpochs);
     if (kill_after > 1) words.push_back("--resume");
-    const pid_t child = start(words);
+    const test::Program child(words);
     for (int i = 0; i < 6000 && epochs_logged("killed") < kill_after; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    kill(child, SIGKILL);
-    finish(child);
+    child.send(SIGKILL);
+    EXPECT_EQ(child.wait().code, -SIGKILL);
     EXPECT_FALSE(fs::exists(folder_ / "killed" / "DONE"));
   }
   std::vector<std::string> words = train_words("killed", kEpochs);
@@ -164,3 +119,4 @@ TEST_F(TrainVerb, WrongUseIsNamedAndLeavesNoRunFolder) {
 }
 
 }  // namespace
+}  // namespace offramp
