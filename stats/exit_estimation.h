@@ -99,7 +99,7 @@ double measured_noise(std::span<const double> times_ns,
 // What kLeastNoisy stands for; with one repetition, where all are the same, the minimum.
 TimeStatistic least_noisy_statistic(std::span<const double> times_ns, std::size_t repetitions);
 
-// "min", "q20", "median", "mean": as `extract estimate --statistic` takes them.
+// "auto", "min", "q20", "median", "mean": as `extract estimate --statistic` takes them.
 const char* name_of(TimeStatistic statistic);
 
 // The statistic of each sample, [n].
