@@ -180,6 +180,26 @@ TEST(QueryRun, AMachineThatBecomesBusyAfterThePilotCostsRepetitionsNotExits) {
     EXPECT_EQ(static_cast<int>(estimate.exits[static_cast<std::size_t>(i)]), victim.exit_of(i)) << i;
 }
 
+// Noise that no allowed number of repetitions beats, known only after the pilot: the limit is reached and not
+// passed. One repetition says nothing about noise.
+TEST(QueryRun, AddedRepetitionsStopAtTheLimit) {
+  const auto images = test::numbered_images(200);
+  const FakeVictimOptions hopeless{
+      .first_ns = 1e6, .sigma_ns = 1000, .busy_from = 200 * 20, .noise_follows_the_call = true};
+  test::TempFolder folder;
+  FakeVictim victim(hopeless);
+  const QueryOptions options{.min_repetitions = 4, .max_repetitions = 17};
+  const Trace trace = query_victim(victim, images, folder.path(), options);
+  EXPECT_EQ(trace.repetitions, 17);
+  EXPECT_NE(trace.info.repetitions_because.find("17 repetitions: after 4 the noise"), std::string::npos)
+      << trace.info.repetitions_because;
+  const RepetitionChoice chosen{.repetitions = 17, .gap_ns = 1};
+  const std::vector<double> times = {1, 900, 5, 700, 3, 800};
+  EXPECT_EQ(more_repetitions(times, 17, chosen, options).repetitions, 17);
+  EXPECT_EQ(more_repetitions(times, 1, chosen, options).repetitions, 17);
+  EXPECT_GT(more_repetitions(times, 2, {.repetitions = 2, .gap_ns = 1}, options).repetitions, 2);
+}
+
 // A kill between the passes that were planned and those added later.
 TEST(QueryRun, AddedRepetitionsSurviveAKill) {
   const auto images = test::numbered_images(300);

@@ -162,6 +162,31 @@ TEST(ExitEstimation, AdviceNamesTheSeparationAndTheRepetitionsNeeded) {
   EXPECT_FALSE(r.reliable);
 }
 
+// Ten normal differences in a thousand replaced by far ones are outliers, a hundred are noise: the second
+// sigma is that of a mixture, sqrt(0.9 + 0.1 * 100^2) of the first.
+TEST(ExitEstimation, NoiseLeavesOutRareOutliersAndNoMore) {
+  std::mt19937_64 rng(5);
+  std::normal_distribution<double> normal;
+  const auto pairs = [&](std::size_t far) {  // differences of sigma 1, `far` of them of sigma 100
+    std::vector<double> t;
+    for (std::size_t i = 0; i < 1000; ++i) {
+      t.push_back(1e6);
+      t.push_back(1e6 + (i < far ? 100 : 1) * normal(rng));
+    }
+    return t;
+  };
+  // The mean halves a difference. Three standard errors of a deviation from 1000 values; a far value within
+  // six deviations stays and adds at most 36 / 1000 to the variance.
+  EXPECT_NEAR(measured_noise(pairs(10), 2, TimeStatistic::kMean), 0.5, 0.5 * (3 / std::sqrt(2000.0) + 0.04));
+  // Ten of the hundred go, the largest: 44 % of their squares (normal, |z| > 1.645), and sqrt(0.56) = 0.75
+  // stays; three standard errors of a deviation from 90 values are 0.22 of that.
+  const double mixture = 0.5 * std::sqrt(0.9 + 0.1 * 100 * 100);
+  const std::vector<double> noisy = pairs(100);
+  EXPECT_NEAR(measured_noise(noisy, 2, TimeStatistic::kMean), 0.75 * mixture, 0.22 * 0.75 * mixture);
+  // With half allowed to go, the far ones are gone: what is left is the core.
+  EXPECT_LT(measured_noise(noisy, 2, TimeStatistic::kMean, 0.5), 1.0);
+}
+
 // Two machines: one whose core is 4 % faster in one measurement of twenty, and one that is 1.4 times slower
 // in three of five. What repeats best is the quantile on the first and the minimum on the second.
 TEST(ExitEstimation, TheStatisticThatRepeatsBestIsUsed) {
