@@ -106,15 +106,19 @@ inline void multiply_pieces(float (&sums)[4], const unsigned (&a)[4], unsigned b
   warp[lane][4] = b0;
   warp[lane][5] = b1;
   __syncwarp();
-  for (int i = 0; i < 4; ++i) {
-    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 16; ++k) {
-      const float left = half_of(warp[row % 8 * 4 + k % 8 / 2][k / 8 * 2 + row / 8], k % 2);
-      const float right = half_of(warp[column * 4 + k % 8 / 2][4 + k / 8], k % 2);
-      sums[i] += left * right;
-    }
+  unsigned rows[4][4], columns[4][2][2];  // of those lanes that hold what this lane adds
+  for (int from = 0; from < 4; ++from) {
+    for (int i = 0; i < 4; ++i) rows[from][i] = warp[lane / 4 * 4 + from][i];
+    for (int i = 0; i < 4; ++i)
+      columns[from][i / 2][i % 2] = warp[(lane % 4 * 2 + i / 2) * 4 + from][4 + i % 2];
   }
   __syncwarp();
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 16; ++k) {
+      const int from = k % 8 / 2;
+      sums[i] += half_of(rows[from][k / 8 * 2 + i / 2], k % 2) * half_of(columns[from][i % 2][k / 8], k % 2);
+    }
+  }
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "kernels/cuda/host/block.h"
 
+#include <bit>
 #include <string_view>
 #include <utility>
 
@@ -68,13 +69,17 @@ void Block::reset(uint3 block_index) {
                4294967291u * block_index.z);
   shared_.start_block();
   if constexpr (kRaceChecked) {
-    // One fiber a thread, and thread i of the next block gets another one: two blocks are unordered too.
-    while (fibers_.size() < num_threads_) fibers_.push_back(std::make_unique<Fiber>());
+    sync_.reset();
+    sync_ = std::make_unique<char[]>(2 + 2 * std::size_t{num_threads_});
+    // One fiber a thread, and for the next block those of another half, since the barriers of a block order
+    // its fibers for good; within a half each time shifted, since the same fiber is in order with itself.
+    while (fibers_.size() < 2 * std::size_t{num_threads_}) fibers_.push_back(std::make_unique<Fiber>());
     idle_fibers_.clear();
+    const std::size_t half = blocks_run_ % 2 * num_threads_;
     for (std::size_t i = 0; i < num_threads_; ++i) {
-      idle_fibers_.push_back(fibers_[(i + fiber_rotation_) % fibers_.size()].get());
+      idle_fibers_.push_back(fibers_[half + (i + blocks_run_ / 2) % num_threads_].get());
     }
-    ++fiber_rotation_;
+    ++blocks_run_;
   }
 }
 
@@ -231,7 +236,7 @@ int Block::barrier(BarrierResult wanted, bool predicate, const std::source_locat
   self.predicate = predicate;
   self.where = where;
   self.state = State::kAtBarrier;
-  char* sync = &sync_barrier_[barrier_count_ & 1u];
+  char* sync = kRaceChecked ? &sync_[barrier_count_ & 1u] : nullptr;
   happens_before(sync);
   if (++at_barrier_ == num_threads_ - returned_) release_barrier();
   wait(self);
@@ -256,6 +261,7 @@ bool Block::complete_warp_op(Thread& thread, bool caller_is_running) {
     if (other.value != 0) ballot |= 1u << lane;
   }
   warp.waiting &= ~live;
+  if (thread.op == WarpOp::kSync) ++lanes[std::countr_zero(thread.mask)].sync_count;
   for (unsigned lane = 0; lane < kWarpLanes; ++lane) {
     if ((live >> lane & 1u) == 0) continue;
     finish_lane(lanes[lane], lanes, live, ballot);
@@ -265,7 +271,6 @@ bool Block::complete_warp_op(Thread& thread, bool caller_is_running) {
 }
 
 void Block::finish_lane(Thread& lane, const Thread* warp, unsigned live, unsigned ballot) {
-  lane.partners = live;
   switch (lane.op) {
     case WarpOp::kShuffle:  // from a lane that is not there: poison
       lane.result = (live >> lane.source_lane & 1u) != 0 ? warp[lane.source_lane].value : ~std::uint64_t{0};
@@ -302,17 +307,16 @@ std::uint64_t Block::warp_op(
   }
   warps_[first / kWarpLanes].waiting |= 1u << lane;
   // A shuffle orders no memory accesses, __syncwarp does.
-  if (op == WarpOp::kSync) happens_before(&self.sync_warp);
+  const unsigned lowest = first + static_cast<unsigned>(std::countr_zero(mask));
+  const bool orders = kRaceChecked && op == WarpOp::kSync;
+  char* sync = orders ? &sync_[2 + 2 * lowest + (threads_[lowest].sync_count & 1u)] : nullptr;
+  if (orders) happens_before(sync);
   if (complete_warp_op(self, true)) {
     self.state = State::kReady;
   } else {
     wait(self);
   }
-  if (kRaceChecked && op == WarpOp::kSync) {
-    for (unsigned other = 0; other < kWarpLanes; ++other) {
-      if ((self.partners >> other & 1u) != 0) happens_after(&threads_[first + other].sync_warp);
-    }
-  }
+  if (orders) happens_after(sync);
   return self.result;
 }
 

@@ -63,10 +63,9 @@ class Block {
     bool predicate = false;
     WarpOp op = WarpOp::kSync;
     unsigned mask = 0, source_lane = 0;
-    unsigned partners = 0;  // lanes that a warp operation completed with
     std::uint64_t value = 0, result = 0;
     std::source_location where;
-    char sync_warp = 0;  // address for TSan
+    unsigned sync_count = 0;  // __syncwarp of the masks whose lowest lane this is
   };
   struct Warp {
     unsigned waiting = 0, returned = 0;  // lane bits
@@ -99,11 +98,13 @@ class Block {
   unsigned started_ = 0, returned_ = 0, at_barrier_ = 0, barrier_count_ = 0;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_fibers_;
-  std::size_t fiber_rotation_ = 0;
+  std::size_t blocks_run_ = 0;
   Resumable scheduler_;
   SharedMemory shared_;
   std::mt19937_64 random_;
-  char sync_barrier_[2] = {};  // addresses for TSan, of even and odd barriers
+  // Addresses for TSan: of even and odd barriers, then for each thread of even and odd syncs. New ones in
+  // each block: freed ones are forgotten, else the barriers of two blocks would order them.
+  std::unique_ptr<char[]> sync_;
   std::exception_ptr failure_;
   bool cancelling_ = false;  // every thread that is resumed unwinds its stack
 };

@@ -47,6 +47,13 @@ __global__ void assumed_lockstep(float* out) {
 __global__ void block_race(float* out) {
   if (threadIdx.x == 0) out[0] += 1.0f;
 }
+// Barriers order the threads of a block, not two blocks.
+__global__ void block_race_around_barrier(float* out) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) out[0] = 1;
+  __syncthreads();
+  __syncwarp();
+  if (blockIdx.x == 1 && threadIdx.x == 0) out[0] = 2;
+}
 __global__ void barrier_too_early(float* out) {
   OFFRAMP_SHARED(float, s, [kThreads]);
   s[threadIdx.x] = 1;
@@ -69,6 +76,7 @@ int run(const char* name) {
       {"missing_barrier", missing_barrier, 1, 0},
       {"assumed_lockstep", assumed_lockstep, 1, 0},
       {"block_race", block_race, 4, 0},
+      {"block_race_around_barrier", block_race_around_barrier, 2, 0},
       {"barrier_too_early", barrier_too_early, 1, 0},
   };
   for (const auto& broken : all) {

@@ -73,7 +73,11 @@ TEST(BrokenKernels, AMissingBarrierShowsAsNan) {
 
 TEST(BrokenKernels, RacesAreFoundByTheThreadSanitizer) {
   if (!kRaceChecked) GTEST_SKIP() << "needs the tsan build";
-  for (const char* bug : {"missing_barrier", "assumed_lockstep", "block_race", "barrier_too_early"}) {
+  for (const char* bug : {"missing_barrier",
+                          "assumed_lockstep",
+                          "block_race",
+                          "block_race_around_barrier",
+                          "barrier_too_early"}) {
     expect_report(bug, "ThreadSanitizer: data race");
   }
 }
