@@ -47,13 +47,26 @@ void pack_panels(Context& ctx, int taps, int depth, int cols, Value value, float
   });
 }
 
-// One register tile: acc[i][v] += sum over t, d of rows[t * kRowBlock + i][d] * b[t, d, v].
+// One register tile: acc[i][v] += sum over t, d of rows[t * kRowBlock + i][d] * b[t, d, v]. A tap for which
+// every row is `zeros` is left out; the sums keep their bits.
 template <int Rows, int Vectors>
-OFFRAMP_SIMD_FN void tile_rows(
-    int taps, int depth, const float* const* rows, const float* b, f32x16 (&acc)[Rows][Vectors]) {
+OFFRAMP_SIMD_FN void tile_rows(int taps,
+                               int depth,
+                               const float* const* rows,
+                               const float* zeros,
+                               const float* b,
+                               f32x16 (&acc)[Rows][Vectors]) {
   for (int t = 0; t < taps; ++t) {
     const float* p[Rows];
-    for (int i = 0; i < Rows; ++i) p[i] = rows[t * kRowBlock + i];
+    bool any = false;
+    for (int i = 0; i < Rows; ++i) {
+      p[i] = rows[t * kRowBlock + i];
+      any = any || p[i] != zeros;
+    }
+    if (!any) {
+      b += std::int64_t{depth} * kTileCols;
+      continue;
+    }
 #pragma GCC unroll 2
     for (int d = 0; d < depth; ++d) {
       f32x16 bv[Vectors];
@@ -72,6 +85,7 @@ template <int Vectors, class Store>
 OFFRAMP_SIMD_FN void tile_rows_to(int taps,
                                   int depth,
                                   const float* const* rows,
+                                  const float* zeros,
                                   const float* b,
                                   int valid_rows,
                                   int col,
@@ -82,7 +96,7 @@ OFFRAMP_SIMD_FN void tile_rows_to(int taps,
   for (int i = 0; i < kTileRows; ++i) {
     for (int v = 0; v < Vectors; ++v) acc[i][v] = zero();
   }
-  tile_rows<kTileRows, Vectors>(taps, depth, rows, b, acc);
+  tile_rows<kTileRows, Vectors>(taps, depth, rows, zeros, b, acc);
   for (int i = 0; i < valid_rows; ++i) {
     for (int v = 0; v < Vectors; ++v) {
       const int n = col + v * kLanes;
@@ -97,7 +111,8 @@ struct RowBlock {
 };
 
 // Rows m of 0 .. rows - 1: fill(begin, end, block) sets the pointers and output offsets of a block of rows;
-// store(offset, n, lanes, value) takes each vector of results. Scratch: kStage.
+// store(offset, n, lanes, value) takes each vector of results; `zeros` is the row that stands for "outside",
+// or null. Scratch: kStage.
 template <class Fill, class Store>
 void gemm_rows(Context& ctx,
                std::int64_t rows,
@@ -105,6 +120,7 @@ void gemm_rows(Context& ctx,
                int depth,
                int cols,
                const float* packed,
+               const float* zeros,
                Fill fill,
                Store store_vector) {
   if (rows == 0 || cols == 0) return;
@@ -139,10 +155,10 @@ void gemm_rows(Context& ctx,
               const int valid = static_cast<int>(std::min<std::int64_t>(kTileRows, m1 - m));
               if (n1 - n > kLanes) {
                 tile_rows_to<kTileVectors>(
-                    taps, depth, block.rows + i, panel, valid, n, n1, block.out + i, store_vector);
+                    taps, depth, block.rows + i, zeros, panel, valid, n, n1, block.out + i, store_vector);
               } else {
                 tile_rows_to<1>(
-                    taps, depth, block.rows + i, panel, valid, n, n1, block.out + i, store_vector);
+                    taps, depth, block.rows + i, zeros, panel, valid, n, n1, block.out + i, store_vector);
               }
             }
           }

@@ -22,7 +22,7 @@ void product(Context& ctx,
       block.out[m - begin] = m * cols;
     }
   };
-  gemm_rows(ctx, rows, 1, depth, cols, packed, fill, store_vector);
+  gemm_rows(ctx, rows, 1, depth, cols, packed, nullptr, fill, store_vector);
 }
 
 float* packed_workspace(Context& ctx, int depth, int cols) {

@@ -86,7 +86,10 @@ const Conv2dGeom kGeoms[] = {
     {3, 8, 9, 37, 37, 3, 3, 2, 1, 37},
     {2, 2, 2, 64, 64, 3, 3, 1, 1, 64},
     {2, 6, 6, 16, 16, 5, 5, 1, 2, 16},
-    {2, 5, 6, 4, 12, 3, 3, 1, 1, 4}};  // depthwise with a multiplier
+    {2, 5, 6, 4, 12, 3, 3, 1, 1, 4},    // depthwise with a multiplier
+    {14, 2, 2, 20, 17, 3, 3, 1, 1, 1},  // maps of few pixels, which the CPU walks pixel by pixel
+    {25, 4, 3, 10, 18, 3, 3, 2, 1, 2},
+    {67, 1, 2, 5, 3, 3, 3, 1, 1, 1}};
 
 std::vector<double> absolute(std::vector<double> values) {
   for (double& value : values) value = std::fabs(value);
@@ -394,8 +397,11 @@ int check_algorithm(cpu::ConvAlgorithm algorithm) {
   };
   for (const Conv2dGeom& g : kGeoms) check(g);
   for (const Conv2dGeom& g : kWinogradGeoms) check(g);
-  if (algorithm == cpu::ConvAlgorithm::kWinograd)
+  if (algorithm == cpu::ConvAlgorithm::kWinograd) {
     check({2, 6, 5, 130, 131, 3, 3, 1, 1, 1});  // its sums are one set
+    check({2, 6, 5, 128, 256, 3, 3, 1, 1, 1});  // and its rows a power of two
+    check({2, 6, 5, 128, 16, 3, 3, 1, 1, 1});
+  }
   return done;
 }
 
