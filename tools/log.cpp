@@ -81,11 +81,13 @@ void Log::json_line(const nlohmann::ordered_json& object) {
   settings_.write(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
-Progress::Progress(Log& log, std::string label, std::uint64_t total, std::string unit)
+Progress::Progress(Log& log, std::string label, std::uint64_t total, std::string unit, std::uint64_t before)
     : log_(log),
       label_(std::move(label)),
       unit_(std::move(unit)),
       total_(total),
+      before_(before),
+      done_(before),
       start_(log.settings_.seconds()),
       shown_(start_) {}
 
@@ -108,7 +110,7 @@ void Progress::update(std::uint64_t done, const nlohmann::ordered_json& fields) 
 
 void Progress::show(bool last) {
   const double elapsed = log_.settings_.seconds() - start_;
-  const double rate = elapsed > 0 ? static_cast<double>(done_) / elapsed : 0;
+  const double rate = elapsed > 0 ? static_cast<double>(done_ - std::min(done_, before_)) / elapsed : 0;
   const double share =
       total_ > 0 ? std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_)) : 0;
   const double eta =

@@ -48,8 +48,9 @@ class Log {
 // Progress of `total` steps; a total of 0 means that it is not known.
 class Progress {
  public:
-  // `unit` names what is counted: "img", "queries".
-  Progress(Log& log, std::string label, std::uint64_t total, std::string unit);
+  // `unit` names what is counted: "img", "queries". `before` steps were done by an earlier run: they count
+  // for the share, not for the rate.
+  Progress(Log& log, std::string label, std::uint64_t total, std::string unit, std::uint64_t before = 0);
   ~Progress();  // a last line, with the mean rate
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -62,7 +63,7 @@ class Progress {
 
   Log& log_;
   std::string label_, unit_;
-  std::uint64_t total_, done_ = 0;
+  std::uint64_t total_, before_, done_;
   double start_, shown_;
   nlohmann::ordered_json fields_;
 };

@@ -95,6 +95,20 @@ TEST(Progress, JsonHasRateAndRemainingTime) {
   EXPECT_EQ(nlohmann::json::parse(r.lines()[1])["event"], "progress_end");
 }
 
+TEST(Progress, WhatAnEarlierRunDidIsNoPartOfTheRate) {
+  Recorder r(LogFormat::kJson, false);
+  {
+    Progress progress(r.log, "train", 100, "img", 60);
+    r.now += 5;
+    progress.update(80);
+  }
+  ASSERT_EQ(r.lines().size(), 2u);
+  const auto event = nlohmann::json::parse(r.lines()[0]);
+  EXPECT_EQ(event["done"], 80);
+  EXPECT_EQ(event["rate"], 4.0);
+  EXPECT_EQ(event["eta_s"], 5.0);
+}
+
 TEST(Progress, AnUnknownTotalHasNoPercentAndNoEta) {
   Recorder r(LogFormat::kText, false);
   {

@@ -157,12 +157,12 @@ class DemoVerb final : public Verb {
     }
     const auto metadata = [&] { return nets::Metadata{{"demo.history", nlohmann::json(history).dump()}}; };
     {
-      Progress progress(session.log,
-                        "train victim",
-                        static_cast<std::uint64_t>(train.n) * static_cast<std::uint64_t>(training.epochs),
-                        "img");
+      const auto per_epoch = static_cast<std::uint64_t>(train.n);
       std::uint64_t done =
-          static_cast<std::uint64_t>(train.n) * static_cast<std::uint64_t>(trainer.epoch() - 1);
+          per_epoch * static_cast<std::uint64_t>(trainer.epoch() - 1) +
+          static_cast<std::uint64_t>(trainer.batch()) * static_cast<std::uint64_t>(training.batch_size);
+      Progress progress(
+          session.log, "train victim", per_epoch * static_cast<std::uint64_t>(training.epochs), "img", done);
       while (!trainer.done()) {
         const auto step = trainer.step();
         progress.update(done += static_cast<std::uint64_t>(step.samples), {{"loss", step.loss}});

@@ -107,15 +107,18 @@ FittedNet fit_stage(Session& session,
   const auto per_epoch = static_cast<std::uint64_t>(images.n);
   const auto epochs = static_cast<std::uint64_t>(options.epochs);
   const std::uint64_t steps = static_cast<std::uint64_t>(trainer.steps_total()) / epochs;
-  Progress progress(session.log, "fit " + name, per_epoch * epochs, "img");
+  const auto images_done = [&] {
+    const auto done = static_cast<std::uint64_t>(trainer.steps_done());
+    return per_epoch * (done / steps) +
+           std::min(per_epoch, (done % steps) * static_cast<std::uint64_t>(options.batch_size));
+  };
+  Progress progress(session.log, "fit " + name, per_epoch * epochs, "img", images_done());
   while (!trainer.done()) {
     if (const auto epoch = trainer.step()) {
       fitted.history.push_back(*epoch);
       save();
     }
-    const auto done = static_cast<std::uint64_t>(trainer.steps_done());
-    progress.update(per_epoch * (done / steps) +
-                        std::min(per_epoch, (done % steps) * static_cast<std::uint64_t>(options.batch_size)),
+    progress.update(images_done(),
                     fitted.history.empty() ? nlohmann::ordered_json::object()
                                            : nlohmann::ordered_json{{"loss", fitted.history.back().loss}});
     if (interrupted()) {

@@ -203,10 +203,14 @@ class TrainVerb final : public Verb {
     ordered_json metrics;
     while (!trainer.done()) {
       const int epoch = trainer.epoch();
+      const auto images_of = [&](std::int64_t batches) {
+        return static_cast<std::uint64_t>(std::min<std::int64_t>(batches * batch_, source.samples()));
+      };
       Progress progress(session.log,
                         fmt::format("epoch {}/{}", epoch, trainer.options().epochs),
-                        static_cast<std::uint64_t>(source.samples()),
-                        "img");
+                        images_of(source.batches()),
+                        "img",
+                        images_of(trainer.batch()));
       const auto begin = Clock::now();
       std::int64_t seen = 0;
       std::optional<nets::EpochReport> end;
@@ -221,10 +225,7 @@ class TrainVerb final : public Verb {
         end = step.epoch_end;
         if (checkpoint_every_ > 0 && !end && trainer.steps_done() % checkpoint_every_ == 0)
           trainer.save(last);
-        progress.update(static_cast<std::uint64_t>((step.batch + 1) * std::int64_t{batch_} > source.samples()
-                                                       ? source.samples()
-                                                       : (step.batch + 1) * std::int64_t{batch_}),
-                        {{"loss", std::round(step.loss * 1e4) / 1e4}});
+        progress.update(images_of(step.batch + 1), {{"loss", std::round(step.loss * 1e4) / 1e4}});
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
       const std::vector<double> right = nets::accuracy(nets::exit_outputs(net, test));
