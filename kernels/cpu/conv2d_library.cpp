@@ -244,10 +244,12 @@ bool conv2d_backward_weight(Context& ctx,
 
 template <class T>
 bool pack_forward_weights(Context& ctx, PackedConv2d& packed) {
-  LibraryConv::Key key{
-      .geom = packed.geom, .direction = ConvDirection::kForward, .algorithm = packed.algorithm};
+  LibraryConv::Key key = key_for(packed.geom,
+                                 ConvDirection::kForward,
+                                 packed.algorithm,
+                                 std::is_same_v<T, bf16> && !widens<T>(packed.algorithm),
+                                 false);
   key.geom.n = 1;
-  key.bf16 = std::is_same_v<T, bf16>;
   key.bias = !packed.bias.empty();
   LibraryConv* plan = ctx.primitives().find(ctx, key);
   if (!plan) return false;
@@ -261,27 +263,38 @@ bool pack_forward_weights(Context& ctx, PackedConv2d& packed) {
 template <class T>
 bool conv2d_forward_packed(
     Context& ctx, const Conv2dGeom& g, const PackedConv2d& packed, const T* x, const Epilogue<T>& epilogue) {
-  LibraryConv::Key key{.geom = g, .direction = ConvDirection::kForward, .algorithm = packed.algorithm};
-  key.bf16 = std::is_same_v<T, bf16>;
+  const BatchShards shards = shards_for(g, packed.algorithm);
+  const bool wide = widens<T>(packed.algorithm);
+  LibraryConv::Key key = key_for(
+      g, ConvDirection::kForward, packed.algorithm, std::is_same_v<T, bf16> && !wide, shards.count > 1);
   key.bias = epilogue.bias != nullptr;
   key.residual = epilogue.residual != nullptr;
   key.relu = epilogue.relu;
-  const BatchShards shards = shards_for(g, packed.algorithm);
-  key.one_thread = shards.count > 1;
   Plans plans;
   if (!find_plans(ctx, key, shards, plans)) return false;
   const bool as_packed = plans.of_size[0]->weight_layout() == packed.layout;
   const void* weights =
       as_packed ? packed.packed.get() : packed_weights(ctx, *plans.of_size[0], packed.w.data());
-  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n;
-  for_shards(ctx, plans, 0, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float*) {
-    const std::int64_t first = shards.begin(shard);
-    const T* residual = epilogue.residual ? epilogue.residual + first * y_image : nullptr;
-    plan.run(ctx.primitives().stream,
-             slot,
-             {x + first * x_image, weights, epilogue.y + first * y_image, epilogue.bias, residual},
-             scratch);
-  });
+  const std::int64_t x_image = g.x_size() / g.n, y_image = g.y_size() / g.n, largest = shards.largest();
+  const std::int64_t extra = wide ? largest * (x_image + y_image * (key.residual ? 2 : 1)) : 0;
+  for_shards(
+      ctx, plans, extra, [&](LibraryConv& plan, std::int64_t shard, int slot, char* scratch, float* copies) {
+        const std::int64_t first = shards.begin(shard), images = shards.end(shard) - first;
+        const T* from = x + first * x_image;
+        T* to = epilogue.y + first * y_image;
+        const T* residual = key.residual ? epilogue.residual + first * y_image : nullptr;
+        if (!wide) {
+          plan.run(ctx.primitives().stream, slot, {from, weights, to, epilogue.bias, residual}, scratch);
+          return;
+        }
+        float* wide_y = copies + largest * x_image;
+        float* wide_residual = residual ? wide_y + largest * y_image : nullptr;
+        convert_values(images * x_image, from, copies);
+        if (residual) convert_values(images * y_image, residual, wide_residual);
+        plan.run(
+            ctx.primitives().stream, slot, {copies, weights, wide_y, epilogue.bias, wide_residual}, scratch);
+        convert_values(images * y_image, wide_y, to);
+      });
   return true;
 }
 

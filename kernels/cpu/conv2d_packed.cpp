@@ -22,9 +22,11 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
   if (bias) packed->bias.assign(bias, bias + g.k);
   packed->algorithm = algorithm_for(ctx, g, ConvDirection::kForward, std::is_same_v<T, bf16>);
   // Transformed Winograd weights are four times as large: for few images the direct form is faster.
-  if (packed->algorithm == ConvAlgorithm::kWinograd || packed->algorithm == ConvAlgorithm::kWidened) {
-    const bool library = ctx.conv_backend() == ConvBackend::kLibrary;
-    packed->algorithm = library ? ConvAlgorithm::kDirect : ConvAlgorithm::kNative;
+  if (packed->algorithm == ConvAlgorithm::kWinograd) {
+    const bool slow_bf16 = std::is_same_v<T, bf16> && !conv_machine().fast_bf16;
+    packed->algorithm = ctx.conv_backend() != ConvBackend::kLibrary ? ConvAlgorithm::kNative
+                        : slow_bf16                                 ? ConvAlgorithm::kWidened
+                                                                    : ConvAlgorithm::kDirect;
   }
   if (packed->algorithm == ConvAlgorithm::kDepthwise) {
     packed->packed = aligned_bytes(static_cast<std::size_t>(g.w_size()) * sizeof(float));
