@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engine/safetensors.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
 
@@ -173,7 +174,7 @@ TEST_F(ExtractVerbs, AKilledRunGoesOnAndItsReportIsWhole) {
   const Words words = {"extract",        "run",  "--victim", victim(),    "--images",        images(),
                        "--data",         data(), "--net",    "small-cnn", "--width-divisor", "4",
                        "--epochs",       "60",   "--batch",  "8",         "--repetitions",   "10",
-                       "--timed-images", "5",    "--out",    out};
+                       "--timed-images", "5",    "--out",    out,         "--knockoff-rate", "0.05"};
   const test::Program first(words + kOneThread);
   const fs::path checkpoint = fs::path(out) / "checkpoints" / "knockoff.safetensors";
   for (int i = 0; i < 12000 && !fs::exists(checkpoint); ++i)
@@ -194,6 +195,13 @@ TEST_F(ExtractVerbs, AKilledRunGoesOnAndItsReportIsWhole) {
   const json results = json::parse(read_text(fs::path(out) / "results.json"));
   ASSERT_EQ(results["nets"].size(), 3u);
   EXPECT_EQ(results["nets"][2]["name"], "ours");
+
+  const auto first_rate = [&](const std::string& name) {
+    const safetensors::Reader kept(fs::path(out) / "checkpoints" / (name + ".safetensors"));
+    return json::parse(kept.metadata().at("fit.history")).at(0).at(1).get<double>();
+  };
+  EXPECT_EQ(first_rate("knockoff"), 0.05);
+  EXPECT_EQ(first_rate("substitute"), 0.1);
 
   // One file, nothing from elsewhere, every figure.
   const std::string report = read_text(fs::path(out) / "report.html");

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 namespace offramp::tools {
 namespace {
 
@@ -30,6 +32,12 @@ class ExtractRunVerb final : public Verb {
     options.add("run.images", images_, "query images").required();
     options.add("run.data", data_, "labelled data set for the score (split test)").required();
     options.add("run.no_knockoff", no_knockoff_, "leave the baseline out");
+    options
+        .add("run.knockoff_rate",
+             knockoff_rate_,
+             "learning rate of the baseline; default: that of the copy. The losses differ in size: the demo "
+             "trains the copy with 0.03, the baseline with 0.1")
+        .range(1e-9, 100);
     options.add("run.timed_images", timed_, "images whose time is measured for the score").range(0, 1e7);
     query_.declare(options);
     estimate_.declare(options);
@@ -51,6 +59,7 @@ class ExtractRunVerb final : public Verb {
     plan.substitute = fit_.net_options(victim.net->classes(), plan.queries);
     plan.fit = fit_.resolve(session, attacks::FitMethod::kStrategy);
     plan.knockoff = fit_.resolve(session, attacks::FitMethod::kKnockoff);
+    if (knockoff_rate_) plan.knockoff.learning_rate = *knockoff_rate_;
     plan.pretrained = fit_.pretrained;
     plan.with_knockoff = !no_knockoff_;
     plan.query = query_.resolve(session, checkpoint.string(), plan.queries_text);
@@ -94,6 +103,7 @@ class ExtractRunVerb final : public Verb {
   std::vector<std::string> images_;
   std::string data_;
   bool no_knockoff_ = false;
+  std::optional<double> knockoff_rate_;
   int timed_ = 500;
   QuerySettings query_;
   EstimateSettings estimate_;
