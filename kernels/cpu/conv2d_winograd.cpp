@@ -5,169 +5,17 @@
 // tiles of dy.
 #include "kernels/cpu/conv2d_winograd.h"
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "kernels/cpu/conv2d_winograd_tiles.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/shards.h"
 
 namespace offramp::cpu::winograd {
 namespace {
-
-constexpr int kOut = 4, kIn = 6, kFilter = 3, kPlaces = kIn * kIn;
-constexpr int kMaxTiles = 96;                  // of a block: a multiple of both tile heights of gemm.h
-constexpr std::int64_t kBlockBytes = 1 << 20;  // transformed input and products of a block
-
-// Floats between the rows of a transformed tensor with `c` channels. Rows a power of two apart fall into few
-// sets of the first-level cache: the weight gradient of 128 -> 128 channels, which walks down the rows, took
-// 1.3 times as long.
-int row_step(int c) { return c % 128 == 0 ? c + kLanes : c; }
-
-// The 1-D transformations. in and out are rows of vectors, `step` apart.
-// B^T: 6 inputs.
-OFFRAMP_SIMD_FN void input_1d(const f32x16* in, int step, f32x16* out, int out_step) {
-  const f32x16 d0 = in[0], d1 = in[step], d2 = in[2 * step], d3 = in[3 * step], d4 = in[4 * step],
-               d5 = in[5 * step];
-  const f32x16 two = splat(2.f), four = splat(4.f), five = splat(5.f);
-  const f32x16 even = fma(-four, d2, d4), odd = fma(-four, d1, d3);
-  const f32x16 near = d4 - d2, cross = two * (d3 - d1);
-  out[0] = fma(four, d0, fma(-five, d2, d4));
-  out[out_step] = even + odd;
-  out[2 * out_step] = even - odd;
-  out[3 * out_step] = near + cross;
-  out[4 * out_step] = near - cross;
-  out[5 * out_step] = fma(four, d1, fma(-five, d3, d5));
-}
-// A^T: 6 products -> 4 outputs.
-OFFRAMP_SIMD_FN void output_1d(const f32x16* in, int step, f32x16* out, int out_step) {
-  const f32x16 a = in[step] + in[2 * step], b = in[step] - in[2 * step];
-  const f32x16 c = in[3 * step] + in[4 * step], d = in[3 * step] - in[4 * step];
-  out[0] = in[0] + a + c;
-  out[out_step] = fma(splat(2.f), d, b);
-  out[2 * out_step] = fma(splat(4.f), c, a);
-  out[3 * out_step] = fma(splat(8.f), d, b) + in[5 * step];
-}
-// G: 3 taps -> 6.
-OFFRAMP_SIMD_FN void filter_1d(const f32x16* in, int step, f32x16* out, int out_step) {
-  const f32x16 g0 = in[0], g1 = in[step], g2 = in[2 * step];
-  const f32x16 sixth = splat(-1.f / 6), small = splat(1.f / 24), twelfth = splat(1.f / 12);
-  const f32x16 sides = g0 + g2, far = fma(splat(4.f), g2, g0) * small;
-  out[0] = g0 * splat(0.25f);
-  out[out_step] = (sides + g1) * sixth;
-  out[2 * out_step] = (sides - g1) * sixth;
-  out[3 * out_step] = fma(twelfth, g1, far);
-  out[4 * out_step] = fma(-twelfth, g1, far);
-  out[5 * out_step] = g2;
-}
-// H: 4 output gradients -> 6.
-OFFRAMP_SIMD_FN void gradient_1d(const f32x16* in, int step, f32x16* out, int out_step) {
-  const f32x16 e0 = in[0], e1 = in[step], e2 = in[2 * step], e3 = in[3 * step];
-  const f32x16 sixth = splat(-1.f / 6), small = splat(1.f / 24), twelfth = splat(1.f / 12);
-  const f32x16 even = e0 + e2, odd = e1 + e3;
-  const f32x16 far = fma(splat(4.f), e2, e0) * small, skew = fma(splat(4.f), e3, e1) * twelfth;
-  out[0] = e0 * splat(0.25f);
-  out[out_step] = (even + odd) * sixth;
-  out[2 * out_step] = (even - odd) * sixth;
-  out[3 * out_step] = far + skew;
-  out[4 * out_step] = far - skew;
-  out[5 * out_step] = e3;
-}
-// C^T: 6 sums -> 3 taps.
-OFFRAMP_SIMD_FN void taps_1d(const f32x16* in, int step, f32x16* out, int out_step) {
-  const f32x16 a = in[step] + in[2 * step], b = in[step] - in[2 * step];
-  const f32x16 c = in[3 * step] + in[4 * step], d = in[3 * step] - in[4 * step];
-  out[0] = in[0] + a + c;
-  out[out_step] = fma(splat(2.f), d, b);
-  out[2 * out_step] = fma(splat(4.f), c, a) + in[5 * step];
-}
-
-// How an image is cut into tiles of the output of a correlation.
-struct Tiling {
-  int rows = 0, columns = 0;  // tiles of an image
-  std::int64_t per_image() const { return std::int64_t{rows} * columns; }
-  static Tiling of(int out_h, int out_w) { return {(out_h + kOut - 1) / kOut, (out_w + kOut - 1) / kOut}; }
-};
-
-// A dense NHWC tensor, read as tiles whose corner may lie outside.
-template <class T>
-struct Map {
-  const T* data;
-  int h, w, c;
-
-  // v[side][side] from rows top .. and columns left .., zero outside, channels c0 .. c0 + lanes - 1.
-  template <int Side>
-  OFFRAMP_SIMD_FN void load_tile(std::int64_t image, int top, int left, int c0, int lanes, f32x16* v) const {
-    const T* base = data + image * h * w * c + c0;
-    const bool inside = top >= 0 && left >= 0 && top + Side <= h && left + Side <= w && lanes == kLanes;
-    for (int i = 0; i < Side; ++i) {
-      for (int j = 0; j < Side; ++j) {
-        const int row = top + i, column = left + j;
-        const T* at = base + (std::int64_t{row} * w + column) * c;
-        if (inside) {
-          v[i * Side + j] = load(at);
-        } else {
-          const bool exists = row >= 0 && row < h && column >= 0 && column < w;
-          v[i * Side + j] = exists ? load_n(at, lanes) : zero();
-        }
-      }
-    }
-  }
-};
-
-struct TilePlace {
-  std::int64_t image;
-  int row, column;  // of the tile's first output
-};
-TilePlace place_of(const Tiling& tiling, std::int64_t tile) {
-  const auto in_image = static_cast<int>(tile % tiling.per_image());
-  return {tile / tiling.per_image(), in_image / tiling.columns * kOut, in_image % tiling.columns * kOut};
-}
-
-// v[place][tile][c] of `count` tiles from `first`: B^T x B. Places lie `place_step` apart, tiles row_step(c).
-template <class T>
-void transform_input(const Map<T>& x,
-                     const Tiling& tiling,
-                     int pad,
-                     std::int64_t first,
-                     int count,
-                     float* v,
-                     std::int64_t place_step) {
-  for (int i = 0; i < count; ++i) {
-    const TilePlace at = place_of(tiling, first + i);
-    for (int c = 0; c < x.c; c += kLanes) {
-      const int lanes = lanes_left(x.c - c);
-      f32x16 tile[kPlaces], half[kPlaces];
-      x.template load_tile<kIn>(at.image, at.row - pad, at.column - pad, c, lanes, tile);
-      for (int j = 0; j < kIn; ++j) input_1d(tile + j, kIn, half + j, kIn);
-      for (int j = 0; j < kIn; ++j) input_1d(half + j * kIn, 1, tile + j * kIn, 1);
-      float* to = v + std::int64_t{i} * row_step(x.c) + c;
-      if (lanes == kLanes) {
-        for (int place = 0; place < kPlaces; ++place) store(to + place * place_step, tile[place]);
-      } else {
-        for (int place = 0; place < kPlaces; ++place) store_n(to + place * place_step, tile[place], lanes);
-      }
-    }
-  }
-}
-
-// d[place][tile][k]: H dy H^T. Places lie `place_step` apart, tiles row_step(k).
-template <class T>
-void transform_gradient(const Map<T>& dy,
-                        const Tiling& tiling,
-                        std::int64_t first,
-                        int count,
-                        float* d,
-                        std::int64_t place_step) {
-  for (int i = 0; i < count; ++i) {
-    const TilePlace at = place_of(tiling, first + i);
-    for (int k = 0; k < dy.c; k += kLanes) {
-      const int lanes = lanes_left(dy.c - k);
-      f32x16 tile[kOut * kOut], half[kIn * kOut], whole[kPlaces];
-      dy.template load_tile<kOut>(at.image, at.row, at.column, k, lanes, tile);
-      for (int j = 0; j < kOut; ++j) gradient_1d(tile + j, kOut, half + j, kOut);
-      for (int j = 0; j < kIn; ++j) gradient_1d(half + j * kOut, 1, whole + j * kIn, 1);
-      float* to = d + std::int64_t{i} * row_step(dy.c) + k;
-      for (int place = 0; place < kPlaces; ++place) store_n(to + place * place_step, whole[place], lanes);
-    }
-  }
-}
 
 // u[place] = packed panels of G w G^T for inputs d and outputs n, weight (t, d, n) by value().
 template <class Value>
@@ -194,80 +42,72 @@ const float* transform_weights(Context& ctx, int depth, int cols, Value value) {
   return u;
 }
 
-// m[place][tile][n] = v[place][tile][d] * u[place][d][n] for `count` <= kMaxTiles tiles.
-void multiply(int count, int depth, int cols, const float* v, const float* u, float* m) {
-  const float* rows[kMaxTiles + kTileRows];
-  std::int64_t out[kMaxTiles + kTileRows];
-  const std::int64_t place_size = packed_size(1, depth, cols);
-  const int step = row_step(depth);
-  for (int place = 0; place < kPlaces;
-       ++place, v += std::int64_t{count} * step, u += place_size, m += std::int64_t{count} * cols) {
-    for (int i = 0; i < count + kTileRows; ++i) {
-      const std::int64_t row = std::min(i, count - 1);
-      rows[i] = v + row * step;
-      out[i] = row * cols;
+// out[i][n] = sum over d of a[i][d] * b[d][n], n < cols <= Vectors * 16; b is a panel of gemm.h.
+template <int Rows, int Vectors>
+void multiply_rows(int depth,
+                   const float* a,
+                   std::int64_t a_step,
+                   const float* b,
+                   int cols,
+                   float* out,
+                   std::int64_t out_step) {
+  f32x16 acc[Rows][Vectors];
+  for (auto& row : acc) {
+    for (f32x16& v : row) v = zero();
+  }
+#pragma GCC unroll 2
+  for (int d = 0; d < depth; ++d, b += kTileCols) {
+    f32x16 bv[Vectors];
+    for (int v = 0; v < Vectors; ++v) bv[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const f32x16 s = splat(a[i * a_step + d]);
+      for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(s, bv[v], acc[i][v]);
     }
-    const auto store_vector = [m](std::int64_t at, int, int lanes, f32x16 value) {
-      if (lanes == kLanes) {
-        store(m + at, value);
+  }
+  for (int i = 0; i < Rows; ++i) {
+    for (int v = 0; v < Vectors; ++v) {
+      float* to = out + i * out_step + v * kLanes;
+      if (cols == Vectors * kLanes) {
+        store(to, acc[i][v]);
       } else {
-        store_n(m + at, value, lanes);
+        store_n(to, acc[i][v], lanes_left(cols - v * kLanes));
       }
-    };
+    }
+  }
+}
+
+using MultiplyRows = void (*)(int, const float*, std::int64_t, const float*, int, float*, std::int64_t);
+template <int Vectors, std::size_t... Rows>
+constexpr std::array<MultiplyRows, sizeof...(Rows)> multiply_rows_table(std::index_sequence<Rows...>) {
+  return {&multiply_rows<static_cast<int>(Rows) + 1, Vectors>...};
+}
+
+// m[place][tile][n] = v[place][tile][d] * u[place][d][n] for `count` tiles.
+void multiply(int count, int depth, int cols, const float* v, const float* u, float* m) {
+  static constexpr auto kWide = multiply_rows_table<kTileVectors>(std::make_index_sequence<kTileRows>());
+  static constexpr auto kNarrow = multiply_rows_table<1>(std::make_index_sequence<kTileRows>());
+  const std::int64_t place_size = packed_size(1, depth, cols), step = row_step(depth);
+  for (int place = 0; place < kPlaces; ++place) {
     for (int n = 0; n < cols; n += kTileCols) {
       const float* panel = u + std::int64_t{n} * depth;
+      const int width = std::min(kTileCols, cols - n);
+      const auto& table = width > kLanes ? kWide : kNarrow;
       for (int i = 0; i < count; i += kTileRows) {
-        const int valid = std::min(kTileRows, count - i);
-        if (cols - n > kLanes) {
-          tile_rows_to<kTileVectors>(
-              1, depth, rows + i, nullptr, panel, valid, n, cols, out + i, store_vector);
-        } else {
-          tile_rows_to<1>(1, depth, rows + i, nullptr, panel, valid, n, cols, out + i, store_vector);
-        }
+        const int height = std::min(kTileRows, count - i);
+        table[static_cast<std::size_t>(height - 1)](
+            depth, v + i * step, step, panel, width, m + std::int64_t{i} * cols + n, cols);
       }
     }
+    v += count * step;
+    u += place_size;
+    m += std::int64_t{count} * cols;
   }
 }
 
-// finish(at, n, lanes, value) for every output of the tiles: A^T m A.
-template <class Finish>
-void transform_output(const Tiling& tiling,
-                      int out_h,
-                      int out_w,
-                      int cols,
-                      std::int64_t first,
-                      int count,
-                      const float* m,
-                      Finish finish) {
-  const std::int64_t place_step = std::int64_t{count} * cols;
-  for (int i = 0; i < count; ++i) {
-    const TilePlace at = place_of(tiling, first + i);
-    const int height = std::min(kOut, out_h - at.row), width = std::min(kOut, out_w - at.column);
-    for (int n = 0; n < cols; n += kLanes) {
-      const int lanes = lanes_left(cols - n);
-      const float* from = m + std::int64_t{i} * cols + n;
-      f32x16 whole[kPlaces], half[kOut * kIn], tile[kOut * kOut];
-      if (lanes == kLanes) {
-        for (int place = 0; place < kPlaces; ++place) whole[place] = load(from + place * place_step);
-      } else {
-        for (int place = 0; place < kPlaces; ++place) whole[place] = load_n(from + place * place_step, lanes);
-      }
-      for (int j = 0; j < kIn; ++j) output_1d(whole + j, kIn, half + j, kIn);
-      for (int j = 0; j < kOut; ++j) output_1d(half + j * kIn, 1, tile + j * kOut, 1);
-      for (int r = 0; r < height; ++r) {
-        const std::int64_t pixel = (at.image * out_h + at.row + r) * out_w + at.column;
-        for (int s = 0; s < width; ++s) finish((pixel + s) * cols + n, n, lanes, tile[r * kOut + s]);
-      }
-    }
-  }
-}
-
-int tiles_of_a_block(int depth, int cols) {
-  const std::int64_t fitting =
-      kBlockBytes / (std::int64_t{kPlaces} * (depth + cols) * static_cast<int>(sizeof(float)));
-  const std::int64_t whole = fitting / 12 * 12;
-  return static_cast<int>(std::clamp<std::int64_t>(whole, 48, kMaxTiles));
-}
+// A block's transformed input and products should stay in the cache; blocks of few tiles read the weights
+// more often. Multiples of both tile heights of gemm.h.
+int tiles_of_a_block(int depth, int cols) { return depth + cols <= 128 ? 24 : 48; }
 
 // Correlation of x [n, h, w, depth] with the transformed weights: the forward, and the input gradient with
 // turned ones.
