@@ -279,12 +279,53 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
   if (r.sigma_source == SigmaSource::kWithinClusters) {
     r.advice += "; the noise is a guess from the spread: measure each sample at least twice";
   }
+  if (r.evened) {
+    char range[96];
+    std::snprintf(range,
+                  sizeof range,
+                  "; the machine's speed was divided out (queries took %.2f to %.2f times as long)",
+                  r.shortest,
+                  r.longest);
+    r.advice += range;
+  }
   if (std::abs(r.drift_sigmas) > kDriftLimit) {
     r.reliable = false;
     char size[32];
     std::snprintf(size, sizeof size, "%.1f", r.drift_sigmas);
     r.advice += std::string("; the times drift by ") + size + " sigma over the run: measure in random order";
   }
+}
+
+// Which statistic of which times repeats best; sigma is its noise. Without repetitions: the minimum, 0.
+void choose_statistic(std::span<const double> times_ns,
+                      std::size_t repetitions,
+                      const EstimationOptions& o,
+                      ExitEstimate& r) {
+  using enum TimeStatistic;
+  const bool free = o.statistic == kLeastNoisy;
+  r.statistic = free ? least_noisy_statistic(times_ns, repetitions) : o.statistic;
+  if (repetitions >= 2) r.sigma_ns = measured_noise(times_ns, repetitions, r.statistic);
+  std::span<const double> times = times_ns;
+  EvenedTimes evened;
+  if (!o.order.empty() && repetitions >= kLeastForSpeed) {
+    evened = even_out_speed(times_ns, repetitions, o.order);
+    // Each time is one of those that its window's speed comes from, which hides that share of its noise.
+    constexpr double kHidden = kSpeedWindow / (kSpeedWindow - 1.0);
+    for (const TimeStatistic s : {kMinimum, kQuantile20, kMedian, kMean}) {
+      if (s != o.statistic && !(free && (s == kQuantile20 || s == kMedian))) continue;
+      const double noise = kHidden * measured_noise(evened.times_ns, repetitions, s);
+      if (noise >= r.sigma_ns) continue;
+      r.sigma_ns = noise;
+      r.statistic = s;
+      r.evened = true;
+    }
+  }
+  if (r.evened) {
+    r.shortest = evened.shortest;
+    r.longest = evened.longest;
+    times = evened.times_ns;
+  }
+  r.statistic_ns = time_statistic(times, repetitions, r.statistic);
 }
 
 }  // namespace
@@ -299,16 +340,13 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
                             const EstimationOptions& options) {
   check(times_ns, repetitions, options);
   ExitEstimate r;
-  r.statistic = options.statistic == TimeStatistic::kLeastNoisy ? least_noisy_statistic(times_ns, repetitions)
-                                                                : options.statistic;
-  r.statistic_ns = time_statistic(times_ns, repetitions, r.statistic);
+  choose_statistic(times_ns, repetitions, options, r);
   std::vector<double> sorted = r.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
   const bool all_equal = sorted.front() == sorted.back();
   if (options.sigma_ns) {
     r.sigma_ns = *options.sigma_ns;
   } else if (repetitions >= 2) {
-    r.sigma_ns = measured_noise(times_ns, repetitions, r.statistic);
     r.sigma_source = SigmaSource::kRepetitions;
   } else if (!all_equal) {
     r.sigma_ns = noise_from_spread(sorted, options);

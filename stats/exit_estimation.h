@@ -12,6 +12,7 @@
 
 #include "stats/changepoint.h"
 #include "stats/kde.h"
+#include "stats/machine_speed.h"
 
 namespace offramp::stats {
 
@@ -24,7 +25,7 @@ enum class EstimationMethod {
 enum class TimeStatistic {
   // Of the next two the one that repeats best (least measured_noise). A core that is fast for a moment spoils
   // the minimum and not the quantile; one that is slow for most of the run spoils the quantile and not the
-  // minimum.
+  // minimum. Where the machine's speed was divided out, quantile and median stand for choice as well.
   kLeastNoisy,
   kMinimum,  // against one-sided noise
   kQuantile20,
@@ -35,6 +36,8 @@ enum class TimeStatistic {
 struct EstimationOptions {
   EstimationMethod method = EstimationMethod::kDensity;
   TimeStatistic statistic = TimeStatistic::kLeastNoisy;
+  // With it and kLeastForSpeed repetitions the machine's speed is divided out where that repeats better.
+  MeasurementOrder order = {};
   std::optional<double> sigma_ns = {};      // noise of the statistic; default: from the repetitions
   std::optional<double> bandwidth_ns = {};  // of the KDE; default: sigma / 2, at least the share below
   // Of the range of the times (0.5 % to 99.5 %), where they were re-measured. Samples of one exit differ by a
@@ -65,6 +68,8 @@ struct ExitEstimate {
   std::vector<double> centres_ns;                     // [num_exits] median time
   std::vector<double> statistic_ns;                   // [n] the numbers that were clustered
   TimeStatistic statistic = TimeStatistic::kMinimum;  // what they are; never kLeastNoisy
+  bool evened = false;                                // their times are those of even_out_speed
+  double shortest = 1, longest = 1;                   // see EvenedTimes; 1 where they were not
   double sigma_ns = 0;
   SigmaSource sigma_source = SigmaSource::kGiven;
   double bandwidth_ns = 0;
@@ -79,7 +84,7 @@ struct ExitEstimate {
 // times_ns: [n, repetitions] row-major, in the order measured.
 // ValueError: no sample, a time that is not finite, negative or above 1e15 ns, a size that is no multiple of
 // repetitions, known_exits 0 or larger than n, sigma or bandwidth not positive, too many samples for the
-// changepoint method.
+// changepoint method, an order that is none (even_out_speed).
 ExitEstimate estimate_exits(std::span<const double> times_ns,
                             std::size_t repetitions,
                             const EstimationOptions& options = {});
@@ -96,7 +101,7 @@ double measured_noise(std::span<const double> times_ns,
                       TimeStatistic statistic,
                       double most_dropped = 0.01);
 
-// What kLeastNoisy stands for; with one repetition, where all are the same, the minimum.
+// What kLeastNoisy stands for without an order; with one repetition, where all are the same, the minimum.
 TimeStatistic least_noisy_statistic(std::span<const double> times_ns, std::size_t repetitions);
 
 // "auto", "min", "q20", "median", "mean": as `extract estimate --statistic` takes them.

@@ -145,16 +145,26 @@ void read_exactly(const std::filesystem::path& path, void* to, std::size_t bytes
     throw FileError(path.string(), "expected " + std::to_string(bytes) + " bytes");
 }
 
+// The position of each image in each pass, [samples, repetitions].
+std::vector<std::int32_t> positions_of(const Begun& run) {
+  const auto n = static_cast<std::size_t>(run.samples), r = static_cast<std::size_t>(run.choice.repetitions);
+  std::vector<std::int32_t> positions(n * r);
+  for (std::size_t pass = 0; pass < r; ++pass) {
+    const auto order = query_order(run.samples, run.seed, static_cast<int>(pass));
+    for (std::size_t i = 0; i < n; ++i)
+      positions[static_cast<std::size_t>(order[i]) * r + pass] = static_cast<std::int32_t>(i);
+  }
+  return positions;
+}
+
 // [samples, repetitions] from what the passes wrote, each in its own order.
 std::vector<std::int64_t> read_times(const std::filesystem::path& path, const Begun& run) {
   const auto n = static_cast<std::size_t>(run.samples), r = static_cast<std::size_t>(run.choice.repetitions);
   std::vector<std::int64_t> raw(n * r), times(n * r);
   read_exactly(path, raw.data(), raw.size() * sizeof(std::int64_t));
-  for (std::size_t pass = 0; pass < r; ++pass) {
-    const auto order = query_order(run.samples, run.seed, static_cast<int>(pass));
-    for (std::size_t i = 0; i < n; ++i)
-      times[static_cast<std::size_t>(order[i]) * r + pass] = raw[pass * n + i];
-  }
+  const std::vector<std::int32_t> positions = positions_of(run);
+  for (std::size_t at = 0; at < times.size(); ++at)
+    times[at] = raw[at % r * n + static_cast<std::size_t>(positions[at])];
   return times;
 }
 
@@ -163,16 +173,20 @@ RepetitionChoice run_pilot(BlackBox& victim, const ImageSource& images, const Qu
   chosen.resize(static_cast<std::size_t>(std::min(images.count, options.pilot_samples)));
   const std::size_t r = static_cast<std::size_t>(options.pilot_repetitions);
   std::vector<double> times(chosen.size() * r);
+  std::vector<std::int32_t> positions(times.size());
   for (std::size_t pass = 0; pass < r; ++pass) {
     const auto order = shuffled(
         static_cast<int>(chosen.size()), options.seed, kPilotStep - 1 - static_cast<std::uint32_t>(pass));
     std::vector<std::int32_t> indices;
     for (const auto place : order) indices.push_back(chosen[static_cast<std::size_t>(place)]);
     const Answer answer = victim.query(images.load(indices), Timing::kPerQuery);
-    for (std::size_t i = 0; i < order.size(); ++i)
-      times[static_cast<std::size_t>(order[i]) * r + pass] = static_cast<double>(answer.nanoseconds[i]);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const std::size_t at = static_cast<std::size_t>(order[i]) * r + pass;
+      times[at] = static_cast<double>(answer.nanoseconds[i]);
+      positions[at] = static_cast<std::int32_t>(i);
+    }
   }
-  return choose_repetitions(times, options.pilot_repetitions, options);
+  return choose_repetitions(times, options.pilot_repetitions, options, positions);
 }
 
 }  // namespace
@@ -183,15 +197,23 @@ std::vector<std::int32_t> query_order(int count, std::uint64_t seed, int pass) {
 
 RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                                     int repetitions,
-                                    const QueryOptions& options) {
+                                    const QueryOptions& options,
+                                    stats::MeasurementOrder order) {
   if (repetitions < 2 || repetitions % 2 != 0)
     throw ValueError("choose_repetitions: needs an even number of repetitions, at least 2, got " +
                      std::to_string(repetitions));
   RepetitionChoice choice;
   // Pairs of single measurements: the noise of one. Its outliers, however many, do not follow the law of
   // averages that the choice rests on.
-  choice.sigma1_ns = stats::measured_noise(times_ns, 2, stats::TimeStatistic::kMinimum, 0.5);
-  const auto pilot = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
+  const auto noise_of_one = [](std::span<const double> times) {
+    return stats::measured_noise(times, 2, stats::TimeStatistic::kMinimum, 0.5);
+  };
+  const auto r = static_cast<std::size_t>(repetitions);
+  choice.sigma1_ns = noise_of_one(times_ns);
+  if (!order.empty() && r >= stats::kLeastForSpeed)
+    choice.sigma1_ns =
+        std::min(choice.sigma1_ns, noise_of_one(stats::even_out_speed(times_ns, r, order).times_ns));
+  const auto pilot = stats::estimate_exits(times_ns, r, {.order = order});
   choice.gap_ns = smallest_gap(pilot);
   char text[240];
   if (choice.gap_ns > 0) {
@@ -223,9 +245,11 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
 RepetitionChoice more_repetitions(std::span<const double> times_ns,
                                   int repetitions,
                                   const RepetitionChoice& chosen,
-                                  const QueryOptions& options) {
+                                  const QueryOptions& options,
+                                  stats::MeasurementOrder order) {
   if (repetitions < 2 || repetitions >= options.max_repetitions) return chosen;
-  const auto so_far = stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions));
+  const auto so_far =
+      stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions), {.order = order});
   double gap = smallest_gap(so_far);
   if (gap == 0 || (chosen.gap_ns > 0 && chosen.gap_ns < gap)) gap = chosen.gap_ns;
   if (gap == 0 || 6 * so_far.sigma_ns <= gap) return chosen;
@@ -324,7 +348,7 @@ Trace query_victim(BlackBox& victim,
       if (!enough) {
         const std::vector<double> as_double(times.begin(), times.end());
         const RepetitionChoice more =
-            more_repetitions(as_double, now.choice.repetitions, now.choice, options);
+            more_repetitions(as_double, now.choice.repetitions, now.choice, options, positions_of(now));
         enough = more.repetitions == now.choice.repetitions;
         if (!enough) {
           now.choice = more;
@@ -347,6 +371,7 @@ Trace query_victim(BlackBox& victim,
   trace.classes = now.classes;
   trace.repetitions = now.choice.repetitions;
   trace.times_ns = std::move(times);
+  trace.order = positions_of(now);
   std::vector<float> raw_outputs(static_cast<std::size_t>(n) * width);
   read_exactly(outputs_path, raw_outputs.data(), raw_outputs.size() * sizeof(float));
   trace.outputs.resize(raw_outputs.size());

@@ -24,17 +24,19 @@ struct QueryOptions {
   std::string victim = {}, images = {};  // for trace.json
 };
 
-// specs/extraction.md 2.2: r >= 36 (sigma_1 / gap)^2 puts neighbouring exits six sigma apart.
+// specs/extraction.md 2.2: r >= 36 (sigma_1 / gap)^2 puts neighbouring exits six sigma apart. sigma_1 is what
+// is left when the machine's speed is divided out, where that is less.
 struct RepetitionChoice {
   int repetitions = 0;
   double sigma1_ns = 0;  // of one measurement, from re-measuring
   double gap_ns = 0;     // smallest gap between neighbouring exits that the pilot found; 0: one exit found
   std::string because = {};  // one line to print
 };
-// times_ns [samples, repetitions]; repetitions even, at least 2.
+// times_ns [samples, repetitions]; repetitions even, at least 2; order: as EstimationOptions.
 RepetitionChoice choose_repetitions(std::span<const double> times_ns,
                                     int repetitions,
-                                    const QueryOptions& options);
+                                    const QueryOptions& options,
+                                    stats::MeasurementOrder order = {});
 
 // The same after `repetitions` passes over all images, when the machine may have become busier than it was in
 // the pilot: six times the noise of the statistic that the estimate will use must fit into the smallest gap
@@ -43,7 +45,8 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
 RepetitionChoice more_repetitions(std::span<const double> times_ns,
                                   int repetitions,
                                   const RepetitionChoice& chosen,
-                                  const QueryOptions& options);
+                                  const QueryOptions& options,
+                                  stats::MeasurementOrder order = {});
 
 struct QueryProgress {
   std::int64_t done = 0, total = 0;  // queries; the pilot is not counted; total grows with the repetitions

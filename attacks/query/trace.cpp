@@ -25,10 +25,25 @@ std::string read_text(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-// Cursor over times.csv; messages count lines from 1.
-class TimesReader {
+// What a CSV file of the trace has beside the index: one column a repetition.
+struct Columns {
+  char prefix;  // of their names
+  const char* what;
+};
+constexpr Columns kTimes{'t', "whole number of nanoseconds"};
+constexpr Columns kOrder{'p', "position from 0"};
+
+std::string header_of(Columns columns, int repetitions) {
+  std::string header = "index";
+  for (int r = 1; r <= repetitions; ++r) header += std::string(",") + columns.prefix + std::to_string(r);
+  return header;
+}
+
+// Cursor over such a file; messages count lines from 1.
+class RowReader {
  public:
-  TimesReader(std::filesystem::path path, std::string_view text) : path_(std::move(path)), text_(text) {}
+  RowReader(std::filesystem::path path, std::string_view text, Columns columns)
+      : path_(std::move(path)), text_(text), columns_(columns) {}
 
   bool next_line(std::string_view& line) {
     if (at_ >= text_.size()) return false;
@@ -43,7 +58,7 @@ class TimesReader {
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
     if (error != std::errc() || end != field.data() + field.size() || value < 0)
-      fail("expected a whole number of nanoseconds, got " + in_quotes(field));
+      fail(std::string("expected a ") + columns_.what + ", got " + in_quotes(field));
     return value;
   }
   [[noreturn]] void fail(const std::string& what) const {
@@ -53,6 +68,7 @@ class TimesReader {
  private:
   std::filesystem::path path_;
   std::string_view text_;
+  Columns columns_;
   std::size_t at_ = 0;
   int line_ = 0;
 };
@@ -64,32 +80,47 @@ std::string_view take_field(std::string_view& line) {
   return field;
 }
 
-void read_times(const std::filesystem::path& path, Trace& trace) {
+// [samples, repetitions]
+std::vector<std::int64_t> read_rows(const std::filesystem::path& path,
+                                    Columns columns,
+                                    std::int64_t samples,
+                                    int repetitions) {
   const std::string text = read_text(path);
-  TimesReader reader(path, text);
-  std::string header = "index", wanted;
-  for (int r = 1; r <= trace.repetitions; ++r) header += ",t" + std::to_string(r);
+  RowReader reader(path, text, columns);
+  const std::string header = header_of(columns, repetitions);
   std::string_view line;
   if (!reader.next_line(line))
     reader.fail("expected the header " + in_quotes(header) + ", the file is empty");
   if (line != header) reader.fail("expected the header " + in_quotes(header) + ", got " + in_quotes(line));
-  trace.times_ns.reserve(static_cast<std::size_t>(trace.samples * trace.repetitions));
+  std::vector<std::int64_t> values;
+  values.reserve(static_cast<std::size_t>(samples * repetitions));
   std::int64_t rows = 0;
   while (reader.next_line(line)) {
-    if (rows == trace.samples)
-      reader.fail("expected " + std::to_string(trace.samples) + " rows as trace.json says, there are more");
+    if (rows == samples)
+      reader.fail("expected " + std::to_string(samples) + " rows as trace.json says, there are more");
     std::int64_t fields = 1;
     for (const char ch : line) fields += ch == ',' ? 1 : 0;
-    if (fields != trace.repetitions + 1)
-      reader.fail("expected " + std::to_string(trace.repetitions + 1) + " fields, got " +
-                  std::to_string(fields));
+    if (fields != repetitions + 1)
+      reader.fail("expected " + std::to_string(repetitions + 1) + " fields, got " + std::to_string(fields));
     if (reader.number(take_field(line)) != rows) reader.fail("expected index " + std::to_string(rows));
-    for (int r = 0; r < trace.repetitions; ++r) trace.times_ns.push_back(reader.number(take_field(line)));
+    for (int r = 0; r < repetitions; ++r) values.push_back(reader.number(take_field(line)));
     ++rows;
   }
-  if (rows != trace.samples)
-    reader.fail("expected " + std::to_string(trace.samples) + " rows as trace.json says, got " +
+  if (rows != samples)
+    reader.fail("expected " + std::to_string(samples) + " rows as trace.json says, got " +
                 std::to_string(rows));
+  return values;
+}
+
+template <class T>
+std::string rows_text(Columns columns, std::span<const T> values, int repetitions) {
+  std::string text = header_of(columns, repetitions) + '\n';
+  for (std::size_t at = 0, row = 0; at < values.size(); ++row) {
+    text += std::to_string(row);
+    for (int r = 0; r < repetitions; ++r) text += ',' + std::to_string(values[at++]);
+    text += '\n';
+  }
+  return text;
 }
 
 void read_outputs(const std::filesystem::path& path, Trace& trace) {
@@ -133,15 +164,14 @@ T member(const nlohmann::json& json, const char* key, const std::filesystem::pat
 
 void write_trace(const std::filesystem::path& folder, const Trace& trace) {
   std::filesystem::create_directories(folder);
-  std::string text = "index";
-  for (int r = 1; r <= trace.repetitions; ++r) text += ",t" + std::to_string(r);
-  text += '\n';
-  for (std::size_t i = 0, at = 0; i < static_cast<std::size_t>(trace.samples); ++i) {
-    text += std::to_string(i);
-    for (int r = 0; r < trace.repetitions; ++r) text += ',' + std::to_string(trace.times_ns[at++]);
-    text += '\n';
+  write_file_atomically(folder / "times.csv",
+                        rows_text<std::int64_t>(kTimes, trace.times_ns, trace.repetitions));
+  if (trace.order.empty()) {
+    std::filesystem::remove(folder / "order.csv");
+  } else {
+    write_file_atomically(folder / "order.csv",
+                          rows_text<std::int32_t>(kOrder, trace.order, trace.repetitions));
   }
-  write_file_atomically(folder / "times.csv", text);
   data::NpyArray outputs;
   outputs.shape = {trace.samples, trace.classes};
   outputs.values = trace.outputs;
@@ -194,9 +224,32 @@ Trace read_trace(const std::filesystem::path& folder) {
   optional("sigma1_ns", trace.info.sigma1_ns);
   optional("gap_ns", trace.info.gap_ns);
   optional("repetitions_because", trace.info.repetitions_because);
-  read_times(folder / "times.csv", trace);
+  trace.times_ns = read_rows(folder / "times.csv", kTimes, trace.samples, trace.repetitions);
+  if (std::filesystem::exists(folder / "order.csv"))
+    trace.order = read_order(folder / "order.csv", trace.samples, trace.repetitions);
   read_outputs(folder / "outputs.npy", trace);
   return trace;
+}
+
+std::vector<std::int32_t> read_order(const std::filesystem::path& path,
+                                     std::int64_t samples,
+                                     int repetitions) {
+  const auto rows = read_rows(path, kOrder, samples, repetitions);
+  std::vector<std::int32_t> order(rows.size());
+  // Each pass asks every image once: a position that is missing, taken or too large has no other reading.
+  std::vector<bool> taken(rows.size());
+  for (std::size_t at = 0; at < rows.size(); ++at) {
+    const auto r = static_cast<std::size_t>(repetitions);
+    const auto place = at % r * static_cast<std::size_t>(samples) + static_cast<std::size_t>(rows[at]);
+    if (rows[at] >= samples || taken[place])
+      throw FileError(path.string(),
+                      "expected each position 0.." + std::to_string(samples - 1) + " once in column p" +
+                          std::to_string(at % r + 1) + ", got " + std::to_string(rows[at]) +
+                          (rows[at] < samples ? " again" : "") + ", line " + std::to_string(at / r + 2));
+    taken[place] = true;
+    order[at] = static_cast<std::int32_t>(rows[at]);
+  }
+  return order;
 }
 
 std::uint64_t fingerprint(std::span<const float> pixels) {

@@ -1,7 +1,7 @@
 #pragma once
 // A recorded trace: what a victim answered to n images and how long it took each time. On disk a folder with
-// times.csv (index,t1..tr in ns), outputs.npy ([n,classes] float32) and trace.json (docs/formats.md). Also a
-// black box that answers from a trace.
+// times.csv (index,t1..tr in ns), outputs.npy ([n,classes] float32), order.csv (when each time was measured;
+// may be missing) and trace.json (docs/formats.md). Also a black box that answers from a trace.
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -30,7 +30,8 @@ struct Trace {
   int classes = 0;
   int repetitions = 0;
   std::vector<std::int64_t> times_ns;  // [samples, repetitions] in the order measured
-  std::vector<float> outputs;          // [samples, classes]
+  std::vector<std::int32_t> order;  // [samples, repetitions] position in its pass, from 0; empty: not known
+  std::vector<float> outputs;       // [samples, classes]
 
   std::vector<double> times_as_double() const { return {times_ns.begin(), times_ns.end()}; }
   friend bool operator==(const Trace&, const Trace&) = default;
@@ -42,6 +43,11 @@ void write_trace(const std::filesystem::path& folder, const Trace& trace);
 // that are not whole positive numbers, indices out of order, rows that are not probabilities.
 Trace read_trace(const std::filesystem::path& folder);
 bool has_trace(const std::filesystem::path& folder);
+
+// order.csv alone, for times without answers. Throws FileError.
+std::vector<std::int32_t> read_order(const std::filesystem::path& path,
+                                     std::int64_t samples,
+                                     int repetitions);
 
 // FNV-1a, 64 bit, over pixels rounded to 1/255: what ties a trace to its images.
 std::uint64_t fingerprint(std::span<const float> pixels);

@@ -76,7 +76,7 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   SimulatedClock box(*victim, policy);
   const Trace trace = query_victim(box, image_source(queries), folder.path(), {});
   EXPECT_EQ(trace.repetitions, 10);
-  const auto estimate = stats::estimate_exits(trace.times_as_double(), 10);
+  const auto estimate = stats::estimate_exits(trace.times_as_double(), 10, {.order = trace.order});
   ASSERT_EQ(estimate.num_exits, 3u);
   const std::vector<std::int32_t> exits(estimate.exits.begin(), estimate.exits.end());
   nets::NetOptions base = test::tiny_options(1);

@@ -38,6 +38,9 @@ struct FakeVictimOptions {
   double first_ns = 100000, gap_ns = 30000, sigma_ns = 3000;
   // A machine that becomes busy: from this query on (-1: never) three of four answers take 1.4 times as long.
   std::int64_t busy_from = -1;
+  // In every other stretch of so many queries (0: never), drawn by chance, all answers take 1.4 times as
+  // long.
+  std::int64_t spell = 0;
   bool noise_follows_the_call = false;  // false: a sample's time is the same at every query
   std::uint64_t seed = 7;
   std::int64_t dies_after = -1;  // queries; -1: never
@@ -74,9 +77,12 @@ class FakeVictim final : public attacks::BlackBox {
         const double z = std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
         const bool slow = options_.busy_from >= 0 && queries_ >= options_.busy_from &&
                           PhiloxKey{options_.seed, 4}.word(static_cast<std::uint64_t>(queries_)) % 4 != 0;
-        answer.nanoseconds.push_back(
-            std::llround((slow ? 1.4 : 1.0) * (options_.first_ns + options_.gap_ns * (exit_of(number) - 1) +
-                                               options_.sigma_ns * z)));
+        const bool spell =
+            options_.spell > 0 &&
+            PhiloxKey{options_.seed, 5}.word(static_cast<std::uint64_t>(queries_ / options_.spell)) % 2 != 0;
+        answer.nanoseconds.push_back(std::llround(
+            (slow || spell ? 1.4 : 1.0) *
+            (options_.first_ns + options_.gap_ns * (exit_of(number) - 1) + options_.sigma_ns * z)));
       }
       ++queries_;
     }

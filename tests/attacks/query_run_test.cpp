@@ -180,6 +180,30 @@ TEST(QueryRun, AMachineThatBecomesBusyAfterThePilotCostsRepetitionsNotExits) {
     EXPECT_EQ(static_cast<int>(estimate.exits[static_cast<std::size_t>(i)]), victim.exit_of(i)) << i;
 }
 
+// A neighbour on the same processor who works now and then: the order in which the times were measured tells
+// the spells from the exits.
+TEST(QueryRun, SlowSpellsOfTheMachineCostNoRepetitions) {
+  const auto images = test::numbered_images(1000);
+  test::TempFolder folder;
+  FakeVictim victim({.sigma_ns = 1500, .spell = 70, .noise_follows_the_call = true});
+  const Trace trace = query_victim(victim, images, folder.path(), {});
+  EXPECT_EQ(trace.repetitions, 10) << trace.info.repetitions_because;
+  const auto times = trace.times_as_double();
+  const auto estimate = stats::estimate_exits(times, 10, {.order = trace.order});
+  EXPECT_TRUE(estimate.evened);
+  ASSERT_EQ(estimate.num_exits, 4u);
+  for (std::int32_t i = 0; i < 1000; ++i)
+    EXPECT_EQ(static_cast<int>(estimate.exits[static_cast<std::size_t>(i)]), victim.exit_of(i)) << i;
+  EXPECT_GT(more_repetitions(times, 10, {.repetitions = 10, .gap_ns = 30000}, {}).repetitions, 10)
+      << "what it would take without the order";
+  for (int pass = 0; pass < 10; ++pass) {
+    const auto order = query_order(1000, 1, pass);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      ASSERT_EQ(trace.order[static_cast<std::size_t>(order[i]) * 10 + static_cast<std::size_t>(pass)],
+                static_cast<std::int32_t>(i));
+  }
+}
+
 // Noise that no allowed number of repetitions beats, known only after the pilot: the limit is reached and not
 // passed. One repetition says nothing about noise.
 TEST(QueryRun, AddedRepetitionsStopAtTheLimit) {

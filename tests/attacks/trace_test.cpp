@@ -22,6 +22,7 @@ Trace small_trace() {
   t.classes = 2;
   t.repetitions = 2;
   t.times_ns = {10, 11, 9007199254740993, 21, 30, 31};  // the long one is no double
+  t.order = {0, 2, 1, 0, 2, 1};
   t.outputs = {0.25f, 0.75f, 1.0f, 0.0f, 0.1f, 0.9f};
   return t;
 }
@@ -32,6 +33,11 @@ TEST(Trace, ComesBackFromDiskBitForBit) {
   EXPECT_TRUE(has_trace(folder.path()));
   EXPECT_EQ(read_trace(folder.path()), small_trace());
   EXPECT_EQ(test::read_text(folder / "times.csv"), "index,t1,t2\n0,10,11\n1,9007199254740993,21\n2,30,31\n");
+  EXPECT_EQ(test::read_text(folder / "order.csv"), "index,p1,p2\n0,0,2\n1,1,0\n2,2,1\n");
+  Trace without = small_trace();
+  without.order.clear();
+  write_trace(folder.path(), without);
+  EXPECT_EQ(read_trace(folder.path()), without);
 }
 
 TEST(Trace, AnotherSystemNeedsOnlyTheSizes) {
@@ -40,7 +46,9 @@ TEST(Trace, AnotherSystemNeedsOnlyTheSizes) {
   test::write_text(folder / "trace.json",
                    R"({"format":"offramp-trace","version":1,"samples":3,"classes":2,"repetitions":2})");
   test::write_text(folder / "times.csv", "index,t1,t2\r\n0,10,11\r\n1,20,21\r\n2,30,31\r\n");
+  std::filesystem::remove(folder / "order.csv");
   const Trace trace = read_trace(folder.path());
+  EXPECT_TRUE(trace.order.empty());
   EXPECT_EQ(trace.times_ns, (std::vector<std::int64_t>{10, 11, 20, 21, 30, 31}));
   EXPECT_EQ(trace.info, TraceInfo{});
 }
@@ -66,6 +74,14 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds,
     BadTrace,
     testing::Values(
+        BadFile{"order.csv", "index,t1,t2\n", "expected the header 'index,p1,p2', got 'index,t1,t2', line 1"},
+        BadFile{"order.csv", "index,p1,p2\n0,0,x\n", "expected a position from 0, got 'x', line 2"},
+        BadFile{"order.csv",
+                "index,p1,p2\n0,0,0\n1,1,3\n2,2,1\n",
+                "expected each position 0..2 once in column p2, got 3, line 3"},
+        BadFile{"order.csv",
+                "index,p1,p2\n0,0,0\n1,0,1\n2,2,2\n",
+                "expected each position 0..2 once in column p1, got 0 again, line 3"},
         BadFile{"times.csv", "", "expected the header 'index,t1,t2', the file is empty, line 0"},
         BadFile{"times.csv", "index,t1\n", "expected the header 'index,t1,t2', got 'index,t1', line 1"},
         BadFile{"times.csv", "index,t1,t2\n0,1,2\n1,3\n", "expected 3 fields, got 2, line 3"},

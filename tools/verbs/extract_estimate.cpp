@@ -1,4 +1,5 @@
 // offramp extract estimate: how many exits there are and which one each query took, from running times alone.
+#include "attacks/query/trace.h"
 #include "engine/atomic_file.h"
 #include "engine/device_algorithms.h"
 #include "engine/errors.h"
@@ -25,6 +26,7 @@ using stats::TimeStatistic;
 struct RecordedTimes {
   std::vector<double> ns;  // [n, repetitions]
   std::size_t repetitions = 0;
+  std::vector<std::int32_t> order;  // as a trace's; empty: not known
 };
 
 RecordedTimes read_times(const std::filesystem::path& given) {
@@ -47,6 +49,9 @@ RecordedTimes read_times(const std::filesystem::path& given) {
     const std::vector<double>& column = table.column("t" + std::to_string(r + 1));
     for (std::size_t i = 0; i < table.rows; ++i) times.ns[i * times.repetitions + r] = column[i];
   }
+  if (const auto order = given / "order.csv"; std::filesystem::exists(order))
+    times.order = attacks::read_order(
+        order, static_cast<std::int64_t>(table.rows), static_cast<int>(times.repetitions));
   return times;
 }
 
@@ -164,8 +169,13 @@ class ExtractEstimateVerb final : public Verb {
     options
         .add("estimate.statistic",
              statistic_,
-             "one number from the repetitions of a sample; auto: min or q20, whichever repeats better")
+             "one number from the repetitions of a sample; auto: min or q20, or q20 or median where the "
+             "machine's speed was divided out, whichever repeats best")
         .choices({"auto", "min", "q20", "median", "mean"});
+    options.add("estimate.raw_times",
+                raw_times_,
+                "take the times as they are; else a trace's order.csv tells when each was measured, and the "
+                "machine's speed of that moment is divided out where that repeats better");
     options.add("estimate.exits", exits_, "keep this many exits; 0: find the number").range(0, 1e6);
     options.add("estimate.sigma_ns", sigma_, "noise of the statistic; from the repetitions if not given");
     options.add("estimate.bandwidth_ns",
@@ -179,7 +189,9 @@ class ExtractEstimateVerb final : public Verb {
 
   int run(Session& session) override {
     const RecordedTimes times = read_times(times_);
-    const stats::ExitEstimate e = stats::estimate_exits(times.ns, times.repetitions, options(session));
+    stats::EstimationOptions how = options(session);
+    if (!raw_times_) how.order = times.order;
+    const stats::ExitEstimate e = stats::estimate_exits(times.ns, times.repetitions, how);
     if (assignment_.empty() && !out_.empty()) assignment_ = out_.parent_path() / "assignment.csv";
     nlohmann::ordered_json json{{"exits", e.num_exits},
                                 {"thresholds_ns", e.thresholds_ns},
@@ -196,7 +208,9 @@ class ExtractEstimateVerb final : public Verb {
                                 {"centres_ns", e.centres_ns},
                                 {"samples", e.exits.size()},
                                 {"method", method_},
-                                {"statistic", stats::name_of(e.statistic)}};
+                                {"statistic", stats::name_of(e.statistic)},
+                                {"speed_divided_out", e.evened},
+                                {"slowness", {e.shortest, e.longest}}};
     if (!assignment_.empty()) {
       std::string rows = "index,exit,confidence\n";
       for (std::size_t i = 0; i < e.exits.size(); ++i) {
@@ -266,6 +280,7 @@ class ExtractEstimateVerb final : public Verb {
   std::filesystem::path times_, out_, assignment_, plot_;
   std::string method_ = "kde", statistic_ = "auto";
   int exits_ = 0;
+  bool raw_times_ = false;
   std::optional<double> sigma_, bandwidth_;
   double ratio_ = 0.5, share_ = 0.005;
 };

@@ -129,6 +129,8 @@ void write_estimate(const std::filesystem::path& path, const stats::ExitEstimate
                                        {"counts", e.counts},
                                        {"centres_ns", e.centres_ns},
                                        {"statistic", stats::name_of(e.statistic)},
+                                       {"speed_divided_out", e.evened},
+                                       {"slowness", {e.shortest, e.longest}},
                                        {"sigma_ns", e.sigma_ns},
                                        {"bandwidth_ns", e.bandwidth_ns},
                                        {"separation_sigmas", e.separation_sigmas},

@@ -41,10 +41,11 @@ std::string time_density(const ExtractionOutcome& o) {
   report::XyChart chart;
   chart.frame.title = "Running time of each query image";
   chart.frame.subtitle = fmt::format(
-      "{} of {} repetitions; lines between exits are the thresholds that the attack found",
+      "{} of {} repetitions{}; lines between exits are the thresholds that the attack found",
       o.estimate.statistic == stats::TimeStatistic::kQuantile20 ? "20 % quantile"
                                                                 : stats::name_of(o.estimate.statistic),
-      o.trace.repetitions);
+      o.trace.repetitions,
+      o.estimate.evened ? ", machine's speed divided out" : "");
   chart.frame.x = {.label = "time, microseconds", .min = begin * 1e-3, .max = end * 1e-3};
   chart.frame.y.label = "images per bin";
   const double width = (end - begin) / kBins;

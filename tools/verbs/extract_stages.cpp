@@ -55,8 +55,11 @@ attacks::Trace query_stage(Session& session,
           total = p.total;
           progress.reset();
           session.log.info(p.choice->because);
-          progress = std::make_unique<Progress>(
-              session.log, "query", static_cast<std::uint64_t>(p.total), "queries");
+          progress = std::make_unique<Progress>(session.log,
+                                                "query",
+                                                static_cast<std::uint64_t>(p.total),
+                                                "queries",
+                                                static_cast<std::uint64_t>(p.done));
         }
         progress->update(static_cast<std::uint64_t>(p.done));
         throw_if_interrupted();  // what is on disk is enough to go on
@@ -72,7 +75,9 @@ stats::ExitEstimate estimate_stage(Session& session,
                                    const stats::EstimationOptions& options,
                                    const std::filesystem::path& folder) {
   const auto times = trace.times_as_double();
-  const auto estimate = stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions), options);
+  stats::EstimationOptions with_order = options;
+  with_order.order = trace.order;
+  const auto estimate = stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions), with_order);
   write_estimate(folder / "estimate.json", estimate);
   write_assignment(folder / "assignment.csv", estimate);
   session.log.info(fmt::format("estimate: {} exits with {} images; {}",

@@ -135,8 +135,8 @@ int main(int argc, char** argv) {
                    trace.repetitions);
         for (const auto method :
              {stats::EstimationMethod::kDensity, stats::EstimationMethod::kChangepoints}) {
-          const auto found =
-              stats::estimate_exits(times, static_cast<std::size_t>(trace.repetitions), {.method = method});
+          const auto found = stats::estimate_exits(
+              times, static_cast<std::size_t>(trace.repetitions), {.method = method, .order = trace.order});
           const std::vector<std::int32_t> exits(found.exits.begin(), found.exits.end());
           const auto score =
               attacks::score_exits(truth, options.num_exits, exits, static_cast<int>(found.num_exits));
