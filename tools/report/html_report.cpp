@@ -26,9 +26,9 @@ nav a{color:var(--accent);text-decoration:none}nav a:hover{text-decoration:under
 font-variant-numeric:tabular-nums}.fact .n{color:var(--muted);font-size:.82rem;line-height:1.4}
 .scroll{overflow-x:auto;margin:1.2rem 0}table{border-collapse:collapse;font-size:.93rem;font-variant-numeric:tabular-nums;min-width:60%}
 caption{text-align:left;color:var(--muted);font-size:.9rem;padding:0 0 .5rem}
-th{font-weight:600;color:var(--muted);border-bottom:1.5px solid var(--axis);padding:.35rem .9rem;white-space:nowrap}
-td{padding:.38rem .9rem;border-bottom:1px solid var(--grid)}tr.strong td{font-weight:650}
-th:first-child,td:first-child{padding-left:.2rem}.a-l{text-align:left}.a-r{text-align:right}.a-c{text-align:center}
+th{font-weight:600;color:var(--muted);border-bottom:1.5px solid var(--axis);padding:.35rem .55rem;vertical-align:bottom;line-height:1.3}
+td{padding:.38rem .55rem;border-bottom:1px solid var(--grid)}tr.strong td{font-weight:650}
+th:first-child,td:first-child{padding-left:.2rem}.a-l{text-align:left}.a-r{text-align:right}td.a-r{white-space:nowrap}.a-c{text-align:center}
 figure{margin:1.6rem 0}.card{border:1px solid var(--grid);border-radius:12px;padding:.5rem .6rem}
 figure .row{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}figure .row .card{flex:1 1 20rem;min-width:0}
 figcaption{color:var(--muted);font-size:.9rem;max-width:44rem;margin-top:.5rem}
