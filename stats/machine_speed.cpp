@@ -16,7 +16,9 @@ double median_of(std::vector<double>& values) {
 
 }  // namespace
 
-EvenedTimes even_out_speed(std::span<const double> times_ns, std::size_t repetitions, MeasurementOrder order) {
+EvenedTimes even_out_speed(std::span<const double> times_ns,
+                           std::size_t repetitions,
+                           MeasurementOrder order) {
   constexpr int kRounds = 5;
   if (repetitions < kLeastForSpeed || times_ns.size() % repetitions != 0 || times_ns.empty())
     throw ValueError("even_out_speed: needs at least " + std::to_string(kLeastForSpeed) +

@@ -11,8 +11,8 @@
 
 namespace offramp::stats {
 
-// Where in its pass over all samples each measurement was taken: [n, repetitions] row-major as the times, from
-// 0. Pass p is column p; the passes follow each other. An empty one: not known.
+// Where in its pass over all samples each measurement was taken: [n, repetitions] row-major as the times,
+// from 0. Pass p is column p; the passes follow each other. An empty one: not known.
 using MeasurementOrder = std::span<const std::int32_t>;
 
 struct EvenedTimes {
@@ -21,8 +21,8 @@ struct EvenedTimes {
   double shortest = 1, longest = 1;
 };
 
-inline constexpr std::size_t kSpeedWindow = 8;     // measurements that share a speed
-inline constexpr std::size_t kLeastForSpeed = 4;    // repetitions from which on a sample has a level of its own
+inline constexpr std::size_t kSpeedWindow = 8;    // measurements that share a speed
+inline constexpr std::size_t kLeastForSpeed = 4;  // repetitions from which on a sample has a level of its own
 
 // Time = level of the sample * slowness of the window, both by medians in turn (median polish of the
 // logarithms, Tukey 1977). ValueError: the order is no permutation in some pass, or its size is not that of

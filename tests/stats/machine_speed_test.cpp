@@ -24,13 +24,14 @@ struct Measured {
 };
 constexpr double kFirst = 900000, kGap = 430000;
 
-Measured draw(std::size_t n, std::size_t repetitions, double slow, std::size_t spell, double sigma_ns, unsigned seed) {
+Measured draw(
+    std::size_t n, std::size_t repetitions, double slow, std::size_t spell, double sigma_ns, unsigned seed) {
   std::mt19937_64 rng(seed);
   std::normal_distribution<double> normal(0, sigma_ns);
   Measured run{std::vector<double>(n * repetitions),
-          std::vector<std::int32_t>(n * repetitions),
-          std::vector<std::size_t>(n),
-          repetitions};
+               std::vector<std::int32_t>(n * repetitions),
+               std::vector<std::size_t>(n),
+               repetitions};
   for (auto& e : run.exits) e = 1 + rng() % 4;
   std::vector<std::size_t> samples(n);
   std::iota(samples.begin(), samples.end(), 0);
@@ -80,8 +81,8 @@ TEST(MachineSpeed, ASteadyMachineLosesNothing) {
   }
 }
 
-// Without noise, in spells as long as the windows: what is left is the level of each sample, up to one factor and
-// what medians of eight leave of factors of 1 and 1.3.
+// Without noise, in spells as long as the windows: what is left is the level of each sample, up to one factor
+// and what medians of eight leave of factors of 1 and 1.3.
 TEST(MachineSpeed, LevelsComeBack) {
   const Measured run = draw(400, 8, 1.3, kSpeedWindow, 0, 5);
   const EvenedTimes evened = even_out_speed(run.ns, run.repetitions, run.order);
@@ -110,8 +111,9 @@ TEST(MachineSpeed, FewRepetitionsAndCoarseTimersAreTakenAsTheyAre) {
 TEST(MachineSpeed, BadInputIsNamed) {
   const std::vector<double> times(8, 1);
   const std::vector<std::int32_t> order = {0, 0, 0, 0, 1, 1, 1, 1};
-  EXPECT_MESSAGE(even_out_speed(times, 2, order),
-                 "even_out_speed: needs at least 4 repetitions of every sample, got 8 times of 2 repetitions");
+  EXPECT_MESSAGE(
+      even_out_speed(times, 2, order),
+      "even_out_speed: needs at least 4 repetitions of every sample, got 8 times of 2 repetitions");
   EXPECT_MESSAGE(even_out_speed(times, 4, std::span(order).first(7)),
                  "even_out_speed: 8 times have an order of 7");
   for (const std::int32_t bad : {0, 2, -1}) {
