@@ -158,11 +158,12 @@ std::vector<std::int32_t> positions_of(const Begun& run) {
 }
 
 // [samples, repetitions] from what the passes wrote, each in its own order.
-std::vector<std::int64_t> read_times(const std::filesystem::path& path, const Begun& run) {
+std::vector<std::int64_t> read_times(const std::filesystem::path& path,
+                                     const Begun& run,
+                                     std::span<const std::int32_t> positions) {
   const auto n = static_cast<std::size_t>(run.samples), r = static_cast<std::size_t>(run.choice.repetitions);
   std::vector<std::int64_t> raw(n * r), times(n * r);
   read_exactly(path, raw.data(), raw.size() * sizeof(std::int64_t));
-  const std::vector<std::int32_t> positions = positions_of(run);
   for (std::size_t at = 0; at < times.size(); ++at)
     times[at] = raw[at % r * n + static_cast<std::size_t>(positions[at])];
   return times;
@@ -322,7 +323,8 @@ Trace query_victim(BlackBox& victim,
   done = std::min(
       done,
       done > n ? done : static_cast<std::int64_t>(size_or_zero(outputs_path) / (width * sizeof(float))));
-  std::vector<std::int64_t> times;  // [n, repetitions]
+  std::vector<std::int64_t> times;      // [n, repetitions]
+  std::vector<std::int32_t> positions;  // of times
   {
     AppendFile outputs(outputs_path, static_cast<std::uint64_t>(std::min(done, n)) * width * sizeof(float));
     AppendFile raw_times(times_path, static_cast<std::uint64_t>(done) * sizeof(std::int64_t));
@@ -343,12 +345,13 @@ Trace query_victim(BlackBox& victim,
         done += count;
         if (report) report({done, total, &now.choice});
       }
-      times = read_times(times_path, now);
+      positions = positions_of(now);
+      times = read_times(times_path, now, positions);
       enough = options.repetitions > 0;
       if (!enough) {
         const std::vector<double> as_double(times.begin(), times.end());
         const RepetitionChoice more =
-            more_repetitions(as_double, now.choice.repetitions, now.choice, options, positions_of(now));
+            more_repetitions(as_double, now.choice.repetitions, now.choice, options, positions);
         enough = more.repetitions == now.choice.repetitions;
         if (!enough) {
           now.choice = more;
@@ -371,7 +374,7 @@ Trace query_victim(BlackBox& victim,
   trace.classes = now.classes;
   trace.repetitions = now.choice.repetitions;
   trace.times_ns = std::move(times);
-  trace.order = positions_of(now);
+  trace.order = std::move(positions);
   std::vector<float> raw_outputs(static_cast<std::size_t>(n) * width);
   read_exactly(outputs_path, raw_outputs.data(), raw_outputs.size() * sizeof(float));
   trace.outputs.resize(raw_outputs.size());

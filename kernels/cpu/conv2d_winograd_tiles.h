@@ -129,7 +129,50 @@ struct Map {
   }
 };
 
-// v[place][tile][c] of `count` tiles from `first`: B^T x B. Places lie `place_step` apart, tiles row_step(c).
+// to[place][tile][c] of `count` tiles of Side x Side from `first`: one_d down the columns, then along the
+// rows. Places lie `place_step` apart, tiles row_step(c).
+template <int Side, class T, class OneD>
+OFFRAMP_SIMD_FN void transform_tiles(const Map<T>& x,
+                                     const Tiling& tiling,
+                                     int pad,
+                                     std::int64_t first,
+                                     int count,
+                                     float* to,
+                                     std::int64_t place_step,
+                                     const OneD& one_d) {
+  TileWalk at(tiling, first);
+  for (int i = 0; i < count; ++i, at.next()) {
+    for (int c = 0; c < x.c; c += kLanes) {
+      const int lanes = lanes_left(x.c - c);
+      float* tile = to + std::int64_t{i} * row_step(x.c) + c;
+      x.template with_tile<Side>(
+          at.image, at.row - pad, at.column - pad, c, lanes, [&](const auto& value_of) {
+            f32x16 half[kIn * Side];
+#pragma GCC unroll 6
+            for (int j = 0; j < Side; ++j) {
+              f32x16 column[Side];
+              for (int k = 0; k < Side; ++k) column[k] = value_of(k, j);
+              one_d(column, 1, half + j, Side);
+            }
+#pragma GCC unroll 6
+            for (int j = 0; j < kIn; ++j) {
+              f32x16 row[kIn];
+              one_d(half + j * Side, 1, row, 1);
+              float* place = tile + j * kIn * place_step;
+              for (int k = 0; k < kIn; ++k) {
+                if (lanes == kLanes) {
+                  store(place + k * place_step, row[k]);
+                } else {
+                  store_n(place + k * place_step, row[k], lanes);
+                }
+              }
+            }
+          });
+    }
+  }
+}
+
+// v[place][tile][c]: B^T x B.
 template <class T>
 void transform_input(const Map<T>& x,
                      const Tiling& tiling,
@@ -138,38 +181,13 @@ void transform_input(const Map<T>& x,
                      int count,
                      float* v,
                      std::int64_t place_step) {
-  TileWalk at(tiling, first);
-  for (int i = 0; i < count; ++i, at.next()) {
-    for (int c = 0; c < x.c; c += kLanes) {
-      const int lanes = lanes_left(x.c - c);
-      float* to = v + std::int64_t{i} * row_step(x.c) + c;
-      x.template with_tile<kIn>(at.image, at.row - pad, at.column - pad, c, lanes, [&](const auto& value_of) {
-        f32x16 half[kPlaces];
-#pragma GCC unroll 6
-        for (int j = 0; j < kIn; ++j) {
-          f32x16 column[kIn];
-          for (int k = 0; k < kIn; ++k) column[k] = value_of(k, j);
-          input_1d(column, 1, half + j, kIn);
-        }
-#pragma GCC unroll 6
-        for (int j = 0; j < kIn; ++j) {
-          f32x16 row[kIn];
-          input_1d(half + j * kIn, 1, row, 1);
-          float* place = to + j * kIn * place_step;
-          for (int k = 0; k < kIn; ++k) {
-            if (lanes == kLanes) {
-              store(place + k * place_step, row[k]);
-            } else {
-              store_n(place + k * place_step, row[k], lanes);
-            }
-          }
-        }
+  transform_tiles<kIn>(
+      x, tiling, pad, first, count, v, place_step, [](const f32x16* in, int step, f32x16* out, int out_step) {
+        input_1d(in, step, out, out_step);
       });
-    }
-  }
 }
 
-// d[place][tile][k]: H dy H^T. Places lie `place_step` apart, tiles row_step(k).
+// d[place][tile][k]: H dy H^T.
 template <class T>
 void transform_gradient(const Map<T>& dy,
                         const Tiling& tiling,
@@ -177,35 +195,10 @@ void transform_gradient(const Map<T>& dy,
                         int count,
                         float* d,
                         std::int64_t place_step) {
-  TileWalk at(tiling, first);
-  for (int i = 0; i < count; ++i, at.next()) {
-    for (int k = 0; k < dy.c; k += kLanes) {
-      const int lanes = lanes_left(dy.c - k);
-      float* to = d + std::int64_t{i} * row_step(dy.c) + k;
-      dy.template with_tile<kOut>(at.image, at.row, at.column, k, lanes, [&](const auto& value_of) {
-        f32x16 half[kIn * kOut];
-#pragma GCC unroll 4
-        for (int j = 0; j < kOut; ++j) {
-          f32x16 column[kOut];
-          for (int r = 0; r < kOut; ++r) column[r] = value_of(r, j);
-          gradient_1d(column, 1, half + j, kOut);
-        }
-#pragma GCC unroll 6
-        for (int j = 0; j < kIn; ++j) {
-          f32x16 row[kIn];
-          gradient_1d(half + j * kOut, 1, row, 1);
-          float* place = to + j * kIn * place_step;
-          for (int r = 0; r < kIn; ++r) {
-            if (lanes == kLanes) {
-              store(place + r * place_step, row[r]);
-            } else {
-              store_n(place + r * place_step, row[r], lanes);
-            }
-          }
-        }
+  transform_tiles<kOut>(
+      dy, tiling, 0, first, count, d, place_step, [](const f32x16* in, int step, f32x16* out, int out_step) {
+        gradient_1d(in, step, out, out_step);
       });
-    }
-  }
 }
 
 // finish(at, n, lanes, value) for every output of the tiles: A^T m A.
