@@ -52,6 +52,14 @@ class Node {
   void settle();  // slabs into `fixed`, coordinates compressed, bytes counted
   void compress(std::size_t d);
   Point origin_of(const Point& t) const;
+  // The parts of tighten (threshold_bound.cpp). Points here are coordinates of the node.
+  // The sum over dimensions of the best that each can reach alone, and where; `change` is scratch.
+  Number separable_bound(std::vector<std::vector<Number>>& change, Point& best) const;
+  // What point t is worth, and how far its samples are torn between dimensions (the squared norm of the
+  // subgradient there).
+  Number joint_value(const Point& t, double& torn) const;
+  // A subgradient step of this length at t.
+  void shift_parts(const Point& t, double length);
 
   std::vector<std::vector<Number>> fixed_, slab_;
   std::vector<std::vector<std::uint32_t>> origin_;

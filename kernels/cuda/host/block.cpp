@@ -69,7 +69,6 @@ void Block::reset(uint3 block_index) {
                4294967291u * block_index.z);
   shared_.start_block();
   if constexpr (kRaceChecked) {
-    sync_.reset();
     sync_ = std::make_unique<char[]>(2 + 2 * std::size_t{num_threads_});
     // One fiber a thread, and for the next block those of another half, since the barriers of a block order
     // its fibers for good; within a half each time shifted, since the same fiber is in order with itself.
