@@ -68,6 +68,21 @@ std::string first_difference(const std::string& there,
   return "";
 }
 
+// `environment` with those of the parts that were run before, oldest first: they may be of another build.
+nlohmann::ordered_json with_earlier(const std::filesystem::path& path, nlohmann::ordered_json environment) {
+  if (!std::filesystem::exists(path)) return environment;
+  auto last = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  if (!last.is_object()) throw FileError(path.string(), "expected a JSON object");
+  auto earlier = nlohmann::ordered_json::array();
+  if (const auto found = last.find("earlier"); found != last.end()) {
+    earlier = std::move(*found);
+    last.erase("earlier");
+  }
+  earlier.push_back(std::move(last));
+  environment["earlier"] = std::move(earlier);
+  return environment;
+}
+
 // Removes what a run writes, and nothing else.
 void remove_run(const std::filesystem::path& path) {
   for (const auto& entry : std::filesystem::directory_iterator(path)) {
@@ -128,15 +143,17 @@ RunFolder::RunFolder(std::filesystem::path path,
       throw UsageError(where + ": holds this run, finished; nothing to resume, --force runs it again");
     } else {
       resumed_ = true;
-      std::filesystem::remove(file("DONE"));
     }
   } else if (!std::filesystem::is_empty(path_)) {
     throw UsageError(where + ": is not empty and holds no run; choose another --out");
   }
-  if (resumed_)
+  const auto recorded = resumed_ ? with_earlier(file("env.json"), environment) : environment;
+  if (resumed_) {
+    std::filesystem::remove(file("DONE"));
     keep_metrics([](const nlohmann::json&) { return true; });  // drops a line that a crash cut off
+  }
   write_file_atomically(file("config.toml"), config);
-  write_json("env.json", environment);
+  write_json("env.json", recorded);
 }
 
 void RunFolder::metric(const nlohmann::ordered_json& object) {

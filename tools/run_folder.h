@@ -1,6 +1,6 @@
 // The folder of one run, which explains itself:
 //   config.toml    the resolved configuration; `offramp VERB --config config.toml` runs it again
-//   env.json       versions, commit, CPU, threads, seed
+//   env.json       versions, commit, CPU, threads, seed; "earlier": those of the parts before --resume
 //   metrics.jsonl  one JSON object a line, appended while it runs
 //   results.json   the answer, written once and atomically
 //   *.csv, plots/, checkpoints/, report.html as the verb needs

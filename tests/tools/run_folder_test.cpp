@@ -95,6 +95,24 @@ TEST(RunFolder, ResumeGoesOnAndMayChangeWhatIsFree) {
   EXPECT_EQ(read_text(path / "metrics.jsonl"), "{\"epoch\":1}\n");
 }
 
+// A run that was resumed says of which builds and machines it is.
+TEST(RunFolder, ResumeKeepsTheEnvironmentsOfTheEarlierParts) {
+  const TempFolder folder;
+  const auto path = folder / "run";
+  const auto part = [&](const char* commit, Existing existing, const char* epochs = "10") {
+    RunFolder(path, "train", Trial({"--epochs", epochs}).options, {{"commit", commit}}, existing);
+    return nlohmann::json::parse(read_text(path / "env.json")).dump();
+  };
+  EXPECT_EQ(part("a", Existing::kRefuse), R"({"commit":"a"})");
+  EXPECT_EQ(part("b", Existing::kResume), R"({"commit":"b","earlier":[{"commit":"a"}]})");
+  EXPECT_EQ(part("c", Existing::kResume), R"({"commit":"c","earlier":[{"commit":"a"},{"commit":"b"}]})");
+  EXPECT_EQ(part("d", Existing::kForce), R"({"commit":"d"})");
+  write_text(path / "env.json", "{");
+  write_text(path / "DONE", "");
+  EXPECT_THROW(part("e", Existing::kResume, "30"), FileError);
+  EXPECT_TRUE(std::filesystem::exists(path / "DONE")) << "a refusal changes nothing";
+}
+
 // A setting that a newer program added: its default is what the older one did.
 TEST(RunFolder, AFolderOfAnOlderProgramGoesOn) {
   const TempFolder folder;
