@@ -4,7 +4,6 @@
 #include <numeric>
 #include <string>
 
-#include "attacks/extraction/images.h"
 #include "engine/errors.h"
 #include "nets/early_exit.h"
 
@@ -21,7 +20,8 @@ void require_same(std::size_t a, std::size_t b, const char* what) {
 
 Behaviour behaviour_of(const nets::Network& net,
                        const nets::ExitPolicy& policy,
-                       const data::ImageSet& images) {
+                       const data::ImageSet& images,
+                       const ImagesDone& report) {
   constexpr int kBatch = 250;
   const ImageSource source = image_source(images);
   Behaviour all;
@@ -33,6 +33,7 @@ Behaviour behaviour_of(const nets::Network& net,
     all.label.insert(all.label.end(), part.label.begin(), part.label.end());
     all.exit.insert(all.exit.end(), part.exit.begin(), part.exit.end());
     all.confidence.insert(all.confidence.end(), part.confidence.begin(), part.confidence.end());
+    if (report) report(static_cast<int>(indices.size()));
   }
   return all;
 }

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "attacks/extraction/images.h"
 #include "nets/cost.h"
 #include "nets/data/image_set.h"
 #include "nets/exit_policy.h"
@@ -24,7 +25,8 @@ struct Behaviour {
 };
 Behaviour behaviour_of(const nets::Network& net,
                        const nets::ExitPolicy& policy,
-                       const data::ImageSet& images);
+                       const data::ImageSet& images,
+                       const ImagesDone& report = {});
 
 struct Spending {
   double macs = 0, ops_profiler = 0;   // totals over the set

@@ -39,6 +39,7 @@ std::vector<double> mean_times(const std::vector<Contestant>& contestants,
           double& time = least[c][static_cast<std::size_t>(indices[i])];
           time = std::min(time, static_cast<double>(answer.nanoseconds[i]));
         }
+        if (options.report) options.report(static_cast<int>(indices.size()));
       }
     }
   }
@@ -65,6 +66,15 @@ std::unique_ptr<nets::Network> one_thread_copy(const nets::Network& net) {
   return copy;
 }
 
+std::int64_t images_to_score(std::size_t contestants,
+                             const data::ImageSet& test,
+                             const data::ImageSet* queries,
+                             const ScoreOptions& options) {
+  const std::int64_t timed =
+      std::int64_t{std::min(options.timed_images, test.n)} * std::max(options.timed_passes, 0);
+  return static_cast<std::int64_t>(contestants) * (test.n + (queries != nullptr ? queries->n : 0) + timed);
+}
+
 std::vector<ContestantScore> scoreboard(const std::vector<Contestant>& contestants,
                                         const data::ImageSet& test,
                                         const data::ImageSet* queries,
@@ -75,11 +85,11 @@ std::vector<ContestantScore> scoreboard(const std::vector<Contestant>& contestan
     ContestantScore row;
     row.name = c.name;
     row.num_exits = c.net->num_exits();
-    row.on_test = behaviour_of(*c.net, c.policy, test);
+    row.on_test = behaviour_of(*c.net, c.policy, test, options.report);
     row.accuracy = accuracy_of(row.on_test, test.labels);
     row.spending = spending_of(row.on_test, c.net->costs());
     row.plain_ops_profiler = static_cast<double>(c.net->costs().plain.ops_profiler) * test.n;
-    if (queries != nullptr) row.on_queries = behaviour_of(*c.net, c.policy, *queries);
+    if (queries != nullptr) row.on_queries = behaviour_of(*c.net, c.policy, *queries, options.report);
     const ContestantScore& victim = rows.empty() ? row : rows.front();
     row.test = agreement_of(victim.on_test, row.on_test);
     if (queries != nullptr) row.queries = agreement_of(victim.on_queries, row.on_queries);

@@ -35,7 +35,14 @@ struct ScoreOptions {
   int timed_images = 500;  // of the test set, from the start; 0: no times
   int timed_passes = 5;    // an image's time is the least of them
   std::uint64_t seed = 1;
+  ImagesDone report = {};  // of images_to_score images in all
 };
+
+// How many images scoreboard asks nets about, for a progress bar.
+std::int64_t images_to_score(std::size_t contestants,
+                             const data::ImageSet& test,
+                             const data::ImageSet* queries,
+                             const ScoreOptions& options);
 
 // The first contestant is the victim. `queries` may be null. Nets are timed in turn, image by image, so that
 // a slow spell of the machine hits all alike.

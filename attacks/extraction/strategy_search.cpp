@@ -4,14 +4,13 @@
 #include <numeric>
 #include <string>
 
-#include "attacks/extraction/images.h"
 #include "engine/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
 
 namespace offramp::attacks {
 
-ExitTable exit_table(const nets::Network& net, const data::ImageSet& images) {
+ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report) {
   constexpr int kBatch = 250;
   const NoGrad no_grad;
   const ImageSource source = image_source(images);
@@ -35,6 +34,7 @@ ExitTable exit_table(const nets::Network& net, const data::ImageSet& images) {
         table.predicted[at] = static_cast<std::int32_t>(top - row);
       }
     }
+    if (report) report(static_cast<int>(indices.size()));
   }
   return table;
 }

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "attacks/extraction/images.h"
 #include "nets/data/image_set.h"
 #include "nets/exit_policy.h"
 #include "nets/network.h"
@@ -18,7 +19,7 @@ struct ExitTable {
   std::vector<double> confidence;       // [n, num_exits]
   std::vector<std::int32_t> predicted;  // [n, num_exits]
 };
-ExitTable exit_table(const nets::Network& net, const data::ImageSet& images);
+ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report = {});
 
 struct StrategyResult {
   nets::ExitPolicy policy;  // rule "above", fallback "last"; never stops early for a net with one exit

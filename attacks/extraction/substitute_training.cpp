@@ -123,6 +123,13 @@ std::int64_t SubstituteTrainer::steps_total() const {
   return std::int64_t{options_.epochs} * loader_->batches_per_epoch();
 }
 
+double SubstituteTrainer::constant_agreement() const {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(net_.classes()));
+  for (const auto label : labels_) ++counts[static_cast<std::size_t>(label)];
+  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) /
+         static_cast<double>(labels_.size());
+}
+
 std::optional<FitEpoch> SubstituteTrainer::step() {
   if (done()) throw ValueError("fit: the run is complete, there is no further step");
   const bool strategy = options_.method == FitMethod::kStrategy;

@@ -71,6 +71,9 @@ class SubstituteTrainer {
   std::int64_t steps_done() const { return step_; }
   std::int64_t steps_total() const;
   int epoch() const { return epoch_; }
+  // Share of the images that the victim's most frequent class is the answer to: the agreement of an exit that
+  // has learnt nothing.
+  double constant_agreement() const;
   // The epoch's means behind its last batch. Throws NumericError where the loss is not finite.
   std::optional<FitEpoch> step();
 

@@ -122,6 +122,24 @@ TEST(Scoreboard, TheVictimAgainstItselfIsEqualInEverything) {
   EXPECT_EQ(rows[1].mean_ns, 0);
 }
 
+TEST(Scoreboard, ReportsEveryImageOfEveryNetAndStopsWhereTheReportThrows) {
+  const auto test_set = test::bars(40, 3), queries = test::bars(30, 4);
+  const auto net = test::tiny_net(5);
+  const nets::ExitPolicy policy{.thresholds = {0.5, 0.5}};
+  const std::vector<Contestant> two = {{"victim", net.get(), policy}, {"same", net.get(), policy}};
+  std::int64_t done = 0;
+  ScoreOptions options{.timed_images = 60, .timed_passes = 2};
+  options.report = [&done](int images) { done += images; };
+  static_cast<void>(scoreboard(two, test_set, &queries, options));
+  EXPECT_EQ(done, 2 * (40 + 30 + 2 * 40));
+  EXPECT_EQ(images_to_score(2, test_set, &queries, options), done);
+  options.report = [](int) { throw std::runtime_error("stop"); };
+  EXPECT_THROW(static_cast<void>(scoreboard(two, test_set, nullptr, options)), std::runtime_error);
+  done = 0;
+  static_cast<void>(exit_table(*net, test_set, [&done](int images) { done += images; }));
+  EXPECT_EQ(done, 40);
+}
+
 TEST(Scoreboard, TheOneThreadCopyGivesTheSameBits) {
   const auto images = test::bars(9, 3);
   const auto net = test::tiny_net(5);

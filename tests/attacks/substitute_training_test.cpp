@@ -115,6 +115,14 @@ TEST(SubstituteTrainer, LearnsTheVictimsClassesAtEveryExit) {
   }
 }
 
+TEST(SubstituteTrainer, SaysWhatAConstantAnswerWouldAgreeWith) {
+  const auto set = test::bars(4, 2);
+  const std::vector<float> answers = {.2f, .5f, .3f, .6f, .3f, .1f, .1f, .8f, .1f, .4f, .5f, .1f};
+  auto net = test::tiny_net(3);
+  const SubstituteTrainer trainer(*net, quick(FitMethod::kKnockoff), set, {answers, {}});
+  EXPECT_EQ(trainer.constant_agreement(), 0.75);
+}
+
 TEST(SubstituteTrainer, TheStrategyTermTeachesWhereToBeSure) {
   const auto set = test::bars(160, 2);
   const auto a = answers_for(set);

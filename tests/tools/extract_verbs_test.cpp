@@ -115,6 +115,31 @@ TEST_F(ExtractVerbs, QueryWritesTheTraceThatTheDocumentationDescribes) {
   EXPECT_EQ(about["repetitions"], 10);
 }
 
+// Pictures that are all the same, whatever the victim said of each: there is nothing to learn.
+TEST_F(ExtractVerbs, FitSaysHowItGoesAndWarnsOfACopyThatLearnsNothing) {
+  const TempFolder folder;
+  test::write_pictures(folder / "same", {.per_class = kPerClass, .bright = 90, .dark = 90, .spread = 1});
+  fs::copy(trace(), folder / "trace");
+  json about = json::parse(read_text(folder / "trace" / "trace.json"));
+  about.erase("images_digest");
+  write_text(folder / "trace" / "trace.json", about.dump());
+  const Outcome fit = run({"extract",         "fit",
+                           "--trace",         (folder / "trace").string(),
+                           "--assignment",    assignment(folder, 2 * kPerClass, 3),
+                           "--images",        "folder:" + (folder / "same").string() + "?side=16@train",
+                           "--side",          "16",
+                           "--net",           "small-cnn",
+                           "--width-divisor", "4",
+                           "--epochs",        "2",
+                           "--batch",         "8",
+                           "--out",           (folder / "fit").string()});
+  ASSERT_EQ(fit.code, 0) << fit.err;
+  EXPECT_NE(fit.err.find("fit copy: epoch   2  rate 0.0001  loss "), std::string::npos) << fit.err;
+  EXPECT_NE(fit.err.find("no exit agrees with the victim more often than the constant answer"),
+            std::string::npos)
+      << fit.err;
+}
+
 TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
   const TempFolder folder;
   const std::string estimate = (folder / "estimate.json").string();
@@ -216,6 +241,32 @@ TEST_F(ExtractVerbs, AKilledRunGoesOnAndItsReportIsWhole) {
                            "knockoff",
                            "</html>"})
     EXPECT_NE(report.find(text), std::string::npos) << text;
+}
+
+// At a rate of 0 (1e-9 rounds to it) the copy stays what it started from.
+TEST_F(ExtractVerbs, TheCopyCanGoOnFromTheBaseline) {
+  const TempFolder folder;
+  const std::string out = (folder / "run").string();
+  const Words words = {"extract",         "run",  "--victim", victim(),    "--images",        images(),
+                       "--data",          data(), "--net",    "small-cnn", "--width-divisor", "4",
+                       "--epochs",        "2",    "--batch",  "8",         "--repetitions",   "10",
+                       "--timed-images",  "0",    "--out",    out,         "--knockoff-rate", "0.05",
+                       "--learning-rate", "1e-9"};
+  const auto weights = [&](const std::string& name) {
+    const safetensors::Reader file(fs::path(out) / name);
+    std::vector<std::byte> all;
+    for (const auto& entry : file.entries()) {
+      if (!entry.name.ends_with("weight")) continue;
+      const auto bytes = file.bytes(entry);
+      all.insert(all.end(), bytes.begin(), bytes.end());
+    }
+    return all;
+  };
+  ASSERT_EQ(run(words + Words{"--from-knockoff"}).code, 0);
+  EXPECT_EQ(weights("substitute.safetensors"), weights("knockoff.safetensors"));
+  EXPECT_EQ(run(words + Words{"--from-knockoff", "--no-knockoff", "--force"}).code, 2);
+  ASSERT_EQ(run(words + Words{"--force"}).code, 0);
+  EXPECT_NE(weights("substitute.safetensors"), weights("knockoff.safetensors"));
 }
 
 TEST_F(ExtractVerbs, TheReportOpensInABrowserWithoutAMessage) {

@@ -38,6 +38,10 @@ class ExtractRunVerb final : public Verb {
              "learning rate of the baseline; default: that of the copy. The losses differ in size: the demo "
              "trains the copy with 0.03, the baseline with 0.1")
         .range(1e-9, 100);
+    options.add("run.from_knockoff",
+                from_knockoff_,
+                "the copy goes on from the baseline's weights instead of new ones; for deep nets, which the "
+                "copy's loss may lead astray from the start");
     options.add("run.timed_images", timed_, "images whose time is measured for the score").range(0, 1e7);
     query_.declare(options);
     estimate_.declare(options);
@@ -45,6 +49,8 @@ class ExtractRunVerb final : public Verb {
     search_.declare(options);
   }
   int run(Session& session) override {
+    if (from_knockoff_ && no_knockoff_)
+      throw UsageError("--from-knockoff needs the baseline that --no-knockoff leaves out");
     const auto checkpoint = victim_checkpoint(victim_);
     const auto victim = nets::load_net(checkpoint, Device::cpu());
     ExtractionPlan plan;
@@ -62,6 +68,7 @@ class ExtractRunVerb final : public Verb {
     if (knockoff_rate_) plan.knockoff.learning_rate = *knockoff_rate_;
     plan.pretrained = fit_.pretrained;
     plan.with_knockoff = !no_knockoff_;
+    plan.from_knockoff = from_knockoff_;
     plan.query = query_.resolve(session, checkpoint.string(), plan.queries_text);
     plan.estimation = estimate_.resolve(session);
     plan.search = search_.resolve(session);
@@ -102,7 +109,7 @@ class ExtractRunVerb final : public Verb {
   std::filesystem::path victim_;
   std::vector<std::string> images_;
   std::string data_;
-  bool no_knockoff_ = false;
+  bool no_knockoff_ = false, from_knockoff_ = false;
   std::optional<double> knockoff_rate_;
   int timed_ = 500;
   QuerySettings query_;

@@ -52,11 +52,12 @@ class ExtractScoreVerb final : public Verb {
     std::optional<data::ImageSet> queries;
     if (!images_.empty()) queries = open_query_images(images_, victim.net->input(), session.seed());
     RunFolder& folder = session.folder();
-    const auto rows = attacks::scoreboard(
-        {{"victim", victim.net.get(), victim.policy}, {"copy", copy.net.get(), copy.policy}},
-        test,
-        queries ? &*queries : nullptr,
-        {.timed_images = timed_, .seed = session.seed()});
+    const auto rows =
+        score_stage(session,
+                    {{"victim", victim.net.get(), victim.policy}, {"copy", copy.net.get(), copy.policy}},
+                    test,
+                    queries ? &*queries : nullptr,
+                    {.timed_images = timed_, .seed = session.seed()});
     nlohmann::ordered_json results = {{"nets", scores_json(rows)}};
     std::string text = scores_text(rows);
     if (queries && !assignment_.empty()) {

@@ -29,6 +29,34 @@ std::vector<attacks::FitEpoch> history_from(const std::string& text) {
   return history;
 }
 
+void log_epoch(Log& log, const std::string& name, const attacks::FitEpoch& e) {
+  std::vector<std::string> agreement;
+  for (const double share : e.exit_agreement) agreement.push_back(fmt::format("{:.2f}", 100 * share));
+  log.info(fmt::format("fit {}: epoch {:>3}  rate {:g}  loss {:.4f}  agreement {} %",
+                       name,
+                       e.epoch,
+                       e.learning_rate,
+                       e.loss,
+                       fmt::join(agreement, " ")),
+           {{"stage", "fit"},
+            {"net", name},
+            {"epoch", e.epoch},
+            {"learning_rate", e.learning_rate},
+            {"loss", e.loss},
+            {"strategy_loss", e.strategy_loss},
+            {"exit_loss", e.exit_loss},
+            {"exit_agreement", e.exit_agreement}});
+}
+
+// Deep nets whose every exit counts from the first step on may end up with one answer for all images. Where
+// nearly all images have the same answer, that is no sign of it.
+bool has_learnt_nothing(const attacks::FitEpoch& e, double constant_agreement) {
+  return constant_agreement < 0.9 &&
+         std::all_of(e.exit_agreement.begin(), e.exit_agreement.end(), [&](double share) {
+           return share <= constant_agreement + 0.01;
+         });
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -122,6 +150,15 @@ FittedNet fit_stage(Session& session,
     if (const auto epoch = trainer.step()) {
       fitted.history.push_back(*epoch);
       save();
+      log_epoch(session.log, name, *epoch);
+      if (epoch->epoch == 2 && has_learnt_nothing(*epoch, trainer.constant_agreement()))
+        session.log.warn(fmt::format(
+            "fit {}: after 2 epochs no exit agrees with the victim more often than the constant answer "
+            "does ({:.2f} %): the training has probably collapsed; stop (Ctrl-C) and try a lower rate than "
+            "{:g}",
+            name,
+            100 * trainer.constant_agreement(),
+            options.learning_rate));
     }
     progress.update(images_done(),
                     fitted.history.empty() ? nlohmann::ordered_json::object()
@@ -142,7 +179,15 @@ attacks::StrategyResult search_stage(Session& session,
                                      std::span<const std::int32_t> exits,
                                      const SearchSettings& settings,
                                      const std::filesystem::path& folder) {
-  const auto table = attacks::exit_table(net, images);
+  attacks::ExitTable table;
+  {
+    std::uint64_t done = 0;
+    Progress progress(session.log, "confidences", static_cast<std::uint64_t>(images.n), "img");
+    table = attacks::exit_table(net, images, [&](int more) {
+      progress.update(done += static_cast<std::uint64_t>(more));
+      throw_if_interrupted();
+    });
+  }
   std::vector<std::int32_t> labels;
   if (settings.class_counts)
     labels =
@@ -176,6 +221,21 @@ attacks::StrategyResult search_stage(Session& session,
   return result;
 }
 
+std::vector<attacks::ContestantScore> score_stage(Session& session,
+                                                  const std::vector<attacks::Contestant>& contestants,
+                                                  const data::ImageSet& test,
+                                                  const data::ImageSet* queries,
+                                                  attacks::ScoreOptions options) {
+  const auto total = attacks::images_to_score(contestants.size(), test, queries, options);
+  std::uint64_t done = 0;
+  Progress progress(session.log, "score", static_cast<std::uint64_t>(total), "img");
+  options.report = [&](int images) {
+    progress.update(done += static_cast<std::uint64_t>(images));
+    throw_if_interrupted();
+  };
+  return attacks::scoreboard(contestants, test, queries, options);
+}
+
 ExtractionOutcome run_extraction(Session& session, const ExtractionPlan& plan) {
   RunFolder& run = session.folder();
   const auto& folder = run.path();
@@ -202,8 +262,8 @@ ExtractionOutcome run_extraction(Session& session, const ExtractionPlan& plan) {
     out.fit_names.push_back("knockoff");
     out.histories.push_back(std::move(fitted.history));
   }
-  auto fitted =
-      fit_stage(session, "substitute", substitute, plan.fit, plan.pretrained, plan.queries, targets, folder);
+  const auto start = plan.from_knockoff ? folder / "knockoff.safetensors" : plan.pretrained;
+  auto fitted = fit_stage(session, "substitute", substitute, plan.fit, start, plan.queries, targets, folder);
   out.strategy = search_stage(session, *fitted.net, plan.queries, out.trace, exits, plan.search, folder);
   nets::save_checkpoint(folder / "substitute.safetensors", *fitted.net, out.strategy.policy);
   out.contestants.push_back({"ours", fitted.net.get(), out.strategy.policy});
@@ -211,8 +271,7 @@ ExtractionOutcome run_extraction(Session& session, const ExtractionPlan& plan) {
   out.fit_names.push_back("ours");
   out.histories.push_back(std::move(fitted.history));
 
-  session.log.info("score: test set, query set and time per image");
-  out.scores = attacks::scoreboard(out.contestants, plan.test, &plan.queries, plan.score);
+  out.scores = score_stage(session, out.contestants, plan.test, &plan.queries, plan.score);
   out.true_exits = out.scores[0].on_queries.exit;
   out.exits = attacks::score_exits(out.true_exits, out.scores[0].num_exits, exits, num_exits);
   return out;

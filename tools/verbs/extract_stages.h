@@ -63,6 +63,13 @@ attacks::StrategyResult search_stage(Session& session,
                                      const SearchSettings& settings,
                                      const std::filesystem::path& folder);
 
+// attacks::scoreboard behind a progress bar; options.report is its own.
+std::vector<attacks::ContestantScore> score_stage(Session& session,
+                                                  const std::vector<attacks::Contestant>& contestants,
+                                                  const data::ImageSet& test,
+                                                  const data::ImageSet* queries,
+                                                  attacks::ScoreOptions options);
+
 // A whole attack and what it is measured with.
 struct ExtractionPlan {
   std::filesystem::path victim;
@@ -72,6 +79,7 @@ struct ExtractionPlan {
   attacks::FitOptions fit, knockoff;
   std::filesystem::path pretrained;
   bool with_knockoff = true;
+  bool from_knockoff = false;  // the copy starts from the baseline's weights; needs with_knockoff
   attacks::QueryOptions query;
   stats::EstimationOptions estimation;
   SearchSettings search;
