@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/backend.h"
@@ -20,9 +21,11 @@ namespace offramp::cpu {
 // vectors are 12 of the 16 AVX2 registers.
 inline constexpr int kTileRows = OFFRAMP_SIMD == 512 ? 12 : 6;
 inline constexpr int kTileVectors = OFFRAMP_SIMD == 512 ? 2 : 1;
+inline constexpr int kShortTileRows = kTileRows / 3;  // of the last rows; of an image whose map is tiny
 inline constexpr int kTileCols = kTileVectors * kLanes;
-inline constexpr int kRowBlock = 96;   // rows of one task of gemm_rows: a multiple of both tile heights
-inline constexpr int kColBlock = 512;  // columns of one task
+inline constexpr int kRowBlock = 96;    // rows of one task of gemm_rows: a multiple of both tile heights
+inline constexpr int kColBlock = 512;   // columns of one task
+inline constexpr int kFetchAhead = 40;  // depths
 inline constexpr int kOuterBlock =
     64;  // rows summed in registers by gemm_outer before the partial is touched
 
@@ -48,7 +51,7 @@ void pack_panels(Context& ctx, int taps, int depth, int cols, Value value, float
 }
 
 // One register tile: acc[i][v] += sum over t, d of rows[t * kRowBlock + i][d] * b[t, d, v]. A tap for which
-// every row is `zeros` is left out; the sums keep their bits.
+// every row is `zeros` is left out; the sums keep their bits. Few rows wait for b, which is fetched ahead.
 template <int Rows, int Vectors>
 OFFRAMP_SIMD_FN void tile_rows(int taps,
                                int depth,
@@ -70,7 +73,10 @@ OFFRAMP_SIMD_FN void tile_rows(int taps,
 #pragma GCC unroll 2
     for (int d = 0; d < depth; ++d) {
       f32x16 bv[Vectors];
-      for (int v = 0; v < Vectors; ++v) bv[v] = load(b + v * kLanes);
+      for (int v = 0; v < Vectors; ++v) {
+        bv[v] = load(b + v * kLanes);
+        if constexpr (Rows < kTileRows) __builtin_prefetch(b + kFetchAhead * kTileCols + v * kLanes);
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) {
         const f32x16 a = splat(p[i][d]);
@@ -81,7 +87,7 @@ OFFRAMP_SIMD_FN void tile_rows(int taps,
   }
 }
 
-template <int Vectors, class Store>
+template <int Rows, int Vectors, class Store>
 OFFRAMP_SIMD_FN void tile_rows_to(int taps,
                                   int depth,
                                   const float* const* rows,
@@ -92,11 +98,11 @@ OFFRAMP_SIMD_FN void tile_rows_to(int taps,
                                   int cols,
                                   const std::int64_t* out,
                                   Store& store_vector) {
-  f32x16 acc[kTileRows][Vectors];
-  for (int i = 0; i < kTileRows; ++i) {
+  f32x16 acc[Rows][Vectors];
+  for (int i = 0; i < Rows; ++i) {
     for (int v = 0; v < Vectors; ++v) acc[i][v] = zero();
   }
-  tile_rows<kTileRows, Vectors>(taps, depth, rows, zeros, b, acc);
+  tile_rows<Rows, Vectors>(taps, depth, rows, zeros, b, acc);
   for (int i = 0; i < valid_rows; ++i) {
     for (int v = 0; v < Vectors; ++v) {
       const int n = col + v * kLanes;
@@ -153,12 +159,21 @@ void gemm_rows(Context& ctx,
             for (std::int64_t m = m0; m < m1; m += kTileRows) {
               const auto i = static_cast<std::size_t>(m - m0);
               const int valid = static_cast<int>(std::min<std::int64_t>(kTileRows, m1 - m));
+              const auto tile = [&](auto height, auto vectors) {
+                tile_rows_to<height(), vectors()>(
+                    taps, depth, block.rows + i, zeros, panel, valid, n, n1, block.out + i, store_vector);
+              };
+              const auto rows_of = [&](auto vectors) {
+                if (valid <= kShortTileRows) {
+                  tile(std::integral_constant<int, kShortTileRows>{}, vectors);
+                } else {
+                  tile(std::integral_constant<int, kTileRows>{}, vectors);
+                }
+              };
               if (n1 - n > kLanes) {
-                tile_rows_to<kTileVectors>(
-                    taps, depth, block.rows + i, zeros, panel, valid, n, n1, block.out + i, store_vector);
+                rows_of(std::integral_constant<int, kTileVectors>{});
               } else {
-                tile_rows_to<1>(
-                    taps, depth, block.rows + i, zeros, panel, valid, n, n1, block.out + i, store_vector);
+                rows_of(std::integral_constant<int, 1>{});
               }
             }
           }
