@@ -14,7 +14,8 @@ double MultiStepSchedule::at_epoch(int epoch) const {
   const auto passed =
       std::count_if(milestones.begin(), milestones.end(), [&](int m) { return m <= reached; });
   const double rate = learning_rate * std::pow(gamma, static_cast<double>(passed));
-  return std::round(rate * 1e8) / 1e8;
+  const double rounded = std::round(rate * 1e8) / 1e8;
+  return rounded > 0 ? rounded : rate;
 }
 
 MultiStepSchedule MultiStepSchedule::scaled(int epochs, int reference_epochs) const {

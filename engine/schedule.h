@@ -7,7 +7,7 @@ namespace offramp {
 
 // lr * gamma^(number of milestones reached). `step_at_start` is the timing of the reference SDN code, whose
 // scheduler moves at the start of an epoch: milestone 35 lowers the rate from epoch 35 on; otherwise from
-// epoch 36 on. Rounded to 8 decimals, as there.
+// epoch 36 on. Rounded to 8 decimals, as there, but not to nothing.
 struct MultiStepSchedule {
   double learning_rate = 0.1;
   std::vector<int> milestones = {35, 60, 85};

@@ -34,6 +34,13 @@ TEST(MultiStepSchedule, ScalesItsMilestones) {
   EXPECT_EQ(MultiStepSchedule{}.scaled(1, 100).milestones, (std::vector<int>{1, 1, 1}));
 }
 
+TEST(MultiStepSchedule, IsNeverRoundedToNothing) {
+  MultiStepSchedule s;
+  s.learning_rate = 1e-6;
+  EXPECT_EQ(s.at_epoch(35), 1e-7);
+  EXPECT_NEAR(s.at_epoch(85), 1e-9, 1e-20);
+}
+
 TEST(MultiStepSchedule, RefusesEpochZero) { EXPECT_THROW(MultiStepSchedule{}.at_epoch(0), ValueError); }
 
 TEST(CosineSchedule, StartsFullHalvesInTheMiddleEndsAtZero) {
