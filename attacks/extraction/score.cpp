@@ -6,6 +6,7 @@
 
 #include "engine/errors.h"
 #include "nets/early_exit.h"
+#include "nets/frozen.h"
 
 namespace offramp::attacks {
 namespace {
@@ -23,13 +24,14 @@ Behaviour behaviour_of(const nets::Network& net,
                        const data::ImageSet& images,
                        const ImagesDone& report) {
   constexpr int kBatch = 250;
+  const nets::FrozenNet frozen(net);
   const ImageSource source = image_source(images);
   Behaviour all;
   std::vector<std::int32_t> indices;
   for (int first = 0; first < images.n; first += kBatch) {
     indices.resize(static_cast<std::size_t>(std::min(kBatch, images.n - first)));
     std::iota(indices.begin(), indices.end(), first);
-    const auto part = nets::infer(net, policy, source.load(indices).to(net.device()));
+    const auto part = nets::infer(frozen, policy, source.load(indices).to(net.device()));
     all.label.insert(all.label.end(), part.label.begin(), part.label.end());
     all.exit.insert(all.exit.end(), part.exit.begin(), part.exit.end());
     all.confidence.insert(all.confidence.end(), part.confidence.begin(), part.confidence.end());

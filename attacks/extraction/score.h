@@ -17,7 +17,7 @@
 
 namespace offramp::attacks {
 
-// What a net under its policy does with each sample of a set.
+// What a net under its policy does with each sample of a set, frozen (nets/frozen.h) as behind the black box.
 struct Behaviour {
   std::vector<std::int32_t> label;  // [n]
   std::vector<std::int32_t> exit;   // [n] from 1: where it stopped, what it cost

@@ -15,12 +15,9 @@ namespace {
 std::vector<double> mean_times(const std::vector<Contestant>& contestants,
                                const data::ImageSet& test,
                                const ScoreOptions& options) {
-  std::vector<std::unique_ptr<nets::Network>> nets;
   std::vector<InProcessBlackBox> boxes;
-  for (const auto& c : contestants) {
-    nets.push_back(one_thread_copy(*c.net));
-    boxes.emplace_back(early_exit_victim(*nets.back(), c.policy), c.net->classes());
-  }
+  for (const auto& c : contestants)
+    boxes.emplace_back(early_exit_victim(*one_thread_copy(*c.net), c.policy), c.net->classes());
   const int count = std::min(options.timed_images, test.n);
   constexpr int kBlock = 50;
   const ImageSource source = image_source(test);

@@ -7,12 +7,14 @@
 #include "engine/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/frozen.h"
 
 namespace offramp::attacks {
 
 ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report) {
   constexpr int kBatch = 250;
   const NoGrad no_grad;
+  const nets::FrozenNet frozen(net);
   const ImageSource source = image_source(images);
   const auto exits = static_cast<std::size_t>(net.num_exits()),
              classes = static_cast<std::size_t>(net.classes());
@@ -23,7 +25,7 @@ ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, con
   for (int first = 0; first < images.n; first += kBatch) {
     indices.resize(static_cast<std::size_t>(std::min(kBatch, images.n - first)));
     std::iota(indices.begin(), indices.end(), first);
-    const auto logits = net.forward(source.load(indices).to(net.device()));
+    const auto logits = frozen.forward(source.load(indices).to(net.device()));
     for (std::size_t e = 0; e < exits; ++e) {
       const std::vector<float> p = softmax(logits[e]).to_host<float>();
       for (std::size_t i = 0; i < indices.size(); ++i) {

@@ -13,7 +13,7 @@
 
 namespace offramp::attacks {
 
-// What every exit of a net says about every image.
+// What every exit of a net, frozen (nets/frozen.h), says about every image.
 struct ExitTable {
   int num_exits = 0;
   std::vector<double> confidence;       // [n, num_exits]

@@ -1,15 +1,18 @@
 #include "attacks/extraction/victim.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "nets/early_exit.h"
+#include "nets/frozen.h"
 
 namespace offramp::attacks {
 
 VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolicy& policy) {
   policy.check(net.num_exits());
-  return [&net, policy](const Tensor& images, std::span<float> probabilities) {
-    const nets::EarlyExitResult result = nets::infer(net, policy, images.to(net.device()));
+  const auto frozen = std::make_shared<const nets::FrozenNet>(net);
+  return [frozen, policy, device = net.device()](const Tensor& images, std::span<float> probabilities) {
+    const nets::EarlyExitResult result = nets::infer(*frozen, policy, images.to(device));
     std::copy(result.probabilities.begin(), result.probabilities.end(), probabilities.begin());
   };
 }

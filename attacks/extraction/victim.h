@@ -7,8 +7,8 @@
 
 namespace offramp::attacks {
 
-// Real early exit: a query runs up to the exit it takes. The net must outlive the function. For timing put
-// the net on a device with one thread.
+// Real early exit as a service would run it: weights packed once (nets/frozen.h), a query runs up to the exit
+// it takes. Copies what it needs of the net. For timing put the net on a device with one thread.
 VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolicy& policy);
 
 }  // namespace offramp::attacks

@@ -169,7 +169,10 @@ std::vector<std::int64_t> read_times(const std::filesystem::path& path,
   return times;
 }
 
-RepetitionChoice run_pilot(BlackBox& victim, const ImageSource& images, const QueryOptions& options) {
+RepetitionChoice run_pilot(BlackBox& victim,
+                           const ImageSource& images,
+                           const QueryOptions& options,
+                           const std::function<void(const QueryProgress&)>& report) {
   auto chosen = shuffled(images.count, options.seed, kPilotStep);
   chosen.resize(static_cast<std::size_t>(std::min(images.count, options.pilot_samples)));
   const std::size_t r = static_cast<std::size_t>(options.pilot_repetitions);
@@ -186,6 +189,9 @@ RepetitionChoice run_pilot(BlackBox& victim, const ImageSource& images, const Qu
       times[at] = static_cast<double>(answer.nanoseconds[i]);
       positions[at] = static_cast<std::int32_t>(i);
     }
+    if (report)
+      report(
+          {static_cast<std::int64_t>((pass + 1) * chosen.size()), static_cast<std::int64_t>(times.size())});
   }
   return choose_repetitions(times, options.pilot_repetitions, options, positions);
 }
@@ -309,7 +315,7 @@ Trace query_victim(BlackBox& victim,
       now.choice.repetitions = options.repetitions;
       now.choice.because = std::to_string(options.repetitions) + " repetitions: as asked";
     } else {
-      now.choice = run_pilot(victim, images, options);
+      now.choice = run_pilot(victim, images, options, report);
     }
     write_begun(state_path, now);
   }

@@ -49,12 +49,13 @@ RepetitionChoice more_repetitions(std::span<const double> times_ns,
                                   stats::MeasurementOrder order = {});
 
 struct QueryProgress {
-  std::int64_t done = 0, total = 0;  // queries; the pilot is not counted; total grows with the repetitions
-  const RepetitionChoice* choice = nullptr;
+  std::int64_t done = 0, total = 0;          // queries of the pilot, then of the trace; these may grow
+  const RepetitionChoice* choice = nullptr;  // null: this is the pilot, which is made again where it was left
 };
 
 // The trace in `folder`: read when it is there, gone on with when it was begun with the same images, seed and
-// size (else FileError), started otherwise. `report` is called after every block.
+// size (else FileError), started otherwise. `report` is called after every block, and
+// after every pass of the pilot.
 Trace query_victim(BlackBox& victim,
                    const ImageSource& images,
                    const std::filesystem::path& folder,

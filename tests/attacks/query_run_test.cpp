@@ -137,10 +137,18 @@ TEST(QueryRun, RepetitionsFollowFromTheMeasuredNoise) {
   FakeVictim victim({.gap_ns = 30000, .sigma_ns = 20000, .noise_follows_the_call = true});
   QueryOptions options{.pilot_repetitions = 40};
   std::vector<RepetitionChoice> seen;
+  int pilot_passes = 0;
   const Trace trace = query_victim(victim, images, folder.path(), options, [&](const QueryProgress& p) {
-    if (seen.empty() || seen.back().repetitions != p.choice->repetitions) seen.push_back(*p.choice);
     EXPECT_LE(p.done, p.total);
+    if (!p.choice) {
+      EXPECT_TRUE(seen.empty());
+      EXPECT_EQ(p.total, 300 * 40);
+      EXPECT_EQ(p.done, 300 * ++pilot_passes);
+    } else if (seen.empty() || seen.back().repetitions != p.choice->repetitions) {
+      seen.push_back(*p.choice);
+    }
   });
+  EXPECT_EQ(pilot_passes, 40);
   // sigma_1 over 300 * 20 pairs: relative error 1/sqrt(2 * 6000), three of them; trimming takes < 1 %.
   EXPECT_NEAR(seen[0].sigma1_ns, 20000, 20000 * (3 / std::sqrt(12000.0) + 0.01));
   EXPECT_GT(seen[0].gap_ns, 0);

@@ -62,7 +62,7 @@ TEST(Score, BehaviourThroughTheBlackBoxIsTheNetsOwn) {
   const auto net = test::tiny_net(6);
   nets::ExitPolicy policy;
   const ExitTable table = exit_table(*net, set);
-  for (std::size_t e = 0; e < 2; ++e) {  // half the images are above the median
+  for (std::size_t e = 0; e < 2; ++e) {  // half the images reach the median
     std::vector<double> column;
     for (std::size_t i = 0; i < 20; ++i) column.push_back(table.confidence[3 * i + e]);
     std::nth_element(column.begin(), column.begin() + 10, column.end());

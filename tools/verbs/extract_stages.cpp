@@ -77,14 +77,17 @@ attacks::Trace query_stage(Session& session,
                                  loaded.net->classes());
   std::unique_ptr<Progress> progress;
   std::int64_t total = 0;
+  bool pilot = false;
   attacks::Trace trace = attacks::query_victim(
       box, attacks::image_source(images), folder, options, [&](const attacks::QueryProgress& p) {
-        if (p.total != total) {  // at first, and when more repetitions turn out to be needed
+        // At first, after the pilot, and when more repetitions turn out to be needed.
+        if (!progress || p.total != total || pilot != !p.choice) {
           total = p.total;
+          pilot = !p.choice;
           progress.reset();
-          session.log.info(p.choice->because);
+          if (p.choice) session.log.info(p.choice->because);
           progress = std::make_unique<Progress>(session.log,
-                                                "query",
+                                                pilot ? "pilot" : "query",
                                                 static_cast<std::uint64_t>(p.total),
                                                 "queries",
                                                 static_cast<std::uint64_t>(p.done));
