@@ -54,8 +54,8 @@ struct QueryProgress {
 };
 
 // The trace in `folder`: read when it is there, gone on with when it was begun with the same images, seed and
-// size (else FileError), started otherwise. `report` is called after every block, and
-// after every pass of the pilot.
+// size (else FileError), started otherwise. `report` is called after every pass of the pilot and after
+// every block.
 Trace query_victim(BlackBox& victim,
                    const ImageSource& images,
                    const std::filesystem::path& folder,
