@@ -23,7 +23,7 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
   packed->algorithm = algorithm_for(ctx, g, ConvDirection::kForward, std::is_same_v<T, bf16>);
   // Transformed Winograd weights are four times as large: for few images the direct form is faster.
   if (packed->algorithm == ConvAlgorithm::kWinograd) {
-    const bool slow_bf16 = std::is_same_v<T, bf16> && !conv_machine().fast_bf16;
+    const bool slow_bf16 = std::is_same_v<T, bf16> && conv_machine().bf16 == Bf16Products::kSlower;
     packed->algorithm = ctx.conv_backend() != ConvBackend::kLibrary ? ConvAlgorithm::kNative
                         : slow_bf16                                 ? ConvAlgorithm::kWidened
                                                                     : ConvAlgorithm::kDirect;

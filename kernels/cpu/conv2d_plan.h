@@ -20,9 +20,13 @@ enum class ConvAlgorithm {
   kWinograd
 };
 
+// The library's bf16 products beside its f32 ones: slower (Intel without AMX), twice as fast (AMD since Zen
+// 4), ten times as fast (AMX).
+enum class Bf16Products { kSlower, kTwiceAsFast, kMatrixUnit };
+
 // What the rule needs to know of the processor.
 struct ConvMachine {
-  bool fast_bf16 = false;  // AMX: bf16 products ten times as fast as f32; without it slower than f32
+  Bf16Products bf16 = Bf16Products::kSlower;
 };
 ConvMachine conv_machine();
 

@@ -427,13 +427,13 @@ TEST(Conv2dAlgorithms, TheLibrarysMatchTheReferenceWhereTheyApply) {
 }
 
 TEST(Conv2dAlgorithms, TheTableDoesNotAskForTheBatch) {
-  for (const bool fast_bf16 : {false, true}) {
+  using cpu::Bf16Products;
+  for (const auto bf16 : {Bf16Products::kSlower, Bf16Products::kTwiceAsFast, Bf16Products::kMatrixUnit}) {
     for (Conv2dGeom g : kGeoms) {
       for (int direction = 0; direction < 3; ++direction) {
         const auto choice = [&](int n, bool half) {
           g.n = n;
-          return cpu::default_algorithm(
-              g, static_cast<cpu::ConvDirection>(direction), half, {.fast_bf16 = fast_bf16});
+          return cpu::default_algorithm(g, static_cast<cpu::ConvDirection>(direction), half, {.bf16 = bf16});
         };
         for (const bool half : {false, true}) EXPECT_EQ(choice(1, half), choice(128, half));
       }
