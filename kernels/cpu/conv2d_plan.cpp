@@ -11,7 +11,7 @@
 namespace offramp::cpu {
 
 ConvMachine conv_machine() {
-#if OFFRAMP_HAS_ONEDNN
+#if OFFRAMP_HAS_ONEDNN && defined(__x86_64__)
   static const Bf16Products bf16 = [] {
     const int isa = dnnl_get_effective_cpu_isa();
     const auto has = [&](int wanted) { return (isa & wanted) == wanted; };

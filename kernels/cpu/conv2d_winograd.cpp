@@ -83,25 +83,21 @@ constexpr std::array<MultiplyRows, sizeof...(Rows)> multiply_rows_table(std::ind
   return {&multiply_rows<static_cast<int>(Rows) + 1, Vectors>...};
 }
 
-// m[place][tile][n] = v[place][tile][d] * u[place][d][n] for `count` tiles.
-void multiply(int count, int depth, int cols, const float* v, const float* u, float* m) {
+// m[tile][n] = sum over d of v[tile][d] * u[d][n] for `count` tiles and the columns n0 .. n1 - 1 of one
+// place.
+void multiply(int count, int depth, int cols, int n0, int n1, const float* v, const float* u, float* m) {
   static constexpr auto kWide = multiply_rows_table<kTileVectors>(std::make_index_sequence<kTileRows>());
   static constexpr auto kNarrow = multiply_rows_table<1>(std::make_index_sequence<kTileRows>());
-  const std::int64_t place_size = packed_size(1, depth, cols), step = row_step(depth);
-  for (int place = 0; place < kPlaces; ++place) {
-    for (int n = 0; n < cols; n += kTileCols) {
-      const float* panel = u + std::int64_t{n} * depth;
-      const int width = std::min(kTileCols, cols - n);
-      const auto& table = width > kLanes ? kWide : kNarrow;
-      for (int i = 0; i < count; i += kTileRows) {
-        const int height = std::min(kTileRows, count - i);
-        table[static_cast<std::size_t>(height - 1)](
-            depth, v + i * step, step, panel, width, m + std::int64_t{i} * cols + n, cols);
-      }
+  const std::int64_t step = row_step(depth);
+  for (int n = n0; n < n1; n += kTileCols) {
+    const float* panel = u + std::int64_t{n} * depth;
+    const int width = std::min(kTileCols, n1 - n);
+    const auto& table = width > kLanes ? kWide : kNarrow;
+    for (int i = 0; i < count; i += kTileRows) {
+      const int height = std::min(kTileRows, count - i);
+      table[static_cast<std::size_t>(height - 1)](
+          depth, v + i * step, step, panel, width, m + std::int64_t{i} * cols + n, cols);
     }
-    v += count * step;
-    u += place_size;
-    m += std::int64_t{count} * cols;
   }
 }
 
@@ -109,23 +105,27 @@ void multiply(int count, int depth, int cols, const float* v, const float* u, fl
 // more often. Multiples of both tile heights of gemm.h.
 int tiles_of_a_block(int depth, int cols) { return depth + cols <= 128 ? 24 : 48; }
 
-// Correlation of x [n, h, w, depth] with the transformed weights: the forward, and the input gradient with
+// A correlation of x [n, h, w, depth] with transformed weights u: the forward, and the input gradient with
 // turned ones.
+template <class T>
+struct Correlation {
+  int n;
+  Map<T> x;
+  int pad, out_h, out_w, cols;
+  const float* u;
+
+  Tiling tiling() const { return Tiling::of(out_h, out_w); }
+  std::int64_t tiles() const { return n * tiling().per_image(); }
+  std::int64_t place_size() const { return packed_size(1, x.c, cols); }
+};
+
+// Each thread takes blocks of tiles through all places.
 template <class T, class Finish>
-void correlate(Context& ctx,
-               int n,
-               const Map<T>& x,
-               int pad,
-               int out_h,
-               int out_w,
-               int cols,
-               const float* u,
-               Finish finish) {
-  const Tiling tiling = Tiling::of(out_h, out_w);
-  const std::int64_t tiles = n * tiling.per_image();
-  const int block = tiles_of_a_block(x.c, cols);
-  const int step = row_step(x.c);
-  const std::int64_t space = std::int64_t{kPlaces} * block * (step + cols);
+void correlate_by_block(Context& ctx, const Correlation<T>& k, Finish finish) {
+  const Tiling tiling = k.tiling();
+  const std::int64_t tiles = k.tiles();
+  const int block = tiles_of_a_block(k.x.c, k.cols), step = row_step(k.x.c);
+  const std::int64_t space = std::int64_t{kPlaces} * block * (step + k.cols);
   auto* buffers = static_cast<float*>(
       ctx.workspace(Context::kColumns, static_cast<std::size_t>(space * ctx.threads()) * sizeof(float)));
   parallel_ranges(ctx, chunk_count(tiles, block), [&](std::int64_t begin, std::int64_t end, int thread) {
@@ -133,12 +133,72 @@ void correlate(Context& ctx,
     for (std::int64_t index = begin; index < end; ++index) {
       const std::int64_t first = index * block;
       const int count = static_cast<int>(std::min<std::int64_t>(block, tiles - first));
-      float* m = v + std::int64_t{kPlaces} * count * step;
-      transform_input(x, tiling, pad, first, count, v, std::int64_t{count} * step);
-      multiply(count, x.c, cols, v, u, m);
-      transform_output(tiling, out_h, out_w, cols, first, count, m, finish);
+      const std::int64_t v_place = std::int64_t{count} * step, m_place = std::int64_t{count} * k.cols;
+      float* m = v + kPlaces * v_place;
+      transform_input(k.x, tiling, k.pad, first, count, v, v_place);
+      for (int place = 0; place < kPlaces; ++place) {
+        multiply(count,
+                 k.x.c,
+                 k.cols,
+                 0,
+                 k.cols,
+                 v + place * v_place,
+                 k.u + place * k.place_size(),
+                 m + place * m_place);
+      }
+      transform_output(tiling, k.out_h, k.out_w, k.cols, first, count, m, m_place, finish);
     }
   });
+}
+
+// The threads share out the places: weights larger than the cache are read once a chunk of tiles, and a few
+// tiles keep all threads busy.
+template <class T, class Finish>
+void correlate_by_place(Context& ctx, const Correlation<T>& k, Finish finish) {
+  constexpr std::int64_t kChunkTiles = 128, kTilesOfAJob = 4;
+  constexpr int kColsOfAJob = 128;
+  const Tiling tiling = k.tiling();
+  const int step = row_step(k.x.c);
+  const std::int64_t tiles = k.tiles(), space = std::min(tiles, kChunkTiles);
+  const std::int64_t v_place = space * step, m_place = space * k.cols;
+  auto* v = static_cast<float*>(ctx.workspace(
+      Context::kColumns, static_cast<std::size_t>(kPlaces * (v_place + m_place)) * sizeof(float)));
+  float* m = v + kPlaces * v_place;
+  for (std::int64_t first = 0; first < tiles; first += space) {
+    const std::int64_t chunk = std::min(space, tiles - first);
+    for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      const int count = static_cast<int>(end - begin);
+      transform_input(k.x, tiling, k.pad, first + begin, count, v + begin * step, v_place);
+    });
+    const std::int64_t parts = chunk_count(k.cols, kColsOfAJob);
+    parallel_for(ctx, kPlaces * parts, [&](std::int64_t job) {
+      const std::int64_t place = job / parts;
+      const int n0 = static_cast<int>(job % parts) * kColsOfAJob, n1 = std::min(k.cols, n0 + kColsOfAJob);
+      multiply(static_cast<int>(chunk),
+               k.x.c,
+               k.cols,
+               n0,
+               n1,
+               v + place * v_place,
+               k.u + place * k.place_size(),
+               m + place * m_place);
+    });
+    for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      const int count = static_cast<int>(end - begin);
+      transform_output(
+          tiling, k.out_h, k.out_w, k.cols, first + begin, count, m + begin * k.cols, m_place, finish);
+    });
+  }
+}
+
+template <class T, class Finish>
+void correlate(Context& ctx, const Correlation<T>& k, Finish finish) {
+  constexpr std::int64_t kLargeWeights = 36 * 256 * 256;  // 9.4 MB
+  if (kPlaces * k.place_size() >= kLargeWeights) {
+    correlate_by_place(ctx, k, finish);
+  } else {
+    correlate_by_block(ctx, k, finish);
+  }
 }
 
 // sums[place][k][c] += sum over the tiles of d[place][tile][k] * v[place][tile][c], for k in [k0, k1).
@@ -180,15 +240,10 @@ void conv2d_forward(
   const float* u = transform_weights(ctx, g.c, g.k, [=](int t, int d, int n) {
     return w[(std::int64_t{n} * kFilter * kFilter + t) * g.c + d];
   });
-  correlate(ctx,
-            g.n,
-            Map<T>{x, g.h, g.w, g.c},
-            g.pad,
-            g.out_h(),
-            g.out_w(),
-            g.k,
-            u,
-            [=](std::int64_t at, int k, int lanes, f32x16 value) { epilogue.store(at, k, lanes, value); });
+  const Correlation<T> correlation{g.n, {x, g.h, g.w, g.c}, g.pad, g.out_h(), g.out_w(), g.k, u};
+  correlate(ctx, correlation, [=](std::int64_t at, int k, int lanes, f32x16 value) {
+    epilogue.store(at, k, lanes, value);
+  });
 }
 
 template <class T>
@@ -198,18 +253,12 @@ void conv2d_backward_input(
   const float* u = transform_weights(ctx, g.k, g.c, [=](int t, int d, int n) {
     return w[(std::int64_t{d} * kFilter * kFilter + (kFilter * kFilter - 1 - t)) * g.c + n];
   });
-  correlate(ctx,
-            g.n,
-            Map<T>{dy, g.out_h(), g.out_w(), g.k},
-            kFilter - 1 - g.pad,
-            g.h,
-            g.w,
-            g.c,
-            u,
-            [=](std::int64_t at, int, int lanes, f32x16 value) {
-              if (write == Write::kAccumulate) value += load_n(dx + at, lanes);
-              store_n(dx + at, value, lanes);
-            });
+  const Correlation<T> correlation{
+      g.n, {dy, g.out_h(), g.out_w(), g.k}, kFilter - 1 - g.pad, g.h, g.w, g.c, u};
+  correlate(ctx, correlation, [=](std::int64_t at, int, int lanes, f32x16 value) {
+    if (write == Write::kAccumulate) value += load_n(dx + at, lanes);
+    store_n(dx + at, value, lanes);
+  });
 }
 
 template <class T>

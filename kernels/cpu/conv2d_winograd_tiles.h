@@ -201,7 +201,8 @@ void transform_gradient(const Map<T>& dy,
       });
 }
 
-// finish(at, n, lanes, value) for every output of the tiles: A^T m A.
+// finish(at, n, lanes, value) for every output of the tiles: A^T m A, for m[place][tile][n] with places
+// `place_step` apart.
 template <class Finish>
 void transform_output(const Tiling& tiling,
                       int out_h,
@@ -210,8 +211,8 @@ void transform_output(const Tiling& tiling,
                       std::int64_t first,
                       int count,
                       const float* m,
+                      std::int64_t place_step,
                       Finish finish) {
-  const std::int64_t place_step = std::int64_t{count} * cols;
   TileWalk at(tiling, first);
   for (int i = 0; i < count; ++i, at.next()) {
     const int height = std::min(kOut, out_h - at.row), width = std::min(kOut, out_w - at.column);

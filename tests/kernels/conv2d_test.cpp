@@ -401,6 +401,8 @@ int check_algorithm(cpu::ConvAlgorithm algorithm) {
     check({2, 6, 5, 130, 131, 3, 3, 1, 1, 1});  // its sums are one set
     check({2, 6, 5, 128, 256, 3, 3, 1, 1, 1});  // and its rows a power of two
     check({2, 6, 5, 128, 16, 3, 3, 1, 1, 1});
+    check({1, 4, 4, 250, 270, 3, 3, 1, 1, 1});    // weights so large that threads share out the places
+    check({129, 1, 1, 250, 270, 3, 3, 1, 1, 1});  // two chunks of their tiles
   }
   return done;
 }
