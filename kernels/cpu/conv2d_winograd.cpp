@@ -121,11 +121,11 @@ struct Correlation {
 
 // Each thread takes blocks of tiles through all places.
 template <class T, class Finish>
-void correlate_by_block(Context& ctx, const Correlation<T>& k, Finish finish) {
-  const Tiling tiling = k.tiling();
-  const std::int64_t tiles = k.tiles();
-  const int block = tiles_of_a_block(k.x.c, k.cols), step = row_step(k.x.c);
-  const std::int64_t space = std::int64_t{kPlaces} * block * (step + k.cols);
+void correlate_by_block(Context& ctx, const Correlation<T>& of, Finish finish) {
+  const Tiling tiling = of.tiling();
+  const std::int64_t tiles = of.tiles();
+  const int block = tiles_of_a_block(of.x.c, of.cols), step = row_step(of.x.c);
+  const std::int64_t space = std::int64_t{kPlaces} * block * (step + of.cols);
   auto* buffers = static_cast<float*>(
       ctx.workspace(Context::kColumns, static_cast<std::size_t>(space * ctx.threads()) * sizeof(float)));
   parallel_ranges(ctx, chunk_count(tiles, block), [&](std::int64_t begin, std::int64_t end, int thread) {
@@ -133,20 +133,20 @@ void correlate_by_block(Context& ctx, const Correlation<T>& k, Finish finish) {
     for (std::int64_t index = begin; index < end; ++index) {
       const std::int64_t first = index * block;
       const int count = static_cast<int>(std::min<std::int64_t>(block, tiles - first));
-      const std::int64_t v_place = std::int64_t{count} * step, m_place = std::int64_t{count} * k.cols;
+      const std::int64_t v_place = std::int64_t{count} * step, m_place = std::int64_t{count} * of.cols;
       float* m = v + kPlaces * v_place;
-      transform_input(k.x, tiling, k.pad, first, count, v, v_place);
+      transform_input(of.x, tiling, of.pad, first, count, v, v_place);
       for (int place = 0; place < kPlaces; ++place) {
         multiply(count,
-                 k.x.c,
-                 k.cols,
+                 of.x.c,
+                 of.cols,
                  0,
-                 k.cols,
+                 of.cols,
                  v + place * v_place,
-                 k.u + place * k.place_size(),
+                 of.u + place * of.place_size(),
                  m + place * m_place);
       }
-      transform_output(tiling, k.out_h, k.out_w, k.cols, first, count, m, m_place, finish);
+      transform_output(tiling, of.out_h, of.out_w, of.cols, first, count, m, m_place, finish);
     }
   });
 }
@@ -154,13 +154,13 @@ void correlate_by_block(Context& ctx, const Correlation<T>& k, Finish finish) {
 // The threads share out the places: weights larger than the cache are read once a chunk of tiles, and a few
 // tiles keep all threads busy.
 template <class T, class Finish>
-void correlate_by_place(Context& ctx, const Correlation<T>& k, Finish finish) {
+void correlate_by_place(Context& ctx, const Correlation<T>& of, Finish finish) {
   constexpr std::int64_t kChunkTiles = 128, kTilesOfAJob = 4;
   constexpr int kColsOfAJob = 128;
-  const Tiling tiling = k.tiling();
-  const int step = row_step(k.x.c);
-  const std::int64_t tiles = k.tiles(), space = std::min(tiles, kChunkTiles);
-  const std::int64_t v_place = space * step, m_place = space * k.cols;
+  const Tiling tiling = of.tiling();
+  const int step = row_step(of.x.c);
+  const std::int64_t tiles = of.tiles(), space = std::min(tiles, kChunkTiles);
+  const std::int64_t v_place = space * step, m_place = space * of.cols;
   auto* v = static_cast<float*>(ctx.workspace(
       Context::kColumns, static_cast<std::size_t>(kPlaces * (v_place + m_place)) * sizeof(float)));
   float* m = v + kPlaces * v_place;
@@ -168,36 +168,36 @@ void correlate_by_place(Context& ctx, const Correlation<T>& k, Finish finish) {
     const std::int64_t chunk = std::min(space, tiles - first);
     for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
       const int count = static_cast<int>(end - begin);
-      transform_input(k.x, tiling, k.pad, first + begin, count, v + begin * step, v_place);
+      transform_input(of.x, tiling, of.pad, first + begin, count, v + begin * step, v_place);
     });
-    const std::int64_t parts = chunk_count(k.cols, kColsOfAJob);
+    const std::int64_t parts = chunk_count(of.cols, kColsOfAJob);
     parallel_for(ctx, kPlaces * parts, [&](std::int64_t job) {
       const std::int64_t place = job / parts;
-      const int n0 = static_cast<int>(job % parts) * kColsOfAJob, n1 = std::min(k.cols, n0 + kColsOfAJob);
+      const int n0 = static_cast<int>(job % parts) * kColsOfAJob, n1 = std::min(of.cols, n0 + kColsOfAJob);
       multiply(static_cast<int>(chunk),
-               k.x.c,
-               k.cols,
+               of.x.c,
+               of.cols,
                n0,
                n1,
                v + place * v_place,
-               k.u + place * k.place_size(),
+               of.u + place * of.place_size(),
                m + place * m_place);
     });
     for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
       const int count = static_cast<int>(end - begin);
       transform_output(
-          tiling, k.out_h, k.out_w, k.cols, first + begin, count, m + begin * k.cols, m_place, finish);
+          tiling, of.out_h, of.out_w, of.cols, first + begin, count, m + begin * of.cols, m_place, finish);
     });
   }
 }
 
 template <class T, class Finish>
-void correlate(Context& ctx, const Correlation<T>& k, Finish finish) {
+void correlate(Context& ctx, const Correlation<T>& of, Finish finish) {
   constexpr std::int64_t kLargeWeights = 36 * 256 * 256;  // 9.4 MB
-  if (kPlaces * k.place_size() >= kLargeWeights) {
-    correlate_by_place(ctx, k, finish);
+  if (kPlaces * of.place_size() >= kLargeWeights) {
+    correlate_by_place(ctx, of, finish);
   } else {
-    correlate_by_block(ctx, k, finish);
+    correlate_by_block(ctx, of, finish);
   }
 }
 

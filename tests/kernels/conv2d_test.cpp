@@ -428,16 +428,19 @@ TEST(Conv2dAlgorithms, TheLibrarysMatchTheReferenceWhereTheyApply) {
   if (done == 0) GTEST_SKIP() << "this build has no library convolution";
 }
 
-TEST(Conv2dAlgorithms, TheTableDoesNotAskForTheBatch) {
+TEST(Conv2dAlgorithms, TheTableAsksForTheProcessorInBf16AloneAndNeverForTheBatch) {
   using cpu::Bf16Products;
-  for (const auto bf16 : {Bf16Products::kSlower, Bf16Products::kTwiceAsFast, Bf16Products::kMatrixUnit}) {
-    for (Conv2dGeom g : kGeoms) {
-      for (int direction = 0; direction < 3; ++direction) {
-        const auto choice = [&](int n, bool half) {
-          g.n = n;
-          return cpu::default_algorithm(g, static_cast<cpu::ConvDirection>(direction), half, {.bf16 = bf16});
-        };
-        for (const bool half : {false, true}) EXPECT_EQ(choice(1, half), choice(128, half));
+  for (Conv2dGeom g : kGeoms) {
+    for (int direction = 0; direction < 3; ++direction) {
+      const auto choice = [&](int n, bool half, Bf16Products bf16) {
+        g.n = n;
+        return cpu::default_algorithm(g, static_cast<cpu::ConvDirection>(direction), half, {.bf16 = bf16});
+      };
+      const auto f32 = choice(1, false, Bf16Products::kSlower);
+      for (const auto bf16 : {Bf16Products::kSlower, Bf16Products::kTwiceAsFast, Bf16Products::kMatrixUnit}) {
+        EXPECT_EQ(choice(1, true, bf16), choice(128, true, bf16));
+        EXPECT_EQ(choice(1, false, bf16), f32);
+        EXPECT_EQ(choice(128, false, bf16), f32);
       }
     }
   }
