@@ -39,8 +39,8 @@ ConvAlgorithm f32_product(const Conv2dGeom& g, bool bf16) {
   return bf16 ? ConvAlgorithm::kWidened : ConvAlgorithm::kDirect;
 }
 
-// On AMD's Zen 4 the library's bf16 products run at 190 to 260 GFLOP/s a core, weight gradients at 110 to
-// 210, our Winograd at 200 to 300 (nominal) from 64 channels on.
+// On AMD's Zen 4 (one thread) the library's bf16 products run at 190 to 260 GFLOP/s, weight gradients at 110
+// to 210, our Winograd at 200 to 300 (nominal) from 64 channels on.
 ConvAlgorithm doubled_bf16_product(const Conv2dGeom& g, bool weight) {
   if (tiny_map(g) && !small_channels(g)) return weight ? ConvAlgorithm::kNative : ConvAlgorithm::kDirect;
   const int narrower = std::min(g.c, g.k), winograd_from = weight ? 32 : 64;
