@@ -34,7 +34,7 @@ std::string early_exit_figure(const std::filesystem::path& answer) {
   const auto samples = eval.at("samples").get<double>();
   const double whole = exits.back().at("relative_macs").get<double>();
 
-  constexpr double kWidth = 860, kHeight = 350, kLeft = 58, kRight = 845, kTop = 84, kBottom = 262;
+  constexpr double kWidth = 860, kHeight = 350, kLeft = 66, kRight = 845, kTop = 84, kBottom = 262;
   const auto x_of = [&](double cost) { return kLeft + (kRight - kLeft) * cost / whole; };
   const auto y_of = [&](double share) { return kBottom - (kBottom - kTop) * share; };
   report::SvgWriter svg(kWidth, kHeight, "Where the pictures leave");
@@ -42,7 +42,7 @@ std::string early_exit_figure(const std::filesystem::path& answer) {
   svg.text(16, 24, "Easy pictures leave early", "title");
   svg.text(16,
            43,
-           number("%.0f test pictures; the coloured area is the mean cost: ", samples) +
+           number("%.0f pictures; the coloured area is the mean cost: ", samples) +
                number("%.0f %% of the net without exits, ",
                       100 * eval.at("policy").at("relative_macs").get<double>()) +
                number("%.2f %% right ", 100 * eval.at("policy").at("accuracy").get<double>()) +
@@ -52,7 +52,7 @@ std::string early_exit_figure(const std::filesystem::path& answer) {
     svg.line(kLeft, y_of(share), kRight, y_of(share), "grid");
     svg.text(kLeft - 8, y_of(share) + 4, number("%.0f %%", 100 * share), "tick", report::Anchor::kEnd);
   }
-  svg.text_up(14, (kTop + kBottom) / 2, "still in the net", "label");
+  svg.text_up(18, (kTop + kBottom) / 2, "still in the net", "label");
   double inside = samples, before = 0;
   for (std::size_t e = 0; e < left.size(); ++e) {
     const double cost = exits[e].at("relative_macs").get<double>();
@@ -78,7 +78,8 @@ std::string early_exit_figure(const std::filesystem::path& answer) {
   }
   svg.text((kLeft + kRight) / 2,
            kHeight - 12,
-           "cost so far, in multiply-adds of the net without exits, and time of one picture",
+           std::string("cost so far: multiply-adds, as a share of the net without exits") +
+               (exits[0].contains("milliseconds") ? "; time of one picture" : ""),
            "label",
            report::Anchor::kMiddle);
   return report::standalone_svg(std::move(svg).inline_svg());
