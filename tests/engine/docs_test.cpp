@@ -1,6 +1,8 @@
-// The op table of docs/reference/ops.md against the table that the generic tests iterate over.
+// The op table of docs/reference/ops.md against the table that the generic tests iterate over, and the code
+// that the documents quote against the files that they name.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -53,6 +55,37 @@ TEST(OpTable, TheDocumentAndTheTestsListTheSameOps) {
     if (cells.second.find("not recorded") != std::string::npos) continue;
     EXPECT_TRUE(tested.contains(name)) << name << " is documented but no line of the op table tests it";
   }
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+// A block ```cpp whose first line is `// FILE` is a piece of that file, letter for letter.
+TEST(Documents, QuoteCodeAsItStands) {
+  const std::filesystem::path root = OFFRAMP_SOURCE_DIR;
+  const std::string opening = "```cpp\n// ";
+  int quotes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / "docs")) {
+    if (entry.path().extension() != ".md") continue;
+    const std::string page = text_of(entry.path());
+    for (auto at = page.find(opening); at != std::string::npos; at = page.find(opening, at + 1)) {
+      const auto name = at + opening.size(), code = page.find('\n', name) + 1;
+      const std::string file = page.substr(name, code - 1 - name);
+      if (!std::filesystem::exists(root / file)) {
+        ADD_FAILURE() << entry.path() << " quotes " << file << ", which does not exist";
+        continue;
+      }
+      const std::string quoted = page.substr(code, page.find("```", code) - code);
+      EXPECT_NE(text_of(root / file).find(quoted), std::string::npos)
+          << entry.path() << " quotes of " << file << " what is not there:\n"
+          << quoted;
+      ++quotes;
+    }
+  }
+  EXPECT_GE(quotes, 4);
 }
 
 }  // namespace
