@@ -3,7 +3,7 @@
 //   joint:     maximise J(T) = weight of samples whose first exit under T is the victim's,
 //   separable: maximise, exit by exit, the weight on the right side of its threshold.
 // Joint optima are exact for every number of exits: one sweep (2), a sweep over a tree of maxima (3), branch
-// and bound with a certificate beyond (design: docs/architecture.md). Same result for any thread count.
+// and bound with a certificate beyond (threshold_branch_bound.h). Same result for any thread count.
 #pragma once
 
 #include <cstddef>

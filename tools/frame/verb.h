@@ -1,5 +1,5 @@
 // One verb of the program: `offramp train`, or nested, `offramp extract query`. How to add one:
-// tools/verbs/README.md.
+// docs/adding-a-verb.md.
 #pragma once
 
 #include "tools/frame/log.h"

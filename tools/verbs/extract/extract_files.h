@@ -1,4 +1,5 @@
-// What the stages of `offramp extract` read and write (docs/formats.md), and how query images are named.
+// What the stages of `offramp extract` read and write (docs/reference/formats.md), and how query images are
+// named.
 #pragma once
 
 #include "attacks/query/query_run.h"

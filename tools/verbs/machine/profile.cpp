@@ -33,7 +33,8 @@ class ProfileVerb final : public Verb {
                 "CUDA device "
                 "the ops are waited\nfor one by one, and a second run of the same steps lists the kernels as "
                 "the device "
-                "saw them (CUPTI; only libcupti is\nneeded, not Nsight). docs/profiling.md has the lines for "
+                "saw them (CUPTI; only libcupti is\nneeded, not Nsight). docs/reference/profiling.md has the "
+                "lines for "
                 "Nsight."};
   }
 

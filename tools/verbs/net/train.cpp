@@ -77,7 +77,9 @@ class TrainVerb final : public Verb {
         .free_on_resume();
     o.add("train.capture", capture_, "a step is one CUDA graph launch; same bits (--device cuda)")
         .free_on_resume();
-    o.add("train.profile_steps", profile_steps_, "A:B: the steps that Nsight records (docs/profiling.md)")
+    o.add("train.profile_steps",
+          profile_steps_,
+          "A:B: the steps that Nsight records (docs/reference/profiling.md)")
         .not_in_config();
   }
 
