@@ -1,5 +1,4 @@
-// What the verbs about nets share: data sets as a net takes them, checkpoints by
-// path or run folder.
+// What the verbs about nets share: data sets as a net takes them.
 #pragma once
 
 #include "nets/data/open_dataset.h"
@@ -43,9 +42,6 @@ class NetData {
  private:
   data::Dataset set_;
 };
-
-// A checkpoint file, or a run folder with checkpoints/last.safetensors in it.
-std::filesystem::path checkpoint_in(const std::filesystem::path& path);
 
 // Outputs of every exit with a progress line; Ctrl-C stops.
 nets::ExitOutputs outputs_with_progress(Session& session,
