@@ -40,12 +40,13 @@ nets::ExitPolicy knockoff_policy(const ExtractionOutcome& out, int num_exits) {
 
 ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener) {
   check(plan);
+  const Device device = plan.device ? *plan.device : Device::cpu();
   ExtractionOutcome out;
   out.trace = ask(plan, listener);
   const auto estimated = estimate_stage(
       {out.trace.times_as_double(), static_cast<std::size_t>(out.trace.repetitions), out.trace.order},
       plan.estimate,
-      plan.device,
+      device,
       listener);
   out.estimate = estimated.estimate;
   write_json_file(plan.folder / "estimate.json", estimated.json);
@@ -60,25 +61,20 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
         out.nets.push_back(std::move(its));
       };
   if (!plan.victim.empty()) {
-    auto victim = nets::load_net(plan.victim, plan.device);
+    auto victim = nets::load_net(plan.victim, device);
     keep("victim", std::move(victim.net), victim.policy);
   }
   // The file's name is that of the copy, the contestant's what tables say.
-  const auto fit =
-      [&](const std::string& file, const std::string& name, const FitOptions& options, const auto& start) {
-        auto fitted = fit_stage(file,
-                                net,
-                                options,
-                                start,
-                                plan.queries,
-                                {out.trace.outputs, exits},
-                                plan.device,
-                                plan.folder,
-                                listener);
-        out.fit_names.push_back(name);
-        out.histories.push_back(std::move(fitted.history));
-        return std::move(fitted.net);
-      };
+  const auto fit = [&](const std::string& file,
+                       const std::string& name,
+                       const FitOptions& options,
+                       const auto& start) {
+    auto fitted = fit_stage(
+        file, net, options, start, plan.queries, {out.trace.outputs, exits}, device, plan.folder, listener);
+    out.fit_names.push_back(name);
+    out.histories.push_back(std::move(fitted.history));
+    return std::move(fitted.net);
+  };
   if (plan.with_knockoff) {
     FitOptions options = plan.copy.options(FitMethod::kKnockoff);
     if (plan.knockoff_learning_rate) options.learning_rate = *plan.knockoff_learning_rate;
@@ -96,7 +92,7 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
         Tensor::from<float>({out.trace.samples, out.trace.classes}, out.trace.outputs, Device::cpu()));
   const Confidences confidences = confidence_stage(*copy, plan.queries, exits, labels, listener);
   write_confidences(plan.folder / "confidences.csv", confidences);
-  const auto searched = search_stage(confidences, plan.search, plan.device, listener);
+  const auto searched = search_stage(confidences, plan.search, device, listener);
   write_json_file(plan.folder / "strategy.json", searched.json);
   out.strategy = searched.strategy;
   nets::save_checkpoint(plan.folder / "substitute.safetensors", *copy, out.strategy.policy);

@@ -24,8 +24,8 @@ struct ExtractionPlan {
   std::filesystem::path victim;
   // Asked instead, where given. Without `victim` nothing is scored.
   BlackBox* black_box = nullptr;
-  data::ImageSet queries, test;   // no test set: nothing is scored
-  Device device = Device::cpu();  // of copies, estimate, search and score
+  data::ImageSet queries, test;       // no test set: nothing is scored
+  std::optional<Device> device = {};  // of copies, estimate, search and score; default: the CPU
 
   QueryOptions query = {};
   EstimatePlan estimate = {};
