@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "engine/errors.h"
-#include "engine/memory_limit.h"
+#include "base/errors.h"
+#include "base/memory_limit.h"
 #include "kernels/assert.h"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,6 +1,6 @@
 #include "engine/captured_step.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/memory.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <variant>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/memory.h"

@@ -49,7 +49,7 @@ SegmentPosterior segment_posterior(const Device& device,
                                    const SegmentModel& model);
 SegmentMap segment_map(const Device& device, std::span<const double> y, const SegmentModel& model);
 
-// ---- joint thresholds: stats/threshold_search.h, in ranks
+// ---- joint thresholds: stats/search/threshold_search.h, in ranks
 struct JointProblem {
   std::vector<std::uint32_t> candidates = {};  // [dimensions] how many, >= 1
   std::span<const std::uint32_t> position =

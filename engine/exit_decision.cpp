@@ -1,6 +1,6 @@
 #include "engine/exit_decision.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/ops/check.h"
 
 #if OFFRAMP_HAS_CUDA

@@ -1,6 +1,6 @@
 #pragma once
 // Who leaves at an exit, decided on a CUDA device (kernels/cuda/exits.h), so that the host reads one number
-// between two segments. The CPU decides in nets/early_exit.h.
+// between two segments. The CPU decides in nets/exits/early_exit.h.
 #include "engine/tensor.h"
 
 namespace offramp {

@@ -1,6 +1,6 @@
 #include "engine/kernel_profile.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/kernel_times.h"

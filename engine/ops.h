@@ -2,7 +2,7 @@
 // Every op that the tape knows. An op is a checked free function: it throws ShapeError or ValueError before
 // any work, allocates its output, calls the kernel of the tensor's device, and records a Node only where a
 // gradient is wanted. Activations may be float32 or bfloat16; weights, statistics, features, logits and
-// losses are float32. Shapes are N,C,H,W; "rows" are [n, features]. docs/architecture.md holds the op table.
+// losses are float32. Shapes are N,C,H,W; "rows" are [n, features]. docs/reference/ops.md lists them.
 #include <cstdint>
 #include <span>
 #include <vector>

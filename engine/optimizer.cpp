@@ -1,6 +1,6 @@
 #include "engine/optimizer.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/range.h"
 
 namespace offramp {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/assert.h"
 
 namespace offramp {

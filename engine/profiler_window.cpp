@@ -1,6 +1,6 @@
 #include "engine/profiler_window.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/runtime.h"

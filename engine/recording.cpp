@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/assert.h"
 #include "kernels/elementwise.h"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp {
 

@@ -1,6 +1,6 @@
 #include "engine/shape.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp {
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/elementwise.h"
 
 namespace offramp {

@@ -6,7 +6,7 @@
 #include <numbers>
 #include <vector>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {
@@ -19,8 +19,8 @@ std::vector<double> checked_sorted(std::span<const double> sample, const char* w
   std::vector<double> sorted(sample.begin(), sample.end());
   std::sort(sorted.begin(), sorted.end());
   if (sorted.front() == sorted.back()) {
-    throw ValueError(std::string(what) + ": all " + std::to_string(sorted.size()) +
-                     " values are equal, there is no spread to take a bandwidth from");
+    throw DataError(std::string(what) + ": all " + std::to_string(sorted.size()) +
+                    " values are equal, there is no spread to take a bandwidth from");
   }
   return sorted;
 }
@@ -174,8 +174,8 @@ double sheather_jones_bandwidth(std::span<const double> sample) {
   const double a = 1.24 * scale * std::pow(n, -1.0 / 7), b = 1.23 * scale * std::pow(n, -1.0 / 9);
   const double td = -sixth(b), sd = fourth(a);
   if (!(td > 0) || !(sd > 0)) {
-    throw ValueError("sheather_jones_bandwidth: the sample is too sparse for the pilot estimates (n = " +
-                     std::to_string(sorted.size()) + ")");
+    throw DataError("sheather_jones_bandwidth: the sample is too sparse for the pilot estimates (n = " +
+                    std::to_string(sorted.size()) + ")");
   }
   const double alpha = 1.357 * std::pow(sd / td, 1.0 / 7);
   auto equation = [&](double h) {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "stats/changepoint_tiles.h"
-#include "stats/errors.h"
+#include "stats/checks.h"
 #include "stats/parallel.h"
 
 namespace offramp::stats {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "stats/changepoint.h"
-#include "stats/errors.h"
+#include "stats/checks.h"
 #include "stats/simd.h"
 
 namespace offramp::stats {
@@ -60,7 +60,7 @@ class EvidenceTiles {
       s2_[p + 1] = static_cast<double>(sum2 / 2);
     }
     if (!std::isfinite(s2_[n_])) {
-      throw ValueError("changepoints: the values are too large to square (sum of squares overflows)");
+      throw DataError("changepoints: the values are too large to square (sum of squares overflows)");
     }
     constant_.assign(kFront + n_ + 1 + kLanes, kNever);
     inverse_.assign(kFront + n_ + 1 + kLanes, 0.0);

@@ -6,7 +6,7 @@
 #include <numbers>
 
 #include "stats/bandwidth.h"
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {
@@ -16,12 +16,12 @@ std::vector<double> normalised(std::span<const double> w, const char* what) {
   double sum = 0;
   for (const double v : w) {
     if (v < 0) {
-      throw ValueError(std::string(what) + ": weights must not be negative, got " + to_text(v));
+      throw DataError(std::string(what) + ": weights must not be negative, got " + to_text(v));
     }
     sum += v;
   }
   if (!(sum > 0)) {
-    throw ValueError(std::string(what) + ": weights must have a positive sum, got " + to_text(sum));
+    throw DataError(std::string(what) + ": weights must have a positive sum, got " + to_text(sum));
   }
   std::vector<double> p(w.begin(), w.end());
   for (double& v : p) {
@@ -72,7 +72,7 @@ BinnedPair bin_losses(std::span<const double> first, std::span<const double> sec
   pooled.insert(pooled.end(), second.begin(), second.end());
   std::sort(pooled.begin(), pooled.end());
   if (pooled.front() < 0) {
-    throw ValueError("bin_losses: losses must not be negative, got " + to_text(pooled.front()));
+    throw DataError("bin_losses: losses must not be negative, got " + to_text(pooled.front()));
   }
   BinnedPair r;
   r.top = sorted_quantile(pooled, 0.995);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "stats/bandwidth.h"
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {
@@ -116,8 +116,8 @@ TestResult welch_t_test(std::span<const double> a, std::span<const double> b) {
   for (const auto& [sample, name] : {std::pair{a, "a"}, std::pair{b, "b"}}) {
     require_finite(sample, "welch_t_test", name);
     if (sample.size() < 2) {
-      throw ValueError(std::string("welch_t_test: ") + name + " needs at least two values, got " +
-                       std::to_string(sample.size()));
+      throw DataError(std::string("welch_t_test: ") + name + " needs at least two values, got " +
+                      std::to_string(sample.size()));
     }
   }
   const double na = static_cast<double>(a.size()), nb = static_cast<double>(b.size());

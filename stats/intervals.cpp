@@ -10,7 +10,7 @@
 #include <string>
 
 #include "stats/bandwidth.h"
-#include "stats/errors.h"
+#include "stats/checks.h"
 #include "stats/parallel.h"
 
 namespace offramp::stats {
@@ -72,7 +72,7 @@ Interval mean_interval(std::span<const double> sample, double level) {
   check_level(level, "mean_interval");
   require_finite(sample, "mean_interval", "the sample");
   if (sample.size() < 2) {
-    throw ValueError("mean_interval: needs at least two values, got " + std::to_string(sample.size()));
+    throw DataError("mean_interval: needs at least two values, got " + std::to_string(sample.size()));
   }
   const double n = static_cast<double>(sample.size()), mean = sample_mean(sample);
   const double t = boost::math::quantile(boost::math::students_t(n - 1), 0.5 + level / 2);

@@ -5,7 +5,7 @@
 #include <numbers>
 #include <string>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 #include "stats/parallel.h"
 #include "stats/simd.h"
 

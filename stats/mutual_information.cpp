@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {
@@ -43,7 +43,7 @@ double mean_log(const Cells& cells, double n) {
 MutualInformation mutual_information(std::span<const std::size_t> x, std::span<const std::size_t> y) {
   require_same_size(x.size(), "x", y.size(), "y", "mutual_information");
   if (x.empty()) {
-    throw ValueError("mutual_information: at least one pair is needed, got none");
+    throw DataError("mutual_information: at least one pair is needed, got none");
   }
   std::map<std::size_t, double> rows, columns;
   std::map<std::pair<std::size_t, std::size_t>, double> cells;

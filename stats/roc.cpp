@@ -6,7 +6,7 @@
 #include <limits>
 #include <string>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {
@@ -15,8 +15,8 @@ void check(std::span<const double> scores, const char* name) {
   require_some(scores, "roc_curve", name);
   for (std::size_t i = 0; i < scores.size(); ++i) {
     if (std::isnan(scores[i])) {
-      throw ValueError(std::string("roc_curve: ") + name + " must not hold NaN, got one at index " +
-                       std::to_string(i));
+      throw DataError(std::string("roc_curve: ") + name + " must not hold NaN, got one at index " +
+                      std::to_string(i));
     }
   }
 }

@@ -5,7 +5,7 @@
 #include <limits>
 #include <string>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 
 namespace offramp::stats {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "stats/errors.h"
+#include "stats/checks.h"
 #include "stats/simd.h"
 
 namespace offramp::stats {

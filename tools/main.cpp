@@ -1,8 +1,8 @@
+#include "base/errors.h"
 #include "engine/device.h"
-#include "engine/errors.h"
-#include "tools/environment.h"
-#include "tools/interrupt.h"
-#include "tools/thread_waiting.h"
+#include "tools/frame/environment.h"
+#include "tools/frame/interrupt.h"
+#include "tools/frame/thread_waiting.h"
 #include "tools/verbs/verbs.h"
 
 namespace {

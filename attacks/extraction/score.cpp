@@ -4,9 +4,9 @@
 #include <numeric>
 #include <string>
 
-#include "engine/errors.h"
-#include "nets/early_exit.h"
-#include "nets/frozen.h"
+#include "base/errors.h"
+#include "nets/exits/early_exit.h"
+#include "nets/exits/frozen.h"
 
 namespace offramp::attacks {
 namespace {

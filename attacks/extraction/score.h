@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "attacks/extraction/images.h"
-#include "nets/cost.h"
 #include "nets/data/image_set.h"
-#include "nets/exit_policy.h"
-#include "nets/network.h"
+#include "nets/exits/exit_policy.h"
+#include "nets/graph/cost.h"
+#include "nets/graph/network.h"
 
 namespace offramp::attacks {
 
-// What a net under its policy does with each sample of a set, frozen (nets/frozen.h) as behind the black box.
+// What a net under its policy does with each sample of a set, frozen (nets/exits/frozen.h) as behind the black box.
 struct Behaviour {
   std::vector<std::int32_t> label;  // [n]
   std::vector<std::int32_t> exit;   // [n] from 1: where it stopped, what it cost

@@ -6,7 +6,7 @@
 #include "attacks/extraction/images.h"
 #include "attacks/extraction/victim.h"
 #include "attacks/query/query_run.h"
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp::attacks {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "attacks/extraction/score.h"
-#include "nets/network.h"
+#include "nets/graph/network.h"
 
 namespace offramp::attacks {
 

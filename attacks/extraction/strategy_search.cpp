@@ -4,10 +4,10 @@
 #include <numeric>
 #include <string>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
-#include "nets/frozen.h"
+#include "nets/exits/frozen.h"
 
 namespace offramp::attacks {
 

@@ -7,13 +7,13 @@
 
 #include "attacks/extraction/images.h"
 #include "nets/data/image_set.h"
-#include "nets/exit_policy.h"
-#include "nets/network.h"
-#include "stats/threshold_search.h"
+#include "nets/exits/exit_policy.h"
+#include "nets/graph/network.h"
+#include "stats/search/threshold_search.h"
 
 namespace offramp::attacks {
 
-// What every exit of a net, frozen (nets/frozen.h), says about every image.
+// What every exit of a net, frozen (nets/exits/frozen.h), says about every image.
 struct ExitTable {
   int num_exits = 0;
   std::vector<double> confidence;       // [n, num_exits]

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/recording.h"
 #include "kernels/range.h"
-#include "nets/metadata_text.h"
+#include "nets/graph/metadata_text.h"
 #include "nets/training/train_options.h"
 
 namespace offramp::attacks {

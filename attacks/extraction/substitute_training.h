@@ -20,8 +20,8 @@
 #include "engine/optimizer.h"
 #include "engine/schedule.h"
 #include "nets/data/loader.h"
-#include "nets/network.h"
-#include "nets/state_dict.h"
+#include "nets/graph/network.h"
+#include "nets/graph/state_dict.h"
 
 namespace offramp::attacks {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "nets/early_exit.h"
-#include "nets/frozen.h"
+#include "nets/exits/early_exit.h"
+#include "nets/exits/frozen.h"
 
 namespace offramp::attacks {
 

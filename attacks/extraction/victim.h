@@ -2,12 +2,12 @@
 // A net of ours as a victim: what stands behind the black box of an audit. This is the owner's side; nothing
 // of the attack includes it.
 #include "attacks/query/in_process.h"
-#include "nets/exit_policy.h"
-#include "nets/network.h"
+#include "nets/exits/exit_policy.h"
+#include "nets/graph/network.h"
 
 namespace offramp::attacks {
 
-// Real early exit as a service would run it: weights packed once (nets/frozen.h), a query runs up to the exit
+// Real early exit as a service would run it: weights packed once (nets/exits/frozen.h), a query runs up to the exit
 // it takes. Copies what it needs of the net. For timing put the net on a device with one thread.
 VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolicy& policy);
 

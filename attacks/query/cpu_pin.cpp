@@ -7,7 +7,7 @@
 #include <string>
 #include <system_error>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp::attacks {
 

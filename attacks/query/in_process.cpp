@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "attacks/query/cpu_pin.h"
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp::attacks {
 namespace {

@@ -14,11 +14,11 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/atomic_file.h"
-#include "engine/errors.h"
+#include "base/atomic_file.h"
+#include "base/errors.h"
 #include "kernels/philox.h"
 #include "stats/bandwidth.h"
-#include "stats/exit_estimation.h"
+#include "stats/exits/exit_estimation.h"
 
 namespace offramp::attacks {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "attacks/query/trace.h"
-#include "stats/exit_estimation.h"
+#include "stats/exits/exit_estimation.h"
 
 namespace offramp::attacks {
 

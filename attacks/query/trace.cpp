@@ -9,8 +9,8 @@
 #include <span>
 #include <utility>
 
-#include "engine/atomic_file.h"
-#include "engine/errors.h"
+#include "base/atomic_file.h"
+#include "base/errors.h"
 #include "nets/data/npy.h"
 
 namespace offramp::attacks {

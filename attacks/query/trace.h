@@ -1,7 +1,7 @@
 #pragma once
 // A recorded trace: what a victim answered to n images and how long it took each time. On disk a folder with
 // times.csv (index,t1..tr in ns), outputs.npy ([n,classes] float32), order.csv (when each time was measured;
-// may be missing) and trace.json (docs/formats.md). Also a black box that answers from a trace.
+// may be missing) and trace.json (docs/reference/formats.md). Also a black box that answers from a trace.
 #include <cstdint>
 #include <filesystem>
 #include <string>

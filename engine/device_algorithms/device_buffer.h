@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "engine/device.h"
-#include "engine/errors.h"
 
 namespace offramp::device_algorithms {
 

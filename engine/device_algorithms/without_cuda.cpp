@@ -1,8 +1,8 @@
 // A build without CUDA has no device to run these on.
 #include <string>
 
+#include "base/errors.h"
 #include "engine/device_algorithms.h"
-#include "engine/errors.h"
 
 namespace offramp::device_algorithms {
 

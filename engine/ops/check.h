@@ -2,7 +2,7 @@
 // Checks that every op makes before any work; messages read `op: what was expected, what came, the shapes`.
 #include <string>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/tensor.h"
 
 namespace offramp::check {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/errors.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/parallel.h"
 
@@ -14,7 +15,7 @@ constexpr std::size_t kAlignment = 64;
 
 int checked_threads(int threads) {
   if (threads < 0) {
-    throw std::invalid_argument("cpu context: threads wants 0 (all) or more, got " + std::to_string(threads));
+    throw ValueError("cpu context: threads wants 0 (all) or more, got " + std::to_string(threads));
   }
 #if OFFRAMP_HAS_OPENMP
   return threads == 0 ? available_threads() : threads;
@@ -48,8 +49,9 @@ void* Context::workspace(Slot slot, std::size_t bytes) {
     buffer = {};
     buffer.data = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
     if (buffer.data == nullptr) {
-      throw WorkspaceError("a kernel's workspace needs " + std::to_string(bytes) +
-                           " bytes, its others hold " + std::to_string(workspace_bytes()));
+      throw OutOfMemoryError("out of memory: a kernel's workspace needs " + std::to_string(bytes) +
+                             " bytes, its others hold " + std::to_string(workspace_bytes()) +
+                             "; use a smaller batch, network or data set, or fewer threads");
     }
     buffer.bytes = bytes;
   }

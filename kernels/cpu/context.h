@@ -3,21 +3,8 @@
 // One context is used by one thread at a time; kernels spread over `threads()` threads inside.
 #include <cstddef>
 #include <memory>
-#include <new>
-#include <string>
-#include <utility>
 
 namespace offramp::cpu {
-
-// Memory beside the tensors that the system did not give.
-class WorkspaceError : public std::bad_alloc {
- public:
-  explicit WorkspaceError(std::string what) : what_(std::move(what)) {}
-  const char* what() const noexcept override { return what_.c_str(); }
-
- private:
-  std::string what_;
-};
 
 // Which convolution and matrix product: oneDNN (where the build has it) or our own.
 enum class ConvBackend { kLibrary, kNative };
@@ -42,7 +29,7 @@ class Context {
   bool winograd() const { return winograd_; }
 
   // Scratch of at least `bytes`, 64-byte aligned, valid until the next call with the same slot. Grows, never
-  // shrinks. Throws WorkspaceError.
+  // shrinks. Throws OutOfMemoryError.
   enum Slot { kPacked, kPartials, kColumns, kStage, kLibraryScratch, kSlotCount };
   void* workspace(Slot slot, std::size_t bytes);
   std::size_t workspace_bytes() const;  // of all slots together

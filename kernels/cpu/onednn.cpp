@@ -2,6 +2,7 @@
 
 #if OFFRAMP_HAS_ONEDNN
 
+#include "base/errors.h"
 #include "kernels/cpu/parallel.h"
 
 #include <sys/mman.h>
@@ -24,8 +25,8 @@ void require_room_for_code() {
   void* const room =
       mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) {
-    throw WorkspaceError("conv2d: the library wants " + std::to_string(kBytes >> 20) +
-                         " MiB of room for its code");
+    throw OutOfMemoryError("out of memory: conv2d: the library wants " + std::to_string(kBytes >> 20) +
+                           " MiB of room for its code; use a smaller network or fewer threads");
   }
   munmap(room, kBytes);
 }
@@ -206,7 +207,7 @@ LibraryConv* Context::Primitives::find(Context& ctx, const LibraryConv::Key& key
     if (made->implementation().starts_with("ref")) made.reset();
   } catch (const dnnl::error& e) {
     if (e.status == dnnl_out_of_memory)
-      throw WorkspaceError(std::string("conv2d: the library says: ") + e.what());
+      throw OutOfMemoryError(std::string("out of memory: conv2d: the library says: ") + e.what());
     if (e.status != dnnl_unimplemented && e.status != dnnl_invalid_arguments) throw;
   }
   return (convolutions[key] = std::move(made)).get();

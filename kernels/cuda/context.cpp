@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "base/errors.h"
 #include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/cudnn_conv.h"
-#include "kernels/cuda/error.h"
 #include "kernels/cuda/memory.h"
 
 namespace offramp::cuda {

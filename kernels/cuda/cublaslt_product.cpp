@@ -7,9 +7,9 @@
 #include <map>
 #include <optional>
 
+#include "base/errors.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/dynamic_library.h"
-#include "kernels/cuda/error.h"
 #include "kernels/cuda/vendor_libraries.h"
 
 namespace offramp::cuda {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/vendor_libraries.h"
 

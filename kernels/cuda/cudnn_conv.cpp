@@ -6,9 +6,9 @@
 #include <map>
 #include <optional>
 
+#include "base/errors.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/cudnn_plan.h"
-#include "kernels/cuda/error.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/plan_table.h"
 

@@ -1,6 +1,6 @@
 #include "kernels/cuda/kernel_times.h"
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/runtime.h"
 
 #if !defined(OFFRAMP_CUDA_HOST) && __has_include(<cupti.h>)

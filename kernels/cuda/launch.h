@@ -14,7 +14,7 @@
 #include <cstddef>
 #include <string>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/runtime.h"
 
 #if defined(__CUDACC__)

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 
 namespace offramp::cuda {
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 
 namespace offramp::cuda {
 namespace {

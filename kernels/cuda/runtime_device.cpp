@@ -9,7 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 
 namespace offramp::cuda {
 namespace {

@@ -2,7 +2,7 @@
 // The joint threshold search on the device (specs/extraction.md 4.3). Sample i of exit e (from 0) counts iff
 // t_k >= p_ki for all k < e and, unless e is the last exit, t_e < p_ei, with candidate indices t_k in
 // 0..candidates[k]-1 and positions p in 0..candidates[k]. Integer weights, so that sums are exact and the
-// same in any order. Device only; the CPU's form is stats/threshold_search.h, the driver is
+// same in any order. Device only; the CPU's form is stats/search/threshold_search.h, the driver is
 // engine/device_algorithms.h.
 #include "kernels/backend.h"
 

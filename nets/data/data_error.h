@@ -3,17 +3,11 @@
 // byte (or line) where reading stopped.
 #include <cstdint>
 #include <filesystem>
-#include <stdexcept>
 #include <string>
 
-namespace offramp {
+#include "base/errors.h"
 
-class DataError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-namespace data {
+namespace offramp::data {
 
 // "idx: expected magic 0x00000803, found 0x00000801 (/data/x.gz, byte 0)"
 [[noreturn]] void fail_at_byte(const std::string& reader,
@@ -28,5 +22,4 @@ namespace data {
                                const std::string& what,
                                const std::filesystem::path& path);
 
-}  // namespace data
-}  // namespace offramp
+}  // namespace offramp::data

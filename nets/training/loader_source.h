@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "engine/device.h"
-#include "nets/batch_source.h"
 #include "nets/data/loader.h"
+#include "nets/training/batch_source.h"
 
 namespace offramp::nets {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/errors.h"
-#include "nets/metadata_text.h"
+#include "base/errors.h"
+#include "nets/graph/metadata_text.h"
 
 namespace offramp::nets {
 namespace {

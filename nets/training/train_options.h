@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/schedule.h"
-#include "nets/network.h"
+#include "nets/graph/network.h"
 
 namespace offramp::nets {
 

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/recording.h"
 #include "kernels/range.h"
-#include "nets/metadata_text.h"
+#include "nets/graph/metadata_text.h"
 
 namespace offramp::nets {
 namespace {

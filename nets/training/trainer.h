@@ -19,8 +19,8 @@
 #include "engine/captured_step.h"
 #include "engine/optimizer.h"
 #include "engine/readback.h"
-#include "nets/batch_source.h"
-#include "nets/state_dict.h"
+#include "nets/graph/state_dict.h"
+#include "nets/training/batch_source.h"
 #include "nets/training/train_options.h"
 
 namespace offramp::nets {

@@ -11,8 +11,8 @@
 #include "attacks/extraction/substitute_training.h"
 #include "attacks/extraction/victim.h"
 #include "attacks/query/query_run.h"
-#include "nets/early_exit.h"
-#include "stats/exit_estimation.h"
+#include "nets/exits/early_exit.h"
+#include "stats/exits/exit_estimation.h"
 #include "tests/attacks/tiny.h"
 #include "tests/support/temp_folder.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <string>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp::test {
 

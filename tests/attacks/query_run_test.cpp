@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "stats/exit_estimation.h"
+#include "stats/exits/exit_estimation.h"
 #include "tests/attacks/fake_victim.h"
 #include "tests/attacks/message.h"
 #include "tests/support/temp_folder.h"

@@ -5,7 +5,7 @@
 
 #include "kernels/philox.h"
 #include "nets/data/image_set.h"
-#include "nets/network.h"
+#include "nets/graph/network.h"
 
 namespace offramp::test {
 

@@ -11,7 +11,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-#include "engine/errors.h"
+#include "base/errors.h"
 
 namespace offramp {
 namespace {

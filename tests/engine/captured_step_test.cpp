@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/readback.h"
 #include "tests/engine/devices.h"

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <random>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "stats/changepoint.h"
 #include "stats/kde.h"
-#include "stats/threshold_search.h"
+#include "stats/search/threshold_search.h"
 
 #if OFFRAMP_HAS_CUDA
 #include "kernels/cuda/runtime.h"

@@ -1,7 +1,7 @@
 // What an op says when it is used wrongly.
 #include <gtest/gtest.h>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/ops.h"
 
 namespace offramp::test {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/kernel_profile.h"
 #include "engine/ops.h"
 #include "engine/profiler_window.h"

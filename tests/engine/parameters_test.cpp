@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/optimizer.h"
 #include "tests/support/close.h"

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/errors.h"
 #include "kernels/cpu/parallel.h"
 
 namespace offramp::cpu {
@@ -17,7 +18,7 @@ TEST(CpuContext, NegativeThreadCountIsNamed) {
   try {
     Context ctx(ContextOptions{.threads = -3});
     FAIL() << "no exception";
-  } catch (const std::invalid_argument& e) {
+  } catch (const ValueError& e) {
     EXPECT_STREQ(e.what(), "cpu context: threads wants 0 (all) or more, got -3");
   }
 }

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/philox.h"
-#include "nets/network.h"
+#include "nets/graph/network.h"
 
 namespace offramp::test {
 

@@ -11,7 +11,7 @@
 #include <random>
 #include <vector>
 
-#include "stats/threshold_search.h"
+#include "stats/search/threshold_search.h"
 
 namespace offramp::test {
 

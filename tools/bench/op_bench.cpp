@@ -1,6 +1,6 @@
 #include "tools/bench/op_bench.h"
 
-#include "engine/errors.h"
+#include "base/errors.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
 #include "kernels/elementwise.h"
@@ -217,7 +217,7 @@ std::vector<OpTiming> measure_ops(const std::string& filter, int batch, DType dt
     normalisation_and_pools<T>(bench, batch, device);
   });
   classifiers_and_updates(bench, batch, device);
-  if (bench.results.empty()) throw ValueError("bench: no kernel's name contains " + quoted(filter));
+  if (bench.results.empty()) throw ValueError("bench: no kernel's name contains " + in_quotes(filter));
   return bench.results;
 }
 

@@ -6,7 +6,7 @@
 #include "engine/ops.h"
 #include "engine/optimizer.h"
 #include "engine/recording.h"
-#include "nets/network.h"
+#include "nets/graph/network.h"
 #include "tools/bench/timing.h"
 
 #include <optional>

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/device.h"
-#include "nets/options.h"
+#include "nets/graph/options.h"
 
 namespace offramp::bench {
 

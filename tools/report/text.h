@@ -1,13 +1,14 @@
 #pragma once
 // Text for SVG and HTML: escaping, numbers that look the same on every machine, and a guess of text widths.
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "base/errors.h"
+
 namespace offramp {
-class ReportError : public std::runtime_error {
+class ReportError : public Error {
  public:
-  using std::runtime_error::runtime_error;
+  using Error::Error;
 };
 }  // namespace offramp
 

@@ -10,12 +10,12 @@
 #include "nets/data/transform.h"
 #include "nets/training/loader_source.h"
 #include "nets/training/trainer.h"
-#include "stats/threshold_choice.h"
-#include "tools/interrupt.h"
-#include "tools/verbs/dataset_spec.h"
-#include "tools/verbs/extract_files.h"
-#include "tools/verbs/extract_options.h"
-#include "tools/verbs/extract_report.h"
+#include "stats/search/threshold_choice.h"
+#include "tools/frame/interrupt.h"
+#include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/extract/extract_files.h"
+#include "tools/verbs/extract/extract_options.h"
+#include "tools/verbs/extract/extract_report.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>

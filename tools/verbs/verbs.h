@@ -2,7 +2,7 @@
 // file.
 #pragma once
 
-#include "tools/program.h"
+#include "tools/frame/program.h"
 
 #include <memory>
 

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/host/sanitizers.h"
 
 namespace offramp::cuda::host {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 
 namespace offramp::cuda::host {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 
 namespace offramp::cuda::host {
 namespace {

@@ -11,7 +11,7 @@
 #include <set>
 #include <utility>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/host/config.h"
 #include "kernels/cuda/host/shared_memory.h"
 #include "kernels/cuda/host/stream.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "kernels/cuda/host/sanitizers.h"
 
 namespace offramp::cuda::host {

@@ -25,9 +25,9 @@
 #include "attacks/extraction/victim.h"
 #include "attacks/query/query_run.h"
 #include "nets/data/leaves.h"
-#include "nets/early_exit.h"
-#include "nets/state_dict.h"
-#include "stats/exit_estimation.h"
+#include "nets/exits/early_exit.h"
+#include "nets/graph/state_dict.h"
+#include "stats/exits/exit_estimation.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "stats/threshold_search.h"
+#include "stats/search/threshold_search.h"
 #include "tests/support/threshold_data.h"
 
 int main(int argc, char** argv) {

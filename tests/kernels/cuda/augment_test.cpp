@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "nets/data/augment.h"
 #include "nets/data/streams.h"
 #include "tests/support/close.h"
@@ -88,7 +88,7 @@ TEST_F(CudaAugment, RefusesANegativePadding) {
   try {
     cuda::augment(CudaDevice::context(), cuda::AugmentBatch{.crop_pad = -1}, static_cast<float*>(nullptr));
     FAIL();
-  } catch (const cuda::DeviceError& error) {
+  } catch (const DeviceError& error) {
     EXPECT_STREQ(error.what(), "augment: expected crop_pad >= 0, found -1");
   }
 }

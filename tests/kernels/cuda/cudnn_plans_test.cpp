@@ -5,8 +5,8 @@
 
 #include <set>
 
+#include "base/errors.h"
 #include "kernels/cuda/cudnn_plan.h"
-#include "kernels/cuda/error.h"
 
 namespace offramp::test {
 namespace {
@@ -106,7 +106,7 @@ TEST_F(CudnnPlans, AWrongDescriptorIsNamed) {
   try {
     tensor.finalize();
     ADD_FAILURE() << "expected a DeviceError";
-  } catch (const cuda::DeviceError& error) {
+  } catch (const DeviceError& error) {
     EXPECT_EQ(std::string(error.what()).rfind("cudnn: cudnnBackendFinalize: CUDNN_STATUS_BAD_PARAM", 0), 0u)
         << error.what();
   }

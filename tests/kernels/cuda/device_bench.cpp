@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/context.h"
-#include "kernels/cuda/error.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/elementwise.h"
 #include "kernels/linear.h"
@@ -336,7 +336,7 @@ int main(int argc, char** argv) {
   }
   try {
     return offramp::test::run(json, native);
-  } catch (const offramp::cuda::DeviceError& error) {
+  } catch (const offramp::DeviceError& error) {
     std::fprintf(stderr, "device_bench: %s\n", error.what());
     return 1;
   }

@@ -8,12 +8,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/errors.h"
 #include "kernels/conv2d.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/dynamic_library.h"
-#include "kernels/cuda/error.h"
 #include "kernels/cuda/plan_table.h"
 #include "kernels/cuda/vendor_libraries.h"
 #include "kernels/linear.h"
@@ -97,7 +97,7 @@ TEST(Libraries, ARefusingLibraryIsReplacedOrNamed) {
   try {
     const cuda::Context wanted(cuda::ContextOptions{.conv = cuda::ConvBackend::kCudnn});
     ADD_FAILURE() << "expected a DeviceError";
-  } catch (const cuda::DeviceError& error) {
+  } catch (const DeviceError& error) {
     EXPECT_STREQ(
         error.what(),
         "cuda: cuDNN was asked for: cudnn: cudnnCreate: CUDNN_STATUS_NOT_INITIALIZED (no device that this "
@@ -158,7 +158,7 @@ TEST(PlanTable, WhatCannotBeUsedIsLeftOutWithAWarning) {
             path + ": measured again, because line 3 is no 'convolution = plan': 'half a li'");
 
   cuda::PlanTable nowhere((folder.path() / "missing" / "plans.txt").string(), "GPU", "1");
-  EXPECT_THROW(nowhere.add(problem, "1"), cuda::DeviceError);
+  EXPECT_THROW(nowhere.add(problem, "1"), DeviceError);
 }
 
 TEST(PlanTable, EveryPartOfAProblemIsInItsKey) {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/cuda/error.h"
+#include "base/errors.h"
 #include "tests/support/backends.h"
 
 namespace offramp::cuda {

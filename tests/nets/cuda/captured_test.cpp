@@ -5,7 +5,7 @@
 
 #include "engine/ops.h"
 #include "kernels/cuda/memory.h"
-#include "nets/captured_inference.h"
+#include "nets/exits/captured_inference.h"
 #include "nets/training/trainer.h"
 #include "tests/nets/cuda/device_nets.h"
 

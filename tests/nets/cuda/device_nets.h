@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "engine/device.h"
-#include "nets/architecture.h"
-#include "nets/network.h"
-#include "tests/nets/memory_source.h"
+#include "nets/graph/architecture.h"
+#include "nets/graph/network.h"
 #include "tests/nets/nets.h"
+#include "tests/nets/training/memory_source.h"
 #include "tests/support/close.h"
 
 namespace offramp::test {

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <cstring>
 
-#include "nets/evaluation.h"
+#include "nets/exits/evaluation.h"
 #include "nets/training/trainer.h"
-#include "tests/nets/memory_source.h"
 #include "tests/nets/nets.h"
+#include "tests/nets/training/memory_source.h"
 
 namespace offramp::test {
 namespace {

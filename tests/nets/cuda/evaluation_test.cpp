@@ -1,12 +1,12 @@
 // Evaluation and early exit on the CUDA device beside the CPU.
-#include "nets/evaluation.h"
+#include "nets/exits/evaluation.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "engine/ops.h"
-#include "nets/early_exit.h"
+#include "nets/exits/early_exit.h"
 #include "tests/nets/cuda/device_nets.h"
 
 namespace offramp::nets {

@@ -1,0 +1,113 @@
+// The safetensors format: 8 bytes little-endian header length, a JSON header, one dense byte buffer.
+// Independent of the engine's Tensor: names, types, shapes and byte spans. A file from outside is checked
+// completely before anything that it sizes is allocated; the data is memory-mapped, never copied by the
+// reader.
+//
+// Checked: 8-byte length, header cap of the format (100 MB), JSON without duplicate keys and without deeper
+// nesting than the format has, known types, no overflow in shape products, offsets that match the shapes, no
+// holes, no overlap, exact file length; and our own caps below, so that a hostile header costs neither memory
+// nor time.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace offramp::safetensors {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own cap
+inline constexpr std::size_t kMaxTokenBytes = 8'000'000;       // one string or number; ours
+inline constexpr std::size_t kMaxTextBytes = 16'000'000;       // names and metadata together; ours
+inline constexpr std::size_t kMaxTensors = 100'000;            // ours
+inline constexpr std::size_t kMaxRank = 64;                    // ours
+
+enum class Dtype {
+  kBool,
+  kU8,
+  kI8,
+  kF8E5M2,
+  kF8E4M3,
+  kI16,
+  kU16,
+  kF16,
+  kBF16,
+  kI32,
+  kU32,
+  kF32,
+  kF64,
+  kI64,
+  kU64
+};
+
+std::size_t dtype_bytes(Dtype dtype);      // of one element
+std::string_view dtype_name(Dtype dtype);  // as the format spells it: "F32"
+
+using Metadata = std::map<std::string, std::string>;
+
+struct Entry {
+  std::string name;
+  Dtype dtype{};
+  std::vector<std::int64_t> shape;   // empty: a scalar, one element
+  std::uint64_t begin = 0, end = 0;  // bytes in the data buffer
+
+  std::uint64_t bytes() const { return end - begin; }
+  std::uint64_t elements() const { return bytes() / dtype_bytes(dtype); }
+};
+
+// A mapped, validated file. Move-only; spans live as long as the reader. The mapping is private to the
+// reader, but a file that somebody truncates in place while it is mapped ends the process (SIGBUS): replace
+// files, as write() does.
+class Reader {
+ public:
+  // Throws FileError with path, offset and what is wrong.
+  explicit Reader(const std::filesystem::path& path);
+  ~Reader();
+  Reader(Reader&& other) noexcept;
+  Reader& operator=(Reader&& other) noexcept;
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::vector<Entry>& entries() const { return entries_; }  // in order of their bytes
+  const Metadata& metadata() const { return metadata_; }
+
+  const Entry* find(std::string_view name) const;  // nullptr if absent
+  // Throws FileError naming the tensor if it is absent, or if type or shape differ from what is expected.
+  const Entry& expect(std::string_view name, Dtype dtype, std::span<const std::int64_t> shape) const;
+
+  // The bytes of one tensor. Any alignment: a foreign writer need not align; copy with memcpy.
+  std::span<const std::byte> bytes(const Entry& entry) const;
+  std::span<const std::byte> bytes(std::string_view name) const;  // throws FileError if absent
+
+ private:
+  std::filesystem::path path_;
+  std::vector<Entry> entries_;
+  std::unordered_map<std::string_view, std::size_t> index_;
+  Metadata metadata_;
+  const std::byte* map_ = nullptr;
+  std::size_t map_bytes_ = 0;
+  std::size_t data_begin_ = 0;
+};
+
+// One tensor to write; `bytes` is read during write().
+struct Source {
+  std::string name;
+  Dtype dtype{};
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// Writes the file atomically (base/atomic_file.h). Tensors are laid out by element size, largest first,
+// then by name, behind a header padded to 8 bytes: every tensor is aligned to its element and equal content
+// gives equal bytes whatever the order of `sources`. Throws ValueError for bad names, shapes or sizes,
+// FileError if writing fails.
+void write(const std::filesystem::path& path, std::span<const Source> sources, const Metadata& metadata = {});
+
+}  // namespace offramp::safetensors

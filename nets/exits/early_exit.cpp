@@ -1,0 +1,74 @@
+#include "nets/exits/early_exit.h"
+
+#include <algorithm>
+
+#include "base/errors.h"
+#include "engine/ops.h"
+#include "engine/recording.h"
+
+namespace offramp::nets {
+
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Tensor& x,
+                      const std::function<void(int, int)>& before_segment) {
+  policy.check(net.num_exits());
+  if (!x) throw ShapeError("infer: expected a batch of samples, got no tensor");
+  const NoGrad no_grad;
+  const int n = x.shape().n(), classes = net.classes();
+  const auto count = static_cast<std::size_t>(n), width = static_cast<std::size_t>(classes);
+  EarlyExitResult result{.n = n,
+                         .classes = classes,
+                         .label = std::vector<std::int32_t>(count),
+                         .exit = std::vector<std::int32_t>(count),
+                         .answered = std::vector<std::int32_t>(count),
+                         .confidence = std::vector<float>(count, -1.f),
+                         .probabilities = std::vector<float>(count * width)};
+  std::vector<std::int32_t> remaining(count);  // sample of each row that is still in the net
+  for (int i = 0; i < n; ++i) remaining[static_cast<std::size_t>(i)] = i;
+
+  Tensor features = x;
+  const int last = net.num_exits() - 1;
+  for (int s = 0; s <= last && !remaining.empty(); ++s) {
+    if (before_segment) before_segment(s, static_cast<int>(remaining.size()));
+    Segment segment = net.forward_segment(s, features);
+    const std::vector<float> probabilities = softmax(segment.logits).to_host<float>();
+    std::vector<std::int32_t> stay;  // rows of this segment
+    for (std::size_t row = 0; row < remaining.size(); ++row) {
+      const auto sample = static_cast<std::size_t>(remaining[row]);
+      const float* p = probabilities.data() + row * width;
+      const float* top = std::max_element(p, p + width);
+      const bool stops = s == last || policy.stops(s, *top);
+      const bool sure = s < last && stops;
+      // An output is kept where it answers: at a confident exit, at the last one, or as the most confident so
+      // far.
+      const bool answers =
+          sure || (policy.fallback == Fallback::kLast ? s == last : *top > result.confidence[sample]);
+      if (answers) {
+        result.label[sample] = static_cast<std::int32_t>(top - p);
+        result.answered[sample] = s + 1;
+        result.confidence[sample] = *top;
+        std::copy(p, p + width, result.probabilities.data() + sample * width);
+      }
+      if (stops) {
+        result.exit[sample] = s + 1;
+      } else {
+        stay.push_back(static_cast<std::int32_t>(row));
+      }
+    }
+    if (s == last) break;
+    if (stay.size() == remaining.size()) {
+      features = std::move(segment.features);
+      continue;
+    }
+    std::vector<std::int32_t> next(stay.size());
+    for (std::size_t i = 0; i < stay.size(); ++i) next[i] = remaining[static_cast<std::size_t>(stay[i])];
+    remaining = std::move(next);
+    if (remaining.empty()) break;
+    const Shape shape{static_cast<std::int64_t>(stay.size())};
+    features = gather_rows(segment.features, Tensor::from<std::int32_t>(shape, stay, x.device()));
+  }
+  return result;
+}
+
+}  // namespace offramp::nets

@@ -1,0 +1,30 @@
+#pragma once
+// Inference that really stops: after each exit the samples that are sure leave, the rest are compacted, and
+// only they enter the next segment.
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "nets/exits/exit_policy.h"
+#include "nets/exits/segmented.h"
+
+namespace offramp::nets {
+
+struct EarlyExitResult {
+  int n = 0, classes = 0;
+  std::vector<std::int32_t> label;     // [n] the class of the output that is returned
+  std::vector<std::int32_t> exit;      // [n] where the sample stopped, from 1: what it cost
+  std::vector<std::int32_t> answered;  // [n] whose output is returned, from 1
+  std::vector<float> confidence;       // [n] of that output
+  std::vector<float> probabilities;    // [n, classes]
+};
+
+// x as the net takes it. Throws ValueError where the policy does not fit the net, ShapeError where x does
+// not. A sample's result does not depend on the others. `before_segment(segment, samples)`, where given, sees
+// what each segment is run on.
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Tensor& x,
+                      const std::function<void(int segment, int samples)>& before_segment = {});
+
+}  // namespace offramp::nets

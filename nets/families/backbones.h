@@ -1,0 +1,42 @@
+#pragma once
+// Inside nets/builders: one function per family makes the plain net; build() adds the exits. Names of layers
+// are those of the reference modules' state dicts (specs: networks, last section).
+#include <string>
+#include <vector>
+
+#include "nets/graph/architecture.h"
+#include "nets/graph/options.h"
+
+namespace offramp::nets {
+
+// A plain net and what build() needs to put exits on it.
+struct Backbone {
+  Architecture plain;
+  std::vector<int> sdn_positions, ccs_positions;  // empty: the papers have none for this net
+  Init exit_init = Init::kFanIn;
+  int exit_hidden = 512;  // of two-layer exits, before the width divisor
+};
+
+Backbone vgg16(const NetOptions& options);
+Backbone resnet(const NetOptions& options, int blocks_per_stage);
+Backbone mobilenet(const NetOptions& options);
+Backbone wide_resnet_32_4(const NetOptions& options);
+Backbone fcn18(const NetOptions& options, int width);
+Backbone small_cnn(const NetOptions& options);
+
+namespace parts {
+// Channels or features after the width divisor, at least 1.
+int scaled(const NetOptions& options, int width);
+std::string block(int index);  // "layers.3"
+// Linear layers of the end or of an exit from the flattened map to the classes: one, named `first`, or, where
+// hidden > 0, two with a dropout between, named `first` and `second`.
+void append_classifier(std::vector<Layer>& layers,
+                       const std::string& first,
+                       const std::string& second,
+                       const Extent& flattened,
+                       int hidden,
+                       int classes,
+                       Init init);
+}  // namespace parts
+
+}  // namespace offramp::nets

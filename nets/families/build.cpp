@@ -1,0 +1,191 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "base/errors.h"
+#include "nets/families/backbones.h"
+#include "nets/families/build.h"
+#include "nets/graph/cost.h"
+
+namespace offramp::nets {
+namespace {
+
+// n of "resnet-<6n+2>", or 0.
+int resnet_blocks(const std::string& name) {
+  const std::string prefix = "resnet-";
+  if (!name.starts_with(prefix)) return 0;
+  int depth = 0;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, depth);
+  const bool fits =
+      error == std::errc{} && stop == end && depth >= 8 && depth <= 1202 && (depth - 2) % 6 == 0;
+  return fits ? (depth - 2) / 6 : 0;
+}
+
+// 1..4 of "fcn-18-<1..4>", or 0. Widths are the paper's; the reference code has 3702 for the third.
+int fcn_model(const std::string& name) {
+  for (int model = 1; model <= 4; ++model) {
+    if (name == "fcn-18-" + std::to_string(model)) return model;
+  }
+  return 0;
+}
+
+Backbone backbone(const NetOptions& o) {
+  if (o.name == "vgg-16") return vgg16(o);
+  if (o.name == "mobilenet") return mobilenet(o);
+  if (o.name == "wrn-32-4") return wide_resnet_32_4(o);
+  if (o.name == "small-cnn") return small_cnn(o);
+  if (const int n = resnet_blocks(o.name); n > 0) return resnet(o, n);
+  if (const int model = fcn_model(o.name); model > 0) return fcn18(o, 1024 * model);
+  std::string known;
+  for (const std::string& name : net_names()) known += (known.empty() ? "" : ", ") + name;
+  throw ValueError("net: expected one of " + known + ", got " + in_quotes(o.name));
+}
+
+void check(const NetOptions& o) {
+  const auto at_least = [&](const char* what, int value, int least) {
+    if (value < least) {
+      throw ValueError("net " + o.name + ": " + what + " must be at least " + std::to_string(least) +
+                       ", got " + std::to_string(value));
+    }
+  };
+  at_least("classes", o.classes, 2);
+  at_least("width divisor", o.width_divisor, 1);
+  at_least("exits", o.num_exits, 0);
+  if (fcn_model(o.name) > 0) {
+    at_least("features", o.features, 1);
+    return;
+  }
+  at_least("channels", o.channels, 1);
+  at_least("image side", o.side, 1);
+  for (const auto* values : {&o.mean, &o.std}) {
+    if (!values->empty() && static_cast<int>(values->size()) != o.channels) {
+      throw ValueError("net " + o.name + ": normalisation wants one mean and deviation per channel (" +
+                       std::to_string(o.channels) + "), got " + std::to_string(values->size()));
+    }
+  }
+  for (const float deviation : o.std) {
+    if (!(deviation > 0)) {
+      throw ValueError("net " + o.name + ": deviations of pixels are above 0, got " +
+                       std::to_string(deviation));
+    }
+  }
+}
+
+[[noreturn]] void no_such_exits(const NetOptions& o, const std::string& why) {
+  throw ValueError("net " + o.name + ": " + std::to_string(o.num_exits) + " exits do not fit: " + why);
+}
+
+// The rule of specs: networks 3.3: for target k / N the block whose cumulative fraction is nearest, rising in
+// k, ties to the earlier one; the last block is not eligible.
+std::vector<int> equal_cost(const NetOptions& o, const Architecture& plain, int num_exits) {
+  const std::vector<double> fraction = costs_of(plain).block_fraction_macs;
+  const int eligible = static_cast<int>(fraction.size()) - 1;
+  if (num_exits - 1 > eligible) {
+    no_such_exits(o, "it has " + std::to_string(eligible) + " blocks that an exit may follow");
+  }
+  std::vector<int> positions;
+  for (int k = 1; k < num_exits; ++k) {
+    const double target = static_cast<double>(k) / num_exits;
+    const int first = positions.empty() ? 0 : positions.back() + 1;
+    const int last = eligible - (num_exits - k);  // leaves a block for each later exit
+    int best = first;
+    for (int b = first; b <= last; ++b) {
+      if (std::abs(fraction[static_cast<std::size_t>(b)] - target) <
+          std::abs(fraction[static_cast<std::size_t>(best)] - target)) {
+        best = b;
+      }
+    }
+    positions.push_back(best);
+  }
+  return positions;
+}
+
+std::vector<int> listed(const NetOptions& o, const std::vector<int>& list, bool prefix_allowed) {
+  if (list.empty())
+    no_such_exits(o, std::string("no ") + to_text(o.placement) + " positions are known for it");
+  const int most = static_cast<int>(list.size()) + 1;
+  if (o.num_exits == 0 || o.num_exits == most) return list;
+  if (!prefix_allowed || o.num_exits > most) {
+    no_such_exits(o,
+                  std::string("the ") + to_text(o.placement) + " placement has " +
+                      (prefix_allowed ? "at most " : "") + std::to_string(most));
+  }
+  return {list.begin(), list.begin() + (o.num_exits - 1)};
+}
+
+std::vector<int> positions(const NetOptions& o, const Backbone& net) {
+  if (o.num_exits == 1) return {};
+  const int blocks = static_cast<int>(net.plain.blocks.size());
+  switch (o.placement) {
+    case Placement::kEqualCost:
+      return equal_cost(o, net.plain, o.num_exits == 0 ? 4 : o.num_exits);
+    case Placement::kSdn:
+      return listed(o, net.sdn_positions, false);
+    case Placement::kCcs:
+      return listed(o, net.ccs_positions, true);
+    case Placement::kExplicit:
+      break;
+  }
+  if (o.num_exits != 0 && o.num_exits != static_cast<int>(o.exits_after.size()) + 1) {
+    no_such_exits(o, "the list of blocks has " + std::to_string(o.exits_after.size()));
+  }
+  for (std::size_t i = 0; i < o.exits_after.size(); ++i) {
+    const int b = o.exits_after[i];
+    if (b < 0 || b >= blocks || (i > 0 && b <= o.exits_after[i - 1])) {
+      throw ValueError("net " + o.name + ": exits stand after rising blocks of 0 to " +
+                       std::to_string(blocks - 1) + ", got " + std::to_string(b));
+    }
+  }
+  return o.exits_after;
+}
+
+// Networks 1.1: pool to 4x4 with the mixed pool where the side is at least 4, flatten, classify.
+Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Extent& in) {
+  const std::string name = parts::block(block) + ".output.";
+  Exit exit{block, {}};
+  Extent extent = in;
+  if (in.h >= 4) {
+    exit.layers.emplace_back(ExitPool{.name = name + "alpha", .k = in.h / 4, .alpha = {}});
+    extent = effect_of(exit.layers, in).out;
+  }
+  exit.layers.emplace_back(Flatten{});
+  const bool two_layer = o.form == ExitForm::kTwoLayer || !net.plain.pixels;
+  parts::append_classifier(exit.layers,
+                           two_layer ? name + "layer_0" : name + "linear",
+                           name + "layer_2",
+                           extent,
+                           two_layer ? parts::scaled(o, net.exit_hidden) : 0,
+                           o.classes,
+                           net.exit_init);
+  return exit;
+}
+
+}  // namespace
+
+std::vector<std::string> net_names() {
+  return {"vgg-16", "resnet-<6n+2>", "mobilenet", "wrn-32-4", "fcn-18-<1..4>", "small-cnn"};
+}
+
+Architecture build(const NetOptions& o) {
+  check(o);
+  const Backbone net = backbone(o);
+  Architecture arch = net.plain;
+  arch.classes = o.classes;
+  Extent extent = effect_of(arch.stem, arch.input).out;
+  std::vector<Extent> after;
+  for (const Block& block : arch.blocks) after.push_back(extent = effect_of(block, extent).out);
+  for (const int b : positions(o, net)) {
+    arch.exits.push_back(exit_after(o, net, b, after[static_cast<std::size_t>(b)]));
+  }
+  if (arch.num_exits() > kMaxExits) {
+    no_such_exits(o, "a net has at most " + std::to_string(kMaxExits));
+  }
+  std::uint32_t dropouts = 0;
+  for_each_layer(arch, [&](Layer& layer, int) {
+    if (auto* dropout = std::get_if<Dropout>(&layer)) dropout->op = dropouts++;
+  });
+  return arch;
+}
+
+}  // namespace offramp::nets

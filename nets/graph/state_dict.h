@@ -1,0 +1,60 @@
+#pragma once
+// Values of a net in and out of safetensors files, in PyTorch's names and layouts: a state dict of the
+// reference modules loads unchanged, and ours loads there. A checkpoint is a state dict whose metadata
+// rebuilds the net and that may carry optimiser moments ("optimizer.<moment>.<parameter>").
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/safetensors.h"
+#include "engine/optimizer.h"
+#include "nets/exits/exit_policy.h"
+#include "nets/graph/network.h"
+
+namespace offramp::nets {
+
+using Metadata = std::map<std::string, std::string>;
+
+// What became of every name.
+struct ImportReport {
+  std::string prefix;                 // that was taken off every name of the file ("module."), or empty
+  std::vector<std::string> matched;   // read into the net
+  std::vector<std::string> permuted;  // those of them whose order on disk differs from memory
+  std::vector<std::string> missing;   // the net has it, the file does not
+  std::vector<std::string> unused;    // the file has it, the net does not
+  std::vector<std::string> ignored;   // without meaning here (num_batches_tracked)
+};
+
+enum class Strictness {
+  kComplete,  // throws FileError that lists what is missing or unused; normalisation may be missing
+  kPartial,   // takes what fits by name
+};
+
+// Reads F32, F64, F16 or BF16 values into the net. Throws FileError for a shape or type that does not fit,
+// before anything is changed.
+ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Strictness strictness);
+
+// Writes net (and moments) atomically. `extra` joins the metadata of the net: "net.*", "policy.*", "cost.*".
+void save_checkpoint(const std::filesystem::path& path,
+                     const Network& net,
+                     const ExitPolicy& policy,
+                     const Metadata& extra = {},
+                     Optimizer* optimizer = nullptr);
+
+// The moments of a checkpoint back into an optimiser of the same net. Throws FileError where one is missing.
+void load_moments(const safetensors::Reader& file, const Network& net, Optimizer& optimizer);
+
+struct LoadedNet {
+  std::unique_ptr<Network> net;
+  ExitPolicy policy;
+  Metadata metadata;
+};
+// Rebuilds a net from its checkpoint alone. Throws FileError for a file that is no checkpoint of ours, is
+// damaged, or has costs other than the net that it describes. `precision`: "" keeps the file's.
+LoadedNet load_net(const std::filesystem::path& path,
+                   const Device& device,
+                   const std::string& precision = "");
+
+}  // namespace offramp::nets

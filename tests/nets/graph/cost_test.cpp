@@ -1,0 +1,176 @@
+#include "nets/graph/cost.h"
+
+#include <gtest/gtest.h>
+
+#include "nets/families/build.h"
+#include "tests/nets/graph/cost_tables.h"
+
+namespace offramp::nets {
+namespace {
+
+NetOptions options(const char* net, int side, int classes) {
+  NetOptions o;
+  o.name = net;
+  o.side = side;
+  o.classes = classes;
+  return o;
+}
+
+std::vector<std::int64_t> macs_of(const NetCosts& costs) {
+  std::vector<std::int64_t> macs;
+  for (const Cost& cost : costs.exits) macs.push_back(cost.macs);
+  return macs;
+}
+
+std::vector<std::int64_t> ops_of(const NetCosts& costs) {
+  std::vector<std::int64_t> ops;
+  for (const Cost& cost : costs.exits) ops.push_back(cost.ops_profiler);
+  return ops;
+}
+
+std::vector<int> positions_of(const Architecture& arch) {
+  std::vector<int> after;
+  for (const Exit& exit : arch.exits) after.push_back(exit.after_block);
+  return after;
+}
+
+// A printed fraction is rounded at its last digit; `slack` where it was rounded twice.
+void expect_printed(
+    double value, double printed, double last_digit, const std::string& where, double slack = 0) {
+  EXPECT_LE(std::abs(value - printed), last_digit / 2 + slack + 1e-12) << where << ": " << value;
+}
+
+TEST(Cost, SdnNetsAtDefaultPositionsMatchTheTables) {
+  for (const test::SdnRow& row : test::kSdnTable) {
+    SCOPED_TRACE(std::string(row.net) + " side " + std::to_string(row.side) + " exit " +
+                 std::to_string(row.exit));
+    NetOptions o = options(row.net, row.side, row.classes);
+    o.placement = Placement::kSdn;
+    const Architecture arch = build(o);
+    const NetCosts costs = costs_of(arch);
+    const auto index = row.exit >= 0 ? static_cast<std::size_t>(row.exit) : costs.exits.size() - 1;
+    const Cost cost = row.exit == -2 ? costs.plain : costs.exits[index];
+    EXPECT_EQ(cost, (Cost{row.parameters, row.macs, row.ops}));
+    if (row.exit < 0) continue;
+    ASSERT_LT(index, arch.exits.size());
+    EXPECT_EQ(arch.exits[index].after_block, row.after);
+    EXPECT_EQ(std::get<Linear>(arch.exits[index].layers.back()).in, row.features);
+    expect_printed(costs.exit_fraction_macs[index], row.fraction_macs, 1e-4, "MACs");
+    expect_printed(costs.exit_fraction_profiler[index], row.fraction_profiler, 1e-4, "profiler");
+  }
+}
+
+TEST(Cost, ThePlainNetIsTheNetWithOneExit) {
+  for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "wrn-32-4", "small-cnn"}) {
+    NetOptions o = options(net, 32, 10);
+    const Cost with_exits = costs_of(build(o)).plain;
+    o.num_exits = 1;
+    const NetCosts plain = costs_of(build(o));
+    ASSERT_EQ(plain.exits.size(), 1U);
+    EXPECT_EQ(plain.exits[0], with_exits);
+    EXPECT_EQ(plain.plain, with_exits);
+  }
+}
+
+TEST(Cost, EqualCostPlacementMatchesTheTable) {
+  for (const test::EqualCostRow& row : test::kEqualCostTable) {
+    SCOPED_TRACE(std::string(row.net) + " with " + std::to_string(row.num_exits));
+    NetOptions o = options(row.net, 32, 10);
+    o.num_exits = row.num_exits;
+    const Architecture arch = build(o);
+    const NetCosts costs = costs_of(arch);
+    EXPECT_EQ(positions_of(arch), row.after);
+    EXPECT_EQ(macs_of(costs), row.macs);
+    EXPECT_EQ(ops_of(costs), row.ops);
+    EXPECT_EQ(costs.exits.back().parameters, row.parameters);
+    for (std::size_t i = 0; i < row.fraction_macs.size(); ++i) {
+      expect_printed(
+          costs.exit_fraction_macs[i], row.fraction_macs[i], 1e-3, "exit " + std::to_string(i + 1));
+    }
+  }
+}
+
+TEST(Cost, CumulativeFractionsAfterEachBlockMatchTheList) {
+  constexpr double kFourDigits = 5e-5;  // the list was rounded to four digits, then to three: 0.35645 is .357
+  for (const test::BlockRow& row : test::kBlockTable) {
+    const NetCosts costs = costs_of(build(options(row.net, 32, 10)));
+    // VGG's list leaves out the fully connected block.
+    ASSERT_LE(row.fraction_macs.size(), costs.block_fraction_macs.size());
+    for (std::size_t b = 0; b < row.fraction_macs.size(); ++b) {
+      expect_printed(costs.block_fraction_macs[b],
+                     row.fraction_macs[b],
+                     1e-3,
+                     std::string(row.net) + " block " + std::to_string(b),
+                     kFourDigits);
+    }
+  }
+}
+
+TEST(Cost, CcsNetsMatchTheTables) {
+  for (const test::CcsRow& row : test::kCcsTable) {
+    SCOPED_TRACE(std::string(row.net) + " side " + std::to_string(row.side) + " classes " +
+                 std::to_string(row.classes));
+    NetOptions o = options(row.net, row.side, row.classes);
+    o.placement = Placement::kCcs;
+    o.form = ExitForm::kTwoLayer;
+    const Architecture arch = build(o);
+    const NetCosts costs = costs_of(arch);
+    EXPECT_EQ(costs.plain, (Cost{row.plain_parameters, row.plain_macs, row.plain_ops}));
+    EXPECT_EQ(positions_of(arch), row.after);
+    EXPECT_EQ(macs_of(costs), row.macs);
+    EXPECT_EQ(ops_of(costs), row.ops);
+    EXPECT_EQ(costs.exits.back().parameters, row.parameters);
+    for (std::size_t i = 0; i < row.fraction_macs.size(); ++i) {
+      expect_printed(
+          costs.exit_fraction_macs[i], row.fraction_macs[i], 1e-3, "exit " + std::to_string(i + 1));
+    }
+  }
+}
+
+TEST(Cost, CcsNetsWithFewerExitsUseAPrefixOfTheList) {
+  for (const test::SmallCcsRow& row : test::kSmallCcsTable) {
+    for (int k = 2; k <= 6; ++k) {
+      SCOPED_TRACE(std::string(row.net) + " with " + std::to_string(k));
+      NetOptions o = options(row.net, 32, 10);
+      o.placement = Placement::kCcs;
+      o.form = ExitForm::kTwoLayer;
+      o.num_exits = k;
+      const Cost cost = costs_of(build(o)).exits.back();
+      EXPECT_EQ(cost.parameters, row.parameters[static_cast<std::size_t>(k - 2)]);
+      EXPECT_EQ(cost.ops_profiler, row.ops[static_cast<std::size_t>(k - 2)]);
+    }
+  }
+}
+
+TEST(Cost, FcnMatchesTheTable) {
+  for (const test::FcnRow& row : test::kFcnTable) {
+    SCOPED_TRACE("model " + std::to_string(row.model) + " features " + std::to_string(row.features));
+    NetOptions o;
+    o.name = "fcn-18-" + std::to_string(row.model);
+    o.features = row.features;
+    o.classes = row.classes;
+    o.placement = Placement::kCcs;
+    const NetCosts costs = costs_of(build(o));
+    EXPECT_EQ(costs.plain.parameters, row.plain_parameters);
+    EXPECT_EQ(costs.plain.macs, row.plain_macs);
+    EXPECT_EQ(macs_of(costs), row.macs);
+  }
+}
+
+// Networks 3.3: for C classes add (C - 10) * (f_end + the features of the exits passed) to the MACs.
+TEST(Cost, MoreClassesAddTheFeaturesOfEachClassifier) {
+  NetOptions o = options("resnet-56", 32, 10);
+  const Architecture arch = build(o);
+  const NetCosts ten = costs_of(arch);
+  o.classes = 43;
+  const NetCosts many = costs_of(build(o));
+  std::int64_t features = 0;
+  for (std::size_t i = 0; i < arch.exits.size(); ++i) {
+    features += std::get<Linear>(arch.exits[i].layers.back()).in;
+    EXPECT_EQ(many.exits[i].macs, ten.exits[i].macs + 33 * features);
+  }
+  EXPECT_EQ(many.exits.back().macs, ten.exits.back().macs + 33 * (features + 64));
+}
+
+}  // namespace
+}  // namespace offramp::nets

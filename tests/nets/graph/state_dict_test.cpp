@@ -1,0 +1,152 @@
+#include "nets/graph/state_dict.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "tests/nets/nets.h"
+
+namespace offramp::nets {
+namespace {
+
+using test::drawn;
+using test::message_of;
+using test::small_options;
+
+class StateDict : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(::testing::TempDir()) /
+              ("offramp_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path file(const char* name = "net.safetensors") const { return folder_ / name; }
+  std::filesystem::path folder_;
+};
+
+struct Tensors {
+  std::vector<std::vector<float>> values;
+  std::vector<safetensors::Source> sources;
+  void add(const std::string& name, std::vector<std::int64_t> shape, std::vector<float> data) {
+    values.push_back(std::move(data));
+    sources.push_back({name,
+                       safetensors::Dtype::kF32,
+                       std::move(shape),
+                       std::as_bytes(std::span<const float>(values.back()))});
+  }
+};
+
+TEST_F(StateDict, ACheckpointRebuildsItsNet) {
+  for (const char* name : test::kFamilies) {
+    NetOptions o = small_options(name);
+    if (o.features == 0) o.mean = {.1f, .2f, .3f}, o.std = {.4f, .5f, .6f};
+    const auto net = drawn(o, 3);
+    ExitPolicy policy = ExitPolicy::uniform(net->num_exits(), 0.1);
+    policy.rule = ExitRule::kAbove;
+    save_checkpoint(file(), *net, policy, {{"note", "hello"}});
+    const LoadedNet loaded = load_net(file(), Device::cpu());
+    EXPECT_EQ(loaded.net->options(), o);
+    EXPECT_EQ(loaded.policy, policy);
+    EXPECT_EQ(loaded.metadata.at("note"), "hello");
+    EXPECT_EQ(loaded.net->parameters().values().to_host<float>(),
+              net->parameters().values().to_host<float>());
+    EXPECT_EQ(loaded.net->parameters().buffers().to_host<float>(),
+              net->parameters().buffers().to_host<float>());
+  }
+}
+
+TEST_F(StateDict, ValuesLieOnDiskInTheOrderOfPyTorch) {
+  NetOptions o = small_options("vgg-16");
+  o.num_exits = 2;
+  const auto net = drawn(o, 3);
+  // Memory K,R,S,C: mark each weight with its printed index.
+  const ParameterSet::Entry& conv = *net->parameters().find("layers.0.layers.0.weight");
+  Tensor w = conv.value;
+  const Shape& s = w.shape();
+  float* p = w.data();
+  for (std::int64_t k = 0; k < s[0]; ++k)
+    for (std::int64_t r = 0; r < 3; ++r)
+      for (std::int64_t q = 0; q < 3; ++q)
+        for (std::int64_t c = 0; c < 3; ++c) *p++ = static_cast<float>(1000 * k + 100 * c + 10 * r + q);
+  save_checkpoint(file(), *net, {});
+  const safetensors::Reader reader(file());
+  const auto bytes = reader.bytes("layers.0.layers.0.weight");
+  std::vector<float> disk(bytes.size() / sizeof(float));
+  std::memcpy(disk.data(), bytes.data(), bytes.size());
+  EXPECT_EQ(disk[((2 * 3 + 1) * 3 + 0) * 3 + 2], 2102.f);  // k 2, c 1, r 0, s 2
+}
+
+TEST_F(StateDict, ImportReportsWhatItMatchedMissedAndPermuted) {
+  const auto net = drawn(small_options("resnet-8"), 3);
+  Tensors t;
+  t.add("module.init_conv.0.weight", {8, 3, 3, 3}, std::vector<float>(216, 0.5f));
+  t.add("module.end_layers.2.bias", {5}, {1, 2, 3, 4, 5});
+  t.add("module.extra.weight", {2}, {1, 2});
+  t.add("module.init_conv.1.num_batches_tracked", {1}, {7});
+  safetensors::write(file(), t.sources);
+  const safetensors::Reader reader(file());
+  EXPECT_EQ(message_of([&] { load_state_dict(*net, reader, Strictness::kComplete); })
+                .substr(0, 200)
+                .find("missing for this net"),
+            file().string().size() + 2);
+  const ImportReport report = load_state_dict(*net, reader, Strictness::kPartial);
+  EXPECT_EQ(report.prefix, "module.");
+  EXPECT_EQ(report.matched, (std::vector<std::string>{"init_conv.0.weight", "end_layers.2.bias"}));
+  EXPECT_EQ(report.permuted, (std::vector<std::string>{"init_conv.0.weight"}));
+  EXPECT_EQ(report.unused, (std::vector<std::string>{"extra.weight"}));
+  EXPECT_EQ(report.ignored, (std::vector<std::string>{"init_conv.1.num_batches_tracked"}));
+  EXPECT_EQ(net->parameters().find("end_layers.2.bias")->value.to_host<float>(),
+            (std::vector<float>{1, 2, 3, 4, 5}));
+}
+
+TEST_F(StateDict, HalfTypesAreRead) {
+  const auto net = drawn(small_options("resnet-8"), 3);
+  const std::uint16_t bf16_bits[5] = {0x3f80, 0xc000, 0x3eaa, 0x0000, 0x7f00};
+  const std::uint16_t half_bits[64] = {0x3c00, 0xc000, 0x0001, 0x8000, 0x7bff};
+  safetensors::Source bias{
+      "end_layers.2.bias", safetensors::Dtype::kBF16, {5}, std::as_bytes(std::span(bf16_bits))};
+  safetensors::Source norm{
+      "init_conv.1.bias", safetensors::Dtype::kF16, {8}, std::as_bytes(std::span(half_bits).first(8))};
+  const safetensors::Source sources[] = {bias, norm};
+  safetensors::write(file(), sources);
+  load_state_dict(*net, safetensors::Reader(file()), Strictness::kPartial);
+  const auto b = net->parameters().find("end_layers.2.bias")->value.to_host<float>();
+  EXPECT_EQ(b[0], 1.f);
+  EXPECT_EQ(b[1], -2.f);
+  EXPECT_EQ(b[2], 0x1.54p-2f);
+  EXPECT_EQ(b[4], 0x1p127f);
+  const auto h = net->parameters().find("init_conv.1.bias")->value.to_host<float>();
+  EXPECT_EQ(h[0], 1.f);
+  EXPECT_EQ(h[1], -2.f);
+  EXPECT_EQ(h[2], 0x1p-24f);
+  EXPECT_TRUE(std::signbit(h[3]));
+  EXPECT_EQ(h[4], 65504.f);
+}
+
+TEST_F(StateDict, WrongFilesAreNamedAndChangeNothing) {
+  const auto net = drawn(small_options("resnet-8"), 3);
+  const auto before = net->parameters().values().to_host<float>();
+  Tensors t;
+  t.add("end_layers.2.bias", {5}, {1, 2, 3, 4, 5});
+  t.add("init_conv.0.weight", {8, 3, 3, 1}, std::vector<float>(72));
+  safetensors::write(file(), t.sources);
+  EXPECT_EQ(message_of([&] { load_state_dict(*net, safetensors::Reader(file()), Strictness::kPartial); }),
+            file().string() + ": tensor 'init_conv.0.weight': expected shape [8,3,3,3], got [8,3,3,1]");
+  EXPECT_EQ(net->parameters().values().to_host<float>(), before);
+  EXPECT_EQ(message_of([&] { load_net(file(), Device::cpu()); }),
+            file().string() +
+                ": expected a checkpoint of this program (metadata format offramp-checkpoint-1, got "
+                "none); a state dict from elsewhere goes through import");
+  save_checkpoint(file(), *net, {}, {{"cost.macs", "1,2,3"}});
+  EXPECT_NE(message_of([&] { load_net(file(), Device::cpu()); }).find("metadata cost.macs: expected "),
+            std::string::npos);
+  save_checkpoint(file(), *net, {}, {{"net.classes", "ten"}});
+  EXPECT_EQ(message_of([&] { load_net(file(), Device::cpu()); }),
+            file().string() + ": metadata net.classes: expected a number, got 'ten'");
+}
+
+}  // namespace
+}  // namespace offramp::nets

@@ -1,0 +1,229 @@
+// The verbs on CSV files, as the real binary in a subprocess.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+
+#include "tests/support/noise_models.h"
+#include "tests/support/program.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/threshold_data.h"
+
+namespace offramp {
+namespace {
+
+using nlohmann::json;
+using test::Outcome;
+using test::read_text;
+using test::TempFolder;
+
+Outcome offramp_program(const std::string& arguments) { return test::run_offramp_line(arguments); }
+
+std::string write(const TempFolder& folder, const std::string& name, const std::string& text) {
+  std::ofstream(folder / name, std::ios::binary) << text;
+  return (folder / name).string();
+}
+
+// A file that a browser shows by itself: namespace and style sheet inside, not the fragment of a report's
+// page.
+void expect_svg_file(const std::string& path, const std::string& holds) {
+  const std::string text = read_text(path);
+  EXPECT_EQ(text.rfind("<?xml", 0), 0u) << path;
+  EXPECT_NE(text.find("xmlns=\"http://www.w3.org/2000/svg\""), std::string::npos) << path;
+  EXPECT_NE(text.find("<style"), std::string::npos) << path;
+  EXPECT_NE(text.find(holds), std::string::npos) << path;
+}
+
+// specs/extraction.md 4.3
+const char* const kExample =
+    "exit,c1,c2,c3\n1,.99,.92,.96\n2,.80,.97,.99\n1,.95,.60,.90\n2,.70,.98,.99\n"
+    "3,.55,.65,.97\n3,.90,.93,.95\n1,.85,.50,.88\n2,.97,.85,.70\n";
+
+TEST(ExtractSearchVerb, WorkedExampleToStandardOutputAndToAFile) {
+  const TempFolder folder;
+  const std::string csv = write(folder, "c.csv", kExample);
+  const Outcome printed = offramp_program("extract search --confidences " + csv);
+  ASSERT_EQ(printed.code, 0) << printed.err;
+  const json a = json::parse(printed.out);
+  EXPECT_EQ(a["value"], 6);
+  EXPECT_EQ(a["upper_bound"], 6);
+  EXPECT_EQ(a["optimal"], true);
+  EXPECT_EQ(a["objective"], "joint");
+  ASSERT_EQ(a["thresholds"].size(), 2u);
+  EXPECT_GE(a["seconds"], 0);
+  const std::string out = (folder / "s.json").string();
+  ASSERT_EQ(
+      offramp_program("extract search --confidences " + csv + " --objective separable --out " + out).code, 0);
+  const json b = json::parse(read_text(out));
+  EXPECT_EQ(b["objective"], "separable");
+  EXPECT_EQ(b["value"], 10);
+  EXPECT_EQ(b["joint_value"], 6);
+  const std::string svg = (folder / "s.svg").string();
+  ASSERT_EQ(offramp_program("extract search --confidences " + csv + " --plot " + svg).code, 0);
+  expect_svg_file(svg, "Joint objective: 6 of 8 samples");
+}
+
+TEST(ExtractSearchVerb, WeightsCountAndATimeLimitIsReported) {
+  const TempFolder folder;
+  std::string weighted = "exit,c1,c2,weight\n1,.9,.1,0\n2,.8,.1,1\n1,.7,.1,0\n";
+  const Outcome zero = offramp_program("extract search --confidences " + write(folder, "w.csv", weighted));
+  ASSERT_EQ(zero.code, 0) << zero.err;
+  EXPECT_EQ(json::parse(zero.out)["value"], 1);
+  std::ostringstream hard;
+  hard << "exit,c1,c2,c3,c4,c5,c6\n";
+  const test::ThresholdData d = test::draw_network(4000, 6, 1, 3);
+  for (std::size_t i = 0; i < d.exits.size(); ++i) {
+    hard << d.exits[i];
+    for (std::size_t k = 0; k < 6; ++k) hard << ',' << d.confidences[6 * i + k];
+    hard << '\n';
+  }
+  const Outcome limited = offramp_program("extract search --time-limit 0.001 --confidences " +
+                                          write(folder, "h.csv", hard.str()));
+  ASSERT_EQ(limited.code, 0) << limited.err;
+  const json j = json::parse(limited.out);
+  EXPECT_EQ(j["optimal"], false);
+  EXPECT_EQ(j["time_limit_reached"], true);
+  EXPECT_GT(j["upper_bound"], j["value"]);
+}
+
+TEST(ExtractSearchVerb, BadFilesAreNamedWithLineAndColumn) {
+  const TempFolder folder;
+  const auto fails = [&](const std::string& text, const std::string& message) {
+    const Outcome o = offramp_program("extract search --confidences " + write(folder, "bad.csv", text));
+    EXPECT_EQ(o.code, 1) << text;
+    EXPECT_NE(o.err.find(message), std::string::npos) << o.err;
+    EXPECT_EQ(o.out, "");
+  };
+  fails("", "expected a header line, the file is empty");
+  fails("exit,c1,c2\n", "expected at least one row below the header");
+  fails("exit,c1,c2\n1,.5\n", "bad.csv: line 2: expected 3 fields as in the header, found 2");
+  fails("exit,c1,c2\n1,.5,x\n", "bad.csv: line 2: expected a number in column 'c2', found 'x'");
+  fails("exit,c1,c2\n1,nan,.3\n", "confidences must be finite, got nan at sample 0, exit 1");
+  fails("exit,c1,c2\n3,.5,.3\n", "row 1: expected an exit from 1 to 2, found 3");
+  fails("exit,c1\n1,.5\n", "at least two exits");
+  fails("c1,c2\n.5,.5\n", "expected a column 'exit', found 'c1', 'c2'");
+  fails("exit,c1,c1\n1,.5,.5\n", "column 'c1' occurs twice");
+  fails("exit,c1,c2,weight\n1,.5,.5,-1\n", "weights must be finite and not negative, got -1 at sample 0");
+  EXPECT_EQ(offramp_program("extract search --confidences /nowhere.csv").code, 1);
+  EXPECT_EQ(offramp_program("extract search").code, 2);
+  EXPECT_EQ(offramp_program("extract search --confidences x --objective best").code, 2);
+}
+
+std::string times_csv(const test::Times& t, std::size_t repetitions, bool single_column) {
+  std::ostringstream csv;
+  csv.precision(17);
+  csv << (single_column ? "nanoseconds" : "index");
+  for (std::size_t r = 0; !single_column && r < repetitions; ++r) csv << ",t" << r + 1;
+  csv << '\n';
+  for (std::size_t i = 0; i < t.true_exit.size(); ++i) {
+    if (!single_column) csv << i << ',';
+    for (std::size_t r = 0; r < repetitions; ++r) csv << (r ? "," : "") << t.ns[i * repetitions + r];
+    csv << '\n';
+  }
+  return csv.str();
+}
+
+TEST(ExtractEstimateVerb, RepetitionsGiveExitsAssignmentAndPlot) {
+  const TempFolder folder;
+  const test::Times t = test::draw_times({}, 600, 10, 5);
+  const std::string csv = write(folder, "times.csv", times_csv(t, 10, false));
+  const std::string out = (folder / "estimate.json").string(), svg = (folder / "plot.svg").string();
+  // A folder stands for the times.csv in it.
+  const Outcome o = offramp_program("extract estimate --times " + folder.path().string() + " --out " + out +
+                                    " --plot " + svg);
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json j = json::parse(read_text(out));
+  EXPECT_EQ(j["exits"], 4);
+  EXPECT_EQ(j["thresholds_ns"].size(), 3u);
+  EXPECT_EQ(j["counts"].size(), 4u);
+  EXPECT_GT(j["sigma_ns"], 0);
+  EXPECT_NE(std::string(j["advice"]).find("sigma apart"), std::string::npos);
+  std::istringstream rows(read_text(folder / "assignment.csv"));
+  std::string line;
+  ASSERT_TRUE(std::getline(rows, line));
+  EXPECT_EQ(line, "index,exit,confidence");
+  std::size_t i = 0, same = 0;
+  for (; std::getline(rows, line); ++i) {
+    std::size_t index = 0, exit = 0;
+    double confidence = -1;
+    ASSERT_EQ(std::sscanf(line.c_str(), "%zu,%zu,%lf", &index, &exit, &confidence), 3) << line;
+    EXPECT_EQ(index, i);
+    EXPECT_TRUE(confidence >= 0 && confidence <= 1);
+    same += exit == t.true_exit[i] ? 1 : 0;
+  }
+  EXPECT_EQ(i, 600u);
+  EXPECT_GE(same, 599u);
+  expect_svg_file(svg, "exit 4 (");
+}
+
+TEST(ExtractEstimateVerb, OneColumnAndStandardOutput) {
+  const TempFolder folder;
+  const test::Times t = test::draw_times({}, 500, 1, 6);
+  const std::string csv = write(folder, "foreign.csv", times_csv(t, 1, true));
+  for (const char* method : {"kde", "changepoints"}) {
+    const Outcome o = offramp_program("extract estimate --times " + csv + " --method " + method);
+    ASSERT_EQ(o.code, 0) << o.err;
+    const json j = json::parse(o.out);
+    EXPECT_EQ(j["exits"], 4) << method;
+    EXPECT_EQ(j["repetitions"], 1);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "assignment.csv"));
+  const Outcome known = offramp_program("extract estimate --exits 2 --times " + csv);
+  EXPECT_EQ(json::parse(known.out)["exits"], 2);
+}
+
+TEST(ExtractEstimateVerb, BadFilesAreNamed) {
+  const TempFolder folder;
+  const auto fails = [&](const std::string& text, const std::string& message, const std::string& more = "") {
+    const Outcome o = offramp_program("extract estimate --times " + write(folder, "bad.csv", text) + more);
+    EXPECT_EQ(o.code, 1) << text;
+    EXPECT_NE(o.err.find(message), std::string::npos) << o.err;
+  };
+  fails("", "the file is empty");
+  fails("ms\n1\n", "expected a column 'nanoseconds', or 't1', 't2', ..");
+  fails("nanoseconds\n1\n-2\n", "times must not be negative, got -2 ns at index 1");
+  fails("nanoseconds\n1\ninf\n", "times must be finite, got inf at index 1");
+  fails("nanoseconds\n1\n1e16\n", "times must not exceed 1e+15 ns (eleven days), got 1e+16 at index 1");
+  fails("t1,t3\n1,2\n", "bad.csv: expected a column 't2' before 't3', found none");
+  const std::string good = write(folder, "good.csv", "nanoseconds\n1\n2\n");
+  for (const auto& [option, message] :
+       {std::pair("--exits 3", "known_exits must lie in 1..2 (the samples), got 3"),
+        std::pair("--sigma-ns -1", "sigma_ns must be positive and finite, got -1")}) {
+    const Outcome o = offramp_program("extract estimate --times " + good + " " + option);
+    EXPECT_EQ(o.code, 2) << "wrong use, not a bad file: " << option;
+    EXPECT_NE(o.err.find(message), std::string::npos) << o.err;
+  }
+}
+
+TEST(StatsVerbs, AnswerInJson) {
+  const TempFolder folder;
+  const std::string scores = write(folder, "s.csv", "score,member\n3,1\n4,1\n1,0\n3,0\n");
+  const json roc = json::parse(offramp_program("stats roc --scores " + scores + " --resamples 50").out);
+  EXPECT_EQ(roc["auc"]["estimate"], 0.875);
+  EXPECT_EQ(roc["tpr_at_fpr"][0]["estimate"], 0.5);
+  const std::string pairs = write(folder, "p.csv", "a,b\n1,2\n2,3\n3,5\n");
+  const json compare = json::parse(offramp_program("stats compare --pairs " + pairs).out);
+  EXPECT_EQ(compare["sign"]["p_value"], 0.25);
+  EXPECT_EQ(compare["wilcoxon"]["statistic"], 0);
+  const std::string losses = write(folder, "l.csv", "loss,member\n0,1\n0,1\n2,0\n2,0\n");
+  EXPECT_EQ(json::parse(offramp_program("stats divergence --losses " + losses).out)["js_bits_100_bins"], 1);
+  const std::string curve = (folder / "roc.svg").string(), bars = (folder / "losses.svg").string();
+  ASSERT_EQ(offramp_program("stats roc --scores " + scores + " --resamples 50 --plot " + curve).code, 0);
+  expect_svg_file(curve, "ROC, AUC 0.8750");
+  ASSERT_EQ(offramp_program("stats divergence --losses " + losses + " --plot " + bars).code, 0);
+  expect_svg_file(bars, "JS divergence 1.0000 bit");
+  const json queries = json::parse(offramp_program("stats queries --sigma 5 --gap 3").out);
+  EXPECT_EQ(queries["to_distinguish_means"], 22);
+  EXPECT_EQ(queries["to_cluster_samples"], 100);
+  EXPECT_EQ(offramp_program("stats queries --sigma 5 --gap 0").code, 2);
+  const Outcome bad = offramp_program("stats roc --scores " + write(folder, "b.csv", "score,member\n3,2\n"));
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_NE(bad.err.find("row 1: expected member 0 or 1, found 2"), std::string::npos) << bad.err;
+}
+
+}  // namespace
+}  // namespace offramp

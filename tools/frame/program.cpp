@@ -1,0 +1,307 @@
+#include "tools/frame/program.h"
+
+#include "base/memory_limit.h"
+#include "tools/frame/build_info.h"
+#include "tools/frame/environment.h"
+#include "tools/frame/interrupt.h"
+#include "tools/frame/nearest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <new>
+#include <system_error>
+
+namespace offramp::tools {
+namespace {
+
+std::vector<std::string> words_of(const std::string& name) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find(' ', begin), name.size());
+    words.push_back(name.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
+void declare_common(Options& options, Common& common, const VerbInfo& info) {
+  options.add("device", common.device, "where the numbers are computed").choices({"cpu", "cuda"});
+  options.add("seed", common.seed, "every random number follows from it").range(0, 9.2e18);
+  options.add("threads", common.threads, "CPU threads, 0: all; results do not depend on it")
+      .range(0, 4096)
+      .not_in_config();
+  options
+      .add("memory-mb",
+           common.memory_mb,
+           "limit of the CPU's tensors in 1e6 bytes, 0: four fifths of what there is")
+      .range(0, 1e9)
+      .not_in_config();
+  options
+      .add("conv",
+           common.conv,
+           "convolutions and products by the library that is found (oneDNN; cuDNN and cuBLASLt), by cuDNN or "
+           "not "
+           "at all, or by our own kernels")
+      .choices({"library", "cudnn", "native"});
+  options.add("conv-plans", common.conv_plans, "file of measured cuDNN plans, made where it is missing");
+  options.add("tf32", common.tf32, "cuDNN and cuBLASLt may round float32 inputs to 10 bits of mantissa");
+  options.add("log", common.log, "progress on stderr as text, or as one JSON object a line")
+      .choices({"text", "json"})
+      .not_in_config();
+  if (info.run_folder) {
+    options.add("out", common.out, "run folder").not_in_config();
+    options.add("resume", common.resume, "go on with the unfinished run in --out, with its configuration")
+        .not_in_config();
+    options.add("force", common.force, "replace the run in --out").not_in_config();
+  }
+}
+
+std::filesystem::path default_out(const VerbInfo& info) {
+  std::string name = info.name;
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return std::filesystem::path("out") / name;
+}
+
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+constexpr std::string_view kConfigHelp =
+    "  --config FILE.toml        settings from a file; flags and --set win over it\n"
+    "  --set KEY=VALUE           one setting by its key in such a file\n";
+
+}  // namespace
+
+RunFolder& Session::folder() {
+  if (!folder_) {
+    const Existing existing = common_.force    ? Existing::kForce
+                              : common_.resume ? Existing::kResume
+                                               : Existing::kRefuse;
+    folder_ = std::make_unique<RunFolder>(common_.out,
+                                          info_.name,
+                                          options_,
+                                          environment_json(common_.seed, common_.threads, common_.device),
+                                          existing);
+  }
+  return *folder_;
+}
+
+std::string Session::what_is_kept() const {
+  if (!folder_) return "";
+  return fmt::format("\n  {} keeps what was saved; go on with: offramp {} --resume --out {}",
+                     common_.out.string(),
+                     info_.name,
+                     common_.out.string());
+}
+
+void Session::answer(std::string_view text, const nlohmann::ordered_json& object) {
+  print(json() ? object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+               : std::string(text));
+}
+
+void Program::add(std::unique_ptr<Verb> verb) { verbs_.push_back(std::move(verb)); }
+
+std::string Program::help_text() const {
+  std::string out = fmt::format(
+      "offramp {}: train networks with early exits, and measure what their exits give away\n\n"
+      "usage: offramp VERB [options]      offramp VERB --help explains a verb and its options\n",
+      build_info().version);
+  std::vector<std::string> groups;
+  std::string steps;
+  std::size_t width = 0;
+  for (const auto& verb : verbs_) {
+    const VerbInfo info = verb->info();
+    if (std::find(groups.begin(), groups.end(), info.group) == groups.end()) groups.push_back(info.group);
+    if (info.first_step) steps += "  " + info.example + "\n";
+    width = std::max(width, info.name.size());
+  }
+  for (const std::string& group : groups) {
+    out += "\n" + group + "\n";
+    for (const auto& verb : verbs_) {
+      const VerbInfo info = verb->info();
+      if (info.group == group) out += fmt::format("  {:<{}}  {}\n", info.name, width, info.summary);
+    }
+  }
+  out +=
+      "\nEvery verb takes\n"
+      "  --device cpu|cuda  --seed N  --threads N  --log text|json  --config FILE.toml  --set KEY=VALUE\n"
+      "Verbs that compute something write a run folder: --out DIR, and --resume or --force if it is there "
+      "already.\n"
+      "stdout has the answer, stderr the progress. Exit codes: 0 done, 1 failed, 2 wrong use.\n"
+      "Out of memory and a full disk are 1: what a run had saved stays, and --resume goes on from there.\n"
+      "Ctrl-C stops at the next good place (go on with --resume), a second Ctrl-C kills.\n";
+  if (!steps.empty()) out += "\nFirst steps\n" + steps;
+  return out;
+}
+
+std::string Program::help_text(Verb& verb) const {
+  const VerbInfo info = verb.info();
+  Common common;
+  common.out = default_out(info);
+  Options own, shared;
+  verb.declare(own);
+  declare_common(shared, common, info);
+  std::string out = fmt::format("offramp {}: {}\n\n  {}\n", info.name, info.summary, info.example);
+  if (!info.details.empty()) out += "\n" + info.details + "\n";
+  out += own.help_text();
+  std::string shared_text = shared.help_text();
+  out += "\nOptions of every verb" + shared_text.substr(shared_text.find('\n', 1)) + std::string(kConfigHelp);
+  return out;
+}
+
+std::string Program::group_text(const std::string& prefix) const {
+  std::string out;
+  for (const auto& verb : verbs_) {
+    const VerbInfo info = verb->info();
+    if (info.name.starts_with(prefix + " "))
+      out += fmt::format("  offramp {:<24}  {}\n", info.name, info.summary);
+  }
+  return out;
+}
+
+Verb* Program::find(const std::vector<std::string>& words, std::size_t& used) const {
+  Verb* best = nullptr;
+  used = 0;
+  for (const auto& verb : verbs_) {
+    const std::vector<std::string> name = words_of(verb->info().name);
+    if (name.size() > used && name.size() <= words.size() &&
+        std::equal(name.begin(), name.end(), words.begin())) {
+      best = verb.get();
+      used = name.size();
+    }
+  }
+  return best;
+}
+
+int Program::unknown_verb(const std::vector<std::string>& words) const {
+  // "dataset" alone, or "dataset inof": the verbs below it, else the nearest of all.
+  const std::string below = group_text(words[0]);
+  std::string typed = words[0];
+  if (!below.empty() && words.size() > 1 && !words[1].starts_with("-")) typed += " " + words[1];
+  if (!below.empty() && typed == words[0]) {
+    const bool asked = words.size() > 1 && (words[1] == "--help" || words[1] == "-h");
+    if (asked) {
+      print(below);
+      return kDone;
+    }
+    std::fputs(("offramp: " + words[0] + " is one of\n" + below).c_str(), stderr);
+    return kWrongUse;
+  }
+  std::vector<std::string> known;
+  for (const auto& verb : verbs_) {
+    known.push_back(verb->info().name);
+    if (known.back().find(' ') != std::string::npos && below.empty())
+      known.push_back(words_of(known.back())[0]);
+  }
+  std::fputs(fmt::format("offramp: unknown verb {}; nearest known: {}\nofframp --help lists them all\n",
+                         in_quotes(typed),
+                         nearest(typed, known))
+                 .c_str(),
+             stderr);
+  return kWrongUse;
+}
+
+int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
+  const VerbInfo info = verb.info();
+  Common common;
+  common.out = default_out(info);
+  Options options;
+  declare_common(options, common, info);
+  verb.declare(options);
+  Log log = Log::to_stderr(LogFormat::kText);
+  Session session(info, options, common, log);
+  try {
+    std::vector<std::string> all = words;
+    if (info.run_folder && std::find(words.begin(), words.end(), "--resume") != words.end()) {
+      // The folder's own configuration first, so that `--resume --out DIR` is enough.
+      std::filesystem::path out = common.out;
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        if (words[i] == "--out" && i + 1 < words.size()) out = words[i + 1];
+        if (words[i].starts_with("--out=")) out = words[i].substr(6);
+      }
+      if (std::filesystem::exists(out / "config.toml"))
+        all.insert(all.begin(), {"--config", (out / "config.toml").string()});
+    }
+    if (!options.parse(info.name, all)) {
+      print(help_text(verb));
+      return kDone;
+    }
+    if (common.resume && common.force)
+      throw UsageError(info.name + ": --resume and --force exclude each other");
+    log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
+    if (prepare_device_) prepare_device_(common, log);
+    return verb.run(session);
+  } catch (const Interrupted&) {
+    log.error(fmt::format(
+        "{}: interrupted by signal {}{}",
+        info.name,
+        interrupting_signal(),
+        info.run_folder ? "; go on with: offramp " + info.name + " --resume --out " + common.out.string()
+                        : ""));
+    return kFailed;
+  } catch (const UsageError& error) {
+    log.error(std::string(error.what()) + "\n  offramp " + info.name + " --help explains the options");
+    return kWrongUse;
+  } catch (const ValueError& error) {  // a setting that a room below refused
+    log.error(info.name + ": " + error.what());
+    return kWrongUse;
+  } catch (const std::bad_alloc&) {  // whatever the standard library wanted
+    log.error(fmt::format(
+        "{}: out of memory ({}: {:.0f} MB); use a smaller batch, network or data set, or fewer threads{}",
+        info.name,
+        memory_limit().source,
+        static_cast<double>(memory_limit().bytes) / 1e6,
+        session.what_is_kept()));
+    return kFailed;
+  } catch (const std::exception& error) {
+    log.error(info.name + ": " + error.what() + session.what_is_kept());
+    return kFailed;
+  }
+}
+
+int Program::dispatch(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    std::fputs(help_text().c_str(), stderr);
+    return kWrongUse;
+  }
+  if (words[0] == "--help" || words[0] == "-h" || (words[0] == "help" && words.size() == 1)) {
+    print(help_text());
+    return kDone;
+  }
+  if (words[0] == "--version") {
+    print(fmt::format("offramp {} ({}, {}, CUDA {})\n",
+                      build_info().version,
+                      build_info().commit,
+                      build_info().compiler,
+                      build_info().cuda));
+    return kDone;
+  }
+  if (words[0] == "help") {
+    std::vector<std::string> rest(words.begin() + 1, words.end());
+    rest.emplace_back("--help");
+    return dispatch(rest);
+  }
+  if (words[0].starts_with("-")) {
+    std::fputs(fmt::format("offramp: the verb comes first, got {}\nofframp --help lists the verbs\n",
+                           in_quotes(words[0]))
+                   .c_str(),
+               stderr);
+    return kWrongUse;
+  }
+  std::size_t used = 0;
+  Verb* const verb = find(words, used);
+  if (verb == nullptr) return unknown_verb(words);
+  return run_verb(*verb, {words.begin() + static_cast<std::ptrdiff_t>(used), words.end()});
+}
+
+int Program::run(const std::vector<std::string>& words) {
+  const int code = dispatch(words);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::fputs(("offramp: stdout: " + std::generic_category().message(errno) + "\n").c_str(), stderr);
+    return code == kDone ? kFailed : code;
+  }
+  return code;
+}
+
+}  // namespace offramp::tools

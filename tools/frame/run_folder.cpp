@@ -1,0 +1,193 @@
+#include "tools/frame/run_folder.h"
+
+#include "base/atomic_file.h"
+#include "tools/frame/build_info.h"
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <system_error>
+
+namespace offramp::tools {
+namespace {
+
+constexpr std::string_view kFirstLine = "# offramp run: ";
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw FileError(path.string(), "read: cannot be read");
+  return text.str();
+}
+
+// key -> value as written, of the files that resolved_toml() writes (one `key = value` a line).
+std::map<std::string, std::string> settings_of(const std::string& toml) {
+  std::map<std::string, std::string> out;
+  std::istringstream lines(toml);
+  std::string line, section;
+  while (std::getline(lines, line)) {
+    if (line.starts_with('[') && line.ends_with(']')) {
+      section = line.substr(1, line.size() - 2) + ".";
+    } else if (const std::size_t equals = line.find(" = ");
+               equals != std::string::npos && !line.starts_with('#')) {
+      out[section + line.substr(0, equals)] = line.substr(equals + 3);
+    }
+  }
+  return out;
+}
+
+// The first setting that differs, as "train.epochs is 10 there and 20 here"; empty if none does. What a
+// folder of an older program does not name had its default there.
+std::string first_difference(const std::string& there,
+                             const std::string& here,
+                             const Options& options,
+                             bool resume) {
+  const auto a = settings_of(there), b = settings_of(here);
+  std::map<std::string, std::string> all = a;
+  all.insert(b.begin(), b.end());
+  for (const auto& [key, value] : all) {
+    const Option* const option = options.find_key(key);
+    if (resume && option != nullptr && option->is_free_on_resume()) continue;
+    const auto x = a.find(key), y = b.find(key);
+    const bool has_default =
+        option != nullptr && !std::holds_alternative<std::monostate>(option->default_value());
+    const std::string there_value = x != a.end()  ? x->second
+                                    : has_default ? toml_text(option->default_value())
+                                                  : "not set",
+                      here_value = y == b.end() ? "not set" : y->second;
+    if (there_value != here_value)
+      return fmt::format("{} is {} there and {} here", key, there_value, here_value);
+  }
+  return "";
+}
+
+// `environment` with those of the parts that were run before, oldest first: they may be of another build.
+nlohmann::ordered_json with_earlier(const std::filesystem::path& path, nlohmann::ordered_json environment) {
+  if (!std::filesystem::exists(path)) return environment;
+  auto last = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  if (!last.is_object()) throw FileError(path.string(), "expected a JSON object");
+  auto earlier = nlohmann::ordered_json::array();
+  if (const auto found = last.find("earlier"); found != last.end()) {
+    earlier = std::move(*found);
+    last.erase("earlier");
+  }
+  earlier.push_back(std::move(last));
+  environment["earlier"] = std::move(earlier);
+  return environment;
+}
+
+// Removes what a run writes, and nothing else.
+void remove_run(const std::filesystem::path& path) {
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = name == "config.toml" || name == "env.json" || name == "metrics.jsonl" ||
+                      name == "results.json" || name == "report.html" || name == "DONE" || name == "plots" ||
+                      name == "checkpoints" || name == "trace" || name.ends_with(".csv") ||
+                      name.ends_with(".json");
+    if (ours) std::filesystem::remove_all(entry.path());
+  }
+}
+
+}  // namespace
+
+std::map<std::string, std::string> run_settings(const std::filesystem::path& folder) {
+  const auto path = folder / "config.toml";
+  const std::string text = read_file(path);
+  if (!text.starts_with(kFirstLine)) throw FileError(path.string(), "is not of a run");
+  return settings_of(text);
+}
+
+RunFolder::RunFolder(std::filesystem::path path,
+                     const std::string& verb,
+                     const Options& options,
+                     const nlohmann::ordered_json& environment,
+                     Existing existing)
+    : path_(std::move(path)) {
+  const std::string where = path_.string();
+  const std::string config =
+      fmt::format("{}run again with: offramp {} --config config.toml (offramp {}, {})\n{}",
+                  kFirstLine,
+                  verb,
+                  build_info().version,
+                  build_info().commit,
+                  options.resolved_toml(verb));
+  std::error_code ec;
+  if (std::filesystem::exists(path_) && !std::filesystem::is_directory(path_))
+    throw UsageError(where + ": a folder wanted, this is a file");
+  std::filesystem::create_directories(path_, ec);
+  if (ec) throw FileError(where, "create the folder: " + ec.message());
+
+  if (std::filesystem::exists(file("config.toml"))) {
+    const std::string old = read_file(file("config.toml"));
+    if (!old.starts_with(kFirstLine))
+      throw UsageError(where + ": its config.toml is not of a run; choose another --out");
+    const std::string difference = first_difference(old, config, options, existing == Existing::kResume);
+    const bool finished = std::filesystem::exists(file("DONE"));
+    if (existing == Existing::kForce) {
+      remove_run(path_);
+    } else if (!difference.empty()) {
+      throw UsageError(where + ": holds a run of another configuration (" + difference +
+                       "); choose another --out, or --force to replace it");
+    } else if (existing == Existing::kRefuse) {
+      throw UsageError(where +
+                       (finished ? ": holds this run, finished; --force runs it again"
+                                 : ": holds this run, unfinished; --resume goes on, --force begins again"));
+    } else if (finished && first_difference(old, config, options, false).empty()) {
+      throw UsageError(where + ": holds this run, finished; nothing to resume, --force runs it again");
+    } else {
+      resumed_ = true;
+    }
+  } else if (!std::filesystem::is_empty(path_)) {
+    throw UsageError(where + ": is not empty and holds no run; choose another --out");
+  }
+  const auto recorded = resumed_ ? with_earlier(file("env.json"), environment) : environment;
+  if (resumed_) {
+    std::filesystem::remove(file("DONE"));
+    keep_metrics([](const nlohmann::json&) { return true; });  // drops a line that a crash cut off
+  }
+  write_file_atomically(file("config.toml"), config);
+  write_json("env.json", recorded);
+}
+
+void RunFolder::metric(const nlohmann::ordered_json& object) {
+  const std::string line = object.dump() + "\n";
+  const std::string path = file("metrics.jsonl").string();
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd < 0) throw FileError(path, "open: " + std::generic_category().message(errno));
+  const ssize_t done = ::write(fd, line.data(), line.size());
+  const int error = done < 0 ? errno : ENOSPC;
+  ::close(fd);
+  if (done != static_cast<ssize_t>(line.size()))
+    throw FileError(path, "append: " + std::generic_category().message(error));
+}
+
+void RunFolder::keep_metrics(const std::function<bool(const nlohmann::json&)>& keep) {
+  if (!std::filesystem::exists(file("metrics.jsonl"))) return;
+  std::istringstream lines(read_file(file("metrics.jsonl")));
+  std::string line, kept;
+  while (std::getline(lines, line)) {
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    if (!object.is_discarded() && keep(object)) kept += line + "\n";
+  }
+  write_file_atomically(file("metrics.jsonl"), kept);
+}
+
+void RunFolder::write_json(const std::string& name, const nlohmann::ordered_json& object) {
+  write_file_atomically(file(name), object.dump(2) + "\n");
+}
+
+std::filesystem::path RunFolder::folder(const std::string& name) {
+  std::filesystem::create_directories(path_ / name);
+  return path_ / name;
+}
+
+void RunFolder::done() { write_file_atomically(file("DONE"), ""); }
+
+}  // namespace offramp::tools

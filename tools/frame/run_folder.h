@@ -1,0 +1,63 @@
+// The folder of one run, which explains itself:
+//   config.toml    the resolved configuration; `offramp VERB --config config.toml` runs it again
+//   env.json       versions, commit, CPU, threads, seed; "earlier": those of the parts before --resume
+//   metrics.jsonl  one JSON object a line, appended while it runs
+//   results.json   the answer, written once and atomically
+//   *.csv, plots/, checkpoints/, report.html as the verb needs
+//   DONE           written last; without it the run did not finish
+#pragma once
+
+#include "tools/frame/options.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace offramp::tools {
+
+enum class Existing {
+  kRefuse,  // a folder that holds a run is an error
+  kResume,  // --resume: go on with a run of the same configuration
+  kForce,   // --force: remove that run's files and begin again
+};
+
+class RunFolder {
+ public:
+  // Creates `path` or, as `existing` says, takes over the run in it; writes config.toml and env.json. Throws
+  // UsageError if the folder holds something that is no run (never touched, whatever `existing` is), a run of
+  // another verb or configuration (naming the first difference), a finished run with kResume, or any run with
+  // kRefuse.
+  RunFolder(std::filesystem::path path,
+            const std::string& verb,
+            const Options& options,
+            const nlohmann::ordered_json& environment,
+            Existing existing);
+
+  const std::filesystem::path& path() const { return path_; }
+  bool resumed() const { return resumed_; }  // there was an unfinished run to go on with
+
+  // One line of metrics.jsonl, complete in the file when this returns.
+  void metric(const nlohmann::ordered_json& object);
+  // Removes the lines of metrics.jsonl for which `keep` is false: what an interrupted run logged after its
+  // checkpoint.
+  void keep_metrics(const std::function<bool(const nlohmann::json&)>& keep);
+
+  void write_json(const std::string& name, const nlohmann::ordered_json& object);  // atomically
+  void results(const nlohmann::ordered_json& object) { write_json("results.json", object); }
+  std::filesystem::path file(const std::string& name) const { return path_ / name; }
+  std::filesystem::path folder(const std::string& name);  // a subfolder, created
+  void done();                                            // writes DONE
+
+ private:
+  std::filesystem::path path_;
+  bool resumed_ = false;
+};
+
+// The settings of the run in `folder`: key ("train.epochs") to value as TOML spells it. FileError where there
+// is none.
+std::map<std::string, std::string> run_settings(const std::filesystem::path& folder);
+
+}  // namespace offramp::tools

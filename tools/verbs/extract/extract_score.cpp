@@ -1,0 +1,89 @@
+// offramp extract score: how good a copy is, measured by the owner who knows the victim.
+#include "nets/data/open_dataset.h"
+#include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/extract/extract_files.h"
+#include "tools/verbs/extract/extract_options.h"
+#include "tools/verbs/verbs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace offramp::tools {
+namespace {
+
+class ExtractScoreVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "extract score",
+            .group = "Attack",
+            .summary = "accuracy, agreement and cost of a copy beside its victim",
+            .example =
+                "offramp extract score --victim out/demo/victim.safetensors --copy "
+                "out/demo/substitute.safetensors "
+                "--data fashion-mnist",
+            .details = "The only stage that looks at the victim's own exits.\n" + query_image_forms(),
+            .run_folder = true};
+  }
+  void declare(Options& options) override {
+    options.add("score.victim", victim_, "checkpoint, or run folder with one").required();
+    options.add("score.copy", copy_, "checkpoint of the copy").required();
+    options.add(
+        "score.thresholds", thresholds_, "JSON of extract search; default: those in the copy's checkpoint");
+    options.add("score.data", data_, "labelled data set").required();
+    options.add("score.split", split_, "which part of it").choices({"train", "test", "all"});
+    options.add("score.images", images_, "query images, for agreement on them");
+    options.add("score.assignment", assignment_, "CSV of extract estimate, for the accuracy of the exits");
+    options.add("score.timed_images", timed_, "images whose time is measured, 0: none").range(0, 1e7);
+  }
+  int run(Session& session) override {
+    const Device device = Device::by_name(session.device());
+    ExtractionOutcome out;
+    auto victim = nets::load_net(victim_checkpoint(victim_), device);
+    auto copy = nets::load_net(copy_, device);
+    if (!thresholds_.empty()) {
+      copy.policy = {.thresholds = read_thresholds(thresholds_), .rule = nets::ExitRule::kAbove};
+      copy.policy.check(copy.net->num_exits());
+    }
+    data::OpenOptions open;
+    open.seed = session.seed();
+    checked_spec(data_, open);
+    const auto test = fit_to(data::open_images(data_, split_, open), victim.net->input());
+    std::optional<data::ImageSet> queries;
+    if (!images_.empty()) queries = open_query_images(images_, victim.net->input(), session.seed());
+    RunFolder& folder = session.folder();
+    const auto rows =
+        score_stage(session,
+                    {{"victim", victim.net.get(), victim.policy}, {"copy", copy.net.get(), copy.policy}},
+                    test,
+                    queries ? &*queries : nullptr,
+                    {.timed_images = timed_, .seed = session.seed()});
+    nlohmann::ordered_json results = {{"nets", scores_json(rows)}};
+    std::string text = scores_text(rows);
+    if (queries && !assignment_.empty()) {
+      const auto exits = read_assignment(assignment_);
+      const auto score = attacks::score_exits(
+          rows[0].on_queries.exit, rows[0].num_exits, exits, *std::max_element(exits.begin(), exits.end()));
+      results["exit_accuracy"] = score.accuracy;
+      results["exit_count_right"] = score.count_right;
+      results["exit_confusion"] = score.counts;
+      text += fmt::format("exits: right for {:.2f} % of the query images\n", 100 * score.accuracy);
+    }
+    folder.results(results);
+    folder.done();
+    session.answer(text, results);
+    return 0;
+  }
+
+ private:
+  std::filesystem::path victim_, copy_, thresholds_, assignment_;
+  std::string data_, split_ = "test";
+  std::vector<std::string> images_;
+  int timed_ = 500;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_extract_score_verb() { return std::make_unique<ExtractScoreVerb>(); }
+
+}  // namespace offramp::tools

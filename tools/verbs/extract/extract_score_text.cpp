@@ -1,0 +1,120 @@
+// The numbers of an extraction for people and programs (tools/verbs/extract/extract_stages.h).
+#include "tools/frame/table.h"
+#include "tools/verbs/extract/extract_stages.h"
+
+#include <fmt/format.h>
+
+namespace offramp::tools {
+namespace {
+
+std::string percent(double share) { return fmt::format("{:.2f}", 100 * share); }
+
+nlohmann::ordered_json agreement_json(const attacks::Agreement& a) {
+  return {{"class_and_exit", a.class_and_exit}, {"class", a.only_class}, {"exit", a.only_exit}};
+}
+
+}  // namespace
+
+std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
+  Table table({"",
+               "ACC %",
+               "CLO %",
+               "class %",
+               "exit %",
+               "CLO query %",
+               "CC Gops",
+               "CC ratio",
+               "MAC ratio",
+               "us/image",
+               "time ratio"});
+  for (const auto& s : scores)
+    table.row({s.name,
+               percent(s.accuracy),
+               percent(s.test.class_and_exit),
+               percent(s.test.only_class),
+               percent(s.test.only_exit),
+               percent(s.queries.class_and_exit),
+               fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
+               fmt::format("{:.3f}", s.ratio_ops_profiler),
+               fmt::format("{:.3f}", s.ratio_macs),
+               fmt::format("{:.1f}", s.mean_ns * 1e-3),
+               fmt::format("{:.3f}", s.ratio_time)});
+  return table.text();
+}
+
+std::string score_text(const ExtractionOutcome& o) {
+  return scores_text(o.scores) +
+         fmt::format("exits: {} estimated, {} true; right for {} % of the {} query images\n",
+                     o.estimate.num_exits,
+                     o.scores.front().num_exits,
+                     percent(o.exits.accuracy),
+                     with_thousands(o.trace.samples));
+}
+
+nlohmann::ordered_json scores_json(const std::vector<attacks::ContestantScore>& scores) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const auto& s : scores)
+    rows.push_back({{"name", s.name},
+                    {"exits", s.num_exits},
+                    {"accuracy", s.accuracy},
+                    {"clo_test", agreement_json(s.test)},
+                    {"clo_queries", agreement_json(s.queries)},
+                    {"macs", s.spending.macs},
+                    {"ops_profiler", s.spending.ops_profiler},
+                    {"ns_per_image", s.mean_ns},
+                    {"ratio_macs", s.ratio_macs},
+                    {"ratio_ops_profiler", s.ratio_ops_profiler},
+                    {"ratio_time", s.ratio_time},
+                    {"left_at_exit", s.spending.per_exit},
+                    {"share_of_plain_cost", s.spending.ops_profiler / s.plain_ops_profiler}});
+  return rows;
+}
+
+nlohmann::ordered_json score_json(const ExtractionOutcome& o) {
+  return {{"nets", scores_json(o.scores)},
+          {"exit_accuracy", o.exits.accuracy},
+          {"exit_count_right", o.exits.count_right},
+          {"exit_confusion", o.exits.counts},
+          {"repetitions", o.trace.repetitions},
+          {"repetitions_because", o.trace.info.repetitions_because},
+          {"queries", o.trace.samples},
+          {"thresholds", o.strategy.policy.thresholds},
+          {"search_value", o.strategy.search.value},
+          {"search_optimal", o.strategy.search.optimal}};
+}
+
+std::string verdict(const ExtractionOutcome& o) {
+  const auto& victim = o.scores.front();
+  const auto& ours = o.scores.back();
+  std::string text = fmt::format(
+      "From nothing but its answers and its running time, {} exits were found (the victim has {}), and {} % "
+      "of the "
+      "queries were put to the exit they really took. ",
+      o.estimate.num_exits,
+      victim.num_exits,
+      percent(o.exits.accuracy));
+  text += fmt::format(
+      "The copy is right on {} % of the test images where the victim is right on {} %, it says the same and "
+      "leaves at "
+      "the same exit for {} % of them, and costs {:.2f} times what the victim costs. ",
+      percent(ours.accuracy),
+      percent(victim.accuracy),
+      percent(ours.test.class_and_exit),
+      ours.ratio_ops_profiler);
+  if (o.scores.size() > 2) {
+    const auto& knockoff = o.scores[1];
+    text += fmt::format(
+        "An ordinary theft that ignores the exits (Knockoff) reaches {} % and agrees in class and exit on {} "
+        "%, at {:.2f} "
+        "times the victim's cost.",
+        percent(knockoff.accuracy),
+        percent(knockoff.test.class_and_exit),
+        knockoff.ratio_ops_profiler);
+  } else {
+    text += fmt::format("Without early exit the victim would cost {:.2f} times as much.",
+                        victim.plain_ops_profiler / victim.spending.ops_profiler);
+  }
+  return text;
+}
+
+}  // namespace offramp::tools

@@ -1,0 +1,100 @@
+// offramp import: a state dict from elsewhere (safetensors) to a checkpoint of ours.
+#include "tools/frame/table.h"
+#include "tools/verbs/net/net_data.h"
+#include "tools/verbs/verbs.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace offramp::tools {
+namespace {
+
+using nlohmann::ordered_json;
+
+class ImportVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {.name = "import",
+            .group = "Train and use nets",
+            .summary = "make a checkpoint from a PyTorch state dict",
+            .example =
+                "offramp import sdn.safetensors --net resnet-56 --placement sdn --exits 7 --to "
+                "resnet.safetensors",
+            .details =
+                "The file is a state dict of the reference modules as safetensors (docs: a short script "
+                "makes it from "
+                ".pth).\nSays what was matched, what was missing, what was left over, and which tensors were "
+                "permuted to our memory order.\nNormalisation is not part of such files: --mean and --std "
+                "give it.",
+            .run_folder = false};
+  }
+
+  void declare(Options& o) override {
+    o.add("import.file", file_, "the state dict").positional().required();
+    o.add("import.to", to_, "where the checkpoint goes").required();
+    o.add("net.name", net_.name, "which net").flag("--net");
+    o.add("net.exits", net_.num_exits, "exits in all; 1: plain").range(0, 16);
+    o.add("net.placement", placement_, "where exits stand").choices({"equal-cost", "sdn", "ccs", "explicit"});
+    o.add("net.exits_after", net_.exits_after, "blocks, for --placement explicit");
+    o.add("net.form", form_, "of an exit").choices({"linear", "two-layer"});
+    o.add("net.width_divisor", net_.width_divisor, "divide all widths").range(1, 64);
+    o.add("net.classes", net_.classes, "classes").range(2, 1e6);
+    o.add("net.channels", net_.channels, "of the images").range(1, 16);
+    o.add("net.side", net_.side, "of the images").range(1, 4096);
+    o.add("net.features", net_.features, "of a row, for fcn-18 nets").range(0, 1e6);
+    o.add("net.mean", mean_, "of the pixels in [0,1], per channel");
+    o.add("net.std", std_, "of the pixels in [0,1], per channel");
+    o.add("import.partial", partial_, "take what fits by name, keep the start values of the rest");
+  }
+
+  int run(Session& session) override {
+    net_.placement = nets::placement_from(placement_);
+    net_.form = nets::exit_form_from(form_);
+    net_.mean.assign(mean_.begin(), mean_.end());
+    net_.std.assign(std_.begin(), std_.end());
+    nets::Network net(net_, Device::by_name(session.device()));
+    nets::initialize(net, session.seed());
+    const safetensors::Reader file(file_);
+    const nets::ImportReport report =
+        nets::load_state_dict(net, file, partial_ ? nets::Strictness::kPartial : nets::Strictness::kComplete);
+    if (report.matched.empty()) throw UsageError(file_.string() + ": no tensor of it fits this net");
+    nets::save_checkpoint(to_, net, {}, {{"imported.from", file_.string()}});
+    std::string text =
+        fmt::format("matched {}, of these permuted {}\n", report.matched.size(), report.permuted.size());
+    if (!report.prefix.empty()) text += fmt::format("prefix taken off: {}\n", report.prefix);
+    list(text, "missing", report.missing);
+    list(text, "left over", report.unused);
+    list(text, "ignored", report.ignored);
+    text += "checkpoint " + to_.string() + "\n";
+    session.answer(text,
+                   {{"matched", report.matched},
+                    {"permuted", report.permuted},
+                    {"missing", report.missing},
+                    {"unused", report.unused},
+                    {"ignored", report.ignored},
+                    {"prefix", report.prefix},
+                    {"checkpoint", to_.string()}});
+    return kDone;
+  }
+
+ private:
+  static void list(std::string& text, const std::string& what, const std::vector<std::string>& names) {
+    constexpr std::size_t kShown = 12;
+    if (names.empty()) return;
+    text += fmt::format("{} {}:", what, names.size());
+    for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i) text += " " + in_quotes(names[i]);
+    text += names.size() > kShown ? " ...\n" : "\n";
+  }
+
+  nets::NetOptions net_;
+  std::filesystem::path file_, to_;
+  std::string placement_ = "equal-cost", form_ = "linear";
+  std::vector<double> mean_, std_;
+  bool partial_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_import_verb() { return std::make_unique<ImportVerb>(); }
+
+}  // namespace offramp::tools

@@ -1,0 +1,315 @@
+// offramp train: a net with exits on a data set, resumable after any step.
+#include "tools/frame/interrupt.h"
+#include "tools/frame/table.h"
+#include "tools/verbs/machine/profile_steps.h"
+#include "tools/verbs/net/net_data.h"
+#include "tools/verbs/verbs.h"
+
+#include "nets/data/split.h"
+#include "nets/training/trainer.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <cmath>
+
+namespace offramp::tools {
+namespace {
+
+using nlohmann::ordered_json;
+
+class TrainVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {
+        .name = "train",
+        .group = "Train and use nets",
+        .summary = "train a net with exits",
+        .example = "offramp train --net small-cnn --data fashion-mnist --epochs 3 --out out/small",
+        .details =
+            "Joint training: every internal classifier's loss with a weight that rises to the fraction of "
+            "the net's cost at its place\n(--loss-weights sdn: the list 0.15, 0.30, ...). Milestones of "
+            "the learning rate keep their share of a shorter run.\nA killed run goes on with --resume and "
+            "gives the same bits. Nets: vgg-16, resnet-<6n+2>, mobilenet, wrn-32-4,\nfcn-18-<1..4> (for "
+            "tables), small-cnn.",
+        .run_folder = true,
+        .first_step = true};
+  }
+
+  void declare(Options& o) override {
+    o.add("net.name", net_.name, "which net").flag("--net");
+    o.add("net.exits",
+          net_.num_exits,
+          "exits in all, the end included; 1: plain, 0: the placement's own number")
+        .range(0, 16);
+    o.add("net.placement", placement_, "where exits stand").choices({"equal-cost", "sdn", "ccs", "explicit"});
+    o.add("net.exits_after", net_.exits_after, "blocks, for --placement explicit");
+    o.add("net.form", form_, "of an exit").choices({"linear", "two-layer"});
+    o.add("net.width_divisor", net_.width_divisor, "divide all widths: small nets for trials").range(1, 64);
+    o.add("data.set", data_, "data set").flag("--data").required();
+    o.add("data.augment", augment_, "flips and crops as recommended for the data set");
+    o.add("data.held_out",
+          held_out_,
+          "training samples set aside (for tune), and tested on instead of the test set")
+        .range(0, 1e7);
+    o.add("train.kind", kind_, "joint, or exits-only: a frozen trunk").choices({"joint", "exits-only"});
+    o.add("train.from", from_, "start from this checkpoint's values (exits-only: the trunk)");
+    o.add("train.precision", precision_, "bf16: mixed precision").choices({"f32", "bf16"});
+    o.add("train.epochs", epochs_, "passes over the training set (default 100; exits-only 25)")
+        .range(1, 100000);
+    o.add("train.batch", batch_, "samples a step").range(1, 65536);
+    o.add("train.optimizer", optimizer_, "default: sgd; exits-only adam").choices({"default", "sgd", "adam"});
+    o.add("train.learning_rate", learning_rate_, "default 0.1 with sgd, 0.001 with adam");
+    o.add("train.weight_decay", weight_decay_, "default 5e-4 for vgg and wrn, 1e-4 else");
+    o.add("train.milestones",
+          milestones_,
+          "epochs of a 100-epoch run (exits-only: 25) at which the rate falls to a tenth");
+    o.add("train.loss_weights", loss_weights_, "final weights of the internal losses")
+        .choices({"cost", "sdn"});
+    o.add("train.moving_trunk",
+          moving_trunk_,
+          "exits-only: running averages and dropout of the trunk stay active");
+    o.add("train.checkpoint_every",
+          checkpoint_every_,
+          "steps between checkpoints, besides the end of each epoch")
+        .range(0, 1e9)
+        .free_on_resume();
+    o.add("train.capture", capture_, "a step is one CUDA graph launch; same bits (--device cuda)")
+        .free_on_resume();
+    o.add("train.profile_steps",
+          profile_steps_,
+          "A:B: the steps that Nsight records (docs/reference/profiling.md)")
+        .not_in_config();
+  }
+
+  int run(Session& session) override {
+    const Device device = Device::by_name(session.device());
+    const NetData train_data(session, data_, "train");
+    nets::TrainOptions options = train_options(session);
+    complete_net_options(train_data);
+    const auto split =
+        data::split_held_out(train_data.samples(), checked_held_out(train_data), session.seed());
+    nets::Network net(net_, device);
+    if (loss_weights_ == "sdn") options.exit_weights = nets::sdn_loss_weights(net.num_exits());
+    nets::check(options, net);
+    auto source = train_data.training(
+        device, batch_, session.seed(), augment_, held_out_ > 0 ? split.train : std::vector<std::int32_t>{});
+    nets::Trainer trainer(
+        net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
+    window_ = profiler_window(device, profile_steps_);
+    const NetData test_data =
+        held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
+    auto test =
+        test_data.evaluation(device, 250, held_out_ > 0 ? split.held_out : std::vector<std::int32_t>{});
+
+    RunFolder& folder = session.folder();
+    const std::filesystem::path last = folder.folder("checkpoints") / "last.safetensors";
+    start(session, folder, net, trainer, last);
+    describe(session, net, train_data, *test);
+    const ordered_json final_metrics = loop(session, folder, net, trainer, *source, *test, last);
+    finish(session, folder, net, final_metrics, last);
+    folder.done();
+    return kDone;
+  }
+
+ private:
+  int checked_held_out(const NetData& set) const {
+    if (held_out_ >= set.samples()) {
+      throw UsageError(
+          fmt::format("--held-out: the training set has {} samples, got {}", set.samples(), held_out_));
+    }
+    return held_out_;
+  }
+
+  nets::TrainOptions train_options(const Session& session) const {
+    nets::TrainOptions o = nets::reference_options(net_.name, nets::train_kind_from(kind_));
+    o.seed = session.seed();
+    if (epochs_) o.epochs = *epochs_;
+    o.batch_size = batch_;
+    if (optimizer_ != "default") {
+      o.optimizer = nets::optimizer_from(optimizer_);
+      o.learning_rate = o.optimizer == nets::OptimizerKind::kAdam ? 1e-3 : 0.1;
+    }
+    if (learning_rate_) o.learning_rate = *learning_rate_;
+    if (weight_decay_) o.weight_decay = *weight_decay_;
+    if (!milestones_.empty()) o.milestones = milestones_;
+    o.trunk_in_eval_mode = !moving_trunk_;
+    o.checkpoint_every = checkpoint_every_;
+    return o;
+  }
+
+  void complete_net_options(const NetData& set) {
+    net_.placement = nets::placement_from(placement_);
+    net_.form = nets::exit_form_from(form_);
+    net_.precision = nets::precision_from(precision_);
+    set.describe(net_);
+    if (set.pixels() == net_.name.starts_with("fcn-")) {
+      throw UsageError(fmt::format("--net {}: {} data want {}",
+                                   net_.name,
+                                   set.pixels() ? "image" : "table",
+                                   set.pixels() ? "a convolutional net" : "fcn-18-<1..4>"));
+    }
+  }
+
+  void start(Session& session,
+             RunFolder& folder,
+             nets::Network& net,
+             nets::Trainer& trainer,
+             const std::filesystem::path& last) {
+    if (folder.resumed() && std::filesystem::exists(last)) {
+      trainer.load(last);
+      const std::int64_t done = trainer.steps_done();
+      folder.keep_metrics(
+          [&](const nlohmann::json& line) { return line.value("step", std::int64_t{0}) <= done; });
+      session.log.info(fmt::format("resumed at epoch {}, batch {}", trainer.epoch(), trainer.batch()),
+                       {{"epoch", trainer.epoch()}, {"batch", trainer.batch()}});
+      return;
+    }
+    nets::initialize(net, session.seed());
+    if (from_.empty()) return;
+    const safetensors::Reader file(checkpoint_in(from_));
+    const nets::ImportReport report = nets::load_state_dict(net, file, nets::Strictness::kPartial);
+    session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
+                                 from_.string(),
+                                 report.matched.size(),
+                                 report.missing.size(),
+                                 report.unused.size()));
+    if (report.matched.empty()) throw UsageError(from_.string() + ": no tensor of it fits this net");
+  }
+
+  void describe(Session& session,
+                const nets::Network& net,
+                const NetData& set,
+                const nets::BatchSource& test) const {
+    std::vector<double> fractions = net.costs().exit_fraction_macs;
+    session.log.info(
+        fmt::format("{} with {} exits at {:.2f} of the cost, {} parameters; {} training and {} test samples",
+                    net_.name,
+                    net.num_exits(),
+                    fmt::join(fractions, ", "),
+                    with_thousands(net.parameters().count()),
+                    with_thousands(set.samples()),
+                    with_thousands(test.samples())),
+        {{"net", net_.name}, {"exits", net.num_exits()}, {"parameters", net.parameters().count()}});
+  }
+
+  ordered_json loop(Session& session,
+                    RunFolder& folder,
+                    nets::Network& net,
+                    nets::Trainer& trainer,
+                    const nets::LoaderSource& source,
+                    nets::BatchSource& test,
+                    const std::filesystem::path& last) {
+    using Clock = std::chrono::steady_clock;
+    ordered_json metrics;
+    while (!trainer.done()) {
+      const int epoch = trainer.epoch();
+      const auto images_of = [&](std::int64_t batches) {
+        return static_cast<std::uint64_t>(std::min<std::int64_t>(batches * batch_, source.samples()));
+      };
+      Progress progress(session.log,
+                        fmt::format("epoch {}/{}", epoch, trainer.options().epochs),
+                        images_of(source.batches()),
+                        "img",
+                        images_of(trainer.batch()));
+      const auto begin = Clock::now();
+      std::int64_t seen = 0;
+      std::optional<nets::EpochReport> end;
+      while (!end) {
+        if (interrupted()) {
+          trainer.save(last);
+          throw Interrupted();
+        }
+        if (window_) window_->before(trainer.steps_done());
+        const nets::StepReport step = trainer.step();
+        seen += step.samples;
+        end = step.epoch_end;
+        if (checkpoint_every_ > 0 && !end && trainer.steps_done() % checkpoint_every_ == 0)
+          trainer.save(last);
+        progress.update(images_of(step.batch + 1), {{"loss", std::round(step.loss * 1e4) / 1e4}});
+      }
+      const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+      const std::vector<double> right = nets::accuracy(nets::exit_outputs(net, test));
+      metrics = {{"epoch", end->epoch},
+                 {"step", trainer.steps_done()},
+                 {"learning_rate", end->learning_rate},
+                 {"loss", end->loss},
+                 {"exit_loss", end->exit_loss},
+                 {"train_accuracy", end->exit_accuracy},
+                 {"test_accuracy", right},
+                 {"seconds", seconds},
+                 {"images_per_second", static_cast<double>(seen) / seconds},
+                 {"loader_waits", source.waits()}};
+      folder.metric(metrics);
+      trainer.save(last);
+      session.log.info(fmt::format("epoch {:>3}  rate {:g}  loss {:.4f}  {} {:.2f} %  {:.0f} img/s",
+                                   end->epoch,
+                                   end->learning_rate,
+                                   end->loss,
+                                   held_out_ > 0 ? "held-out" : "test",
+                                   fmt::join(percent(right), " "),
+                                   static_cast<double>(seen) / seconds),
+                       metrics);
+    }
+    return metrics;
+  }
+
+  static std::vector<double> percent(std::vector<double> shares) {
+    for (double& share : shares) share *= 100;
+    return shares;
+  }
+
+  void finish(Session& session,
+              RunFolder& folder,
+              const nets::Network& net,
+              const ordered_json& metrics,
+              const std::filesystem::path& last) {
+    Table table({"exit", "parameters", "MACs", "profiler ops", "of plain", "accuracy %"});
+    ordered_json exits = ordered_json::array();
+    const nets::NetCosts& costs = net.costs();
+    for (std::size_t e = 0; e < costs.exits.size(); ++e) {
+      const nets::Cost& cost = costs.exits[e];
+      const double relative = static_cast<double>(cost.macs) / static_cast<double>(costs.plain.macs);
+      const double right = metrics.empty() ? 0.0 : metrics["test_accuracy"][e].get<double>();
+      table.row({std::to_string(e + 1),
+                 with_thousands(cost.parameters),
+                 with_thousands(cost.macs),
+                 with_thousands(cost.ops_profiler),
+                 fmt::format("{:.3f}", relative),
+                 fmt::format("{:.2f}", 100 * right)});
+      exits.push_back({{"exit", e + 1},
+                       {"parameters", cost.parameters},
+                       {"macs", cost.macs},
+                       {"ops_profiler", cost.ops_profiler},
+                       {"accuracy", right}});
+    }
+    const ordered_json results{{"net", net_.name},
+                               {"data", data_},
+                               {"epochs", metrics.value("epoch", 0)},
+                               {"loss", metrics.value("loss", 0.0)},
+                               {"exits", exits},
+                               {"checkpoint", last.string()}};
+    table.write_csv(folder.file("exits.csv"));
+    folder.results(results);
+    session.answer(table.text() + "checkpoint " + last.string() + "\n", results);
+  }
+
+  nets::NetOptions net_;
+  std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
+                     optimizer_ = "default", loss_weights_ = "cost";
+  std::string profile_steps_;
+  std::unique_ptr<ProfilerWindow> window_;
+  bool augment_ = true, moving_trunk_ = false, capture_ = false;
+  int held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
+  std::optional<int> epochs_;
+  std::optional<double> learning_rate_, weight_decay_;
+  std::vector<int> milestones_;
+  std::filesystem::path from_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_train_verb() { return std::make_unique<TrainVerb>(); }
+
+}  // namespace offramp::tools
