@@ -35,7 +35,7 @@ void LoaderSource::start(int epoch, int first_batch) {
 }
 
 Batch LoaderSource::next() {
-  const data::Batch<float>& batch = loader_.next();
+  const data::HostBatch<float>& batch = loader_.next();
   const Shape shape =
       sample_.rank() == 4 ? Shape{batch.n, sample_[1], sample_[2], sample_[3]} : Shape{batch.n, sample_[1]};
   return {Tensor::from<float>(shape, batch.values, device_),
