@@ -99,7 +99,7 @@ SubstituteTrainer::SubstituteTrainer(nets::Network& net,
   MultiStepSchedule reference;
   reference.learning_rate = options.learning_rate;
   reference.milestones = options.milestones;
-  schedule_ = reference.scaled(options.epochs, 100);
+  schedule_ = reference.scaled(options.epochs, 100, MilestoneShare::kNumber);
   optimizer_ = make_sgd(net.parameters(),
                         {.momentum = static_cast<float>(options.momentum),
                          .weight_decay = static_cast<float>(options.weight_decay),

@@ -17,14 +17,8 @@ constexpr text::Names<OptimizerKind, 2> kOptimizers{
 }  // namespace
 
 MultiStepSchedule TrainOptions::schedule() const {
-  MultiStepSchedule scaled{learning_rate, {}, gamma, step_at_start};
-  // Epochs before a milestone keep their share; the first epoch always has the full rate.
-  const int before = step_at_start ? 1 : 0;
-  for (const int milestone : milestones) {
-    const double share = static_cast<double>(milestone - before) / reference_epochs;
-    scaled.milestones.push_back(std::max(1, static_cast<int>(std::lround(share * epochs))) + before);
-  }
-  return scaled;
+  const MultiStepSchedule reference{learning_rate, milestones, gamma, step_at_start};
+  return reference.scaled(epochs, reference_epochs, MilestoneShare::kEpochsBefore);
 }
 
 TrainOptions reference_options(const std::string& net, TrainKind kind) {

@@ -211,6 +211,27 @@ TEST(SubstituteTrainer, ACheckpointOfAnotherFitIsRefused) {
   EXPECT_EQ(test::message_of([&] { foreign.load(path); }), "fit: " + path.string() + " holds another net");
 }
 
+// 0.1 in the first epoch of however short a run; milestones 0.35, 0.60 and 0.85 of a longer one, rounded.
+TEST(SubstituteTrainer, TheFirstEpochHasTheFullRate) {
+  const auto set = test::bars(kImages, 1);
+  const auto a = answers_for(set);
+  const auto rates = [&](int epochs) {
+    auto net = test::tiny_net(3);
+    FitOptions options = quick();
+    options.epochs = epochs;
+    options.batch_size = kImages;
+    options.learning_rate = 0.1;
+    SubstituteTrainer trainer(*net, options, set, a.targets());
+    std::vector<double> seen;
+    while (!trainer.done()) seen.push_back(trainer.step()->learning_rate);
+    return seen;
+  };
+  EXPECT_EQ(rates(1), (std::vector<double>{0.1}));
+  EXPECT_EQ(rates(2), (std::vector<double>{0.1, 0.0001}));
+  EXPECT_EQ(rates(4), (std::vector<double>{0.1, 0.001, 0.0001, 0.0001}));
+  EXPECT_EQ(rates(8), (std::vector<double>{0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001}));
+}
+
 TEST(SubstituteTrainer, WrongUseIsNamed) {
   const auto set = test::bars(kImages, 1);
   auto net = test::tiny_net(3);
