@@ -171,8 +171,8 @@ class TrainVerb final : public Verb {
     }
     nets::initialize(net, session.seed());
     if (from_.empty()) return;
-    const safetensors::Reader file(checkpoint_in(from_));
-    const nets::ImportReport report = nets::load_state_dict(net, file, nets::Strictness::kPartial);
+    const auto file = nets::open_state(checkpoint_in(from_));
+    const nets::ImportReport report = nets::load_state_dict(net, *file, nets::Strictness::kPartial);
     session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
                                  from_.string(),
                                  report.matched.size(),
