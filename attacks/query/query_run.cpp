@@ -16,6 +16,7 @@
 
 #include "base/atomic_file.h"
 #include "base/errors.h"
+#include "base/written_files.h"
 #include "kernels/philox.h"
 #include "stats/bandwidth.h"
 #include "stats/exits/exit_estimation.h"
@@ -39,6 +40,7 @@ std::vector<std::int32_t> shuffled(int count, std::uint64_t seed, std::uint32_t 
 class AppendFile {
  public:
   AppendFile(const std::filesystem::path& path, std::uint64_t keep_bytes) : path_(path) {
+    announce_write(path);
     fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
       fail("cannot be opened");
