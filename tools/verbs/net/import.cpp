@@ -42,8 +42,8 @@ class ImportVerb final : public Verb {
     o.add("net.channels", net_.channels, "of the images").range(1, 16);
     o.add("net.side", net_.side, "of the images").range(1, 4096);
     o.add("net.features", net_.features, "of a row, for fcn-18 nets").range(0, 1e6);
-    o.add("net.mean", mean_, "of the pixels in [0,1], per channel");
-    o.add("net.std", std_, "of the pixels in [0,1], per channel");
+    o.add("net.mean", mean_, "of the pixels in [0,1], per channel").range(0, 1);
+    o.add("net.std", std_, "of the pixels in [0,1], per channel").range(1e-6, 1);
     o.add("import.entry", entry_, "entry of a .pth that holds the state dict; empty: the usual one");
     o.add("import.partial", partial_, "take what fits by name, keep the start values of the rest");
   }
@@ -64,14 +64,15 @@ class ImportVerb final : public Verb {
         fmt::format("matched {}, of these permuted {}\n", report.matched.size(), report.permuted.size());
     if (!file->entry().empty()) text += fmt::format("read from entry {}\n", in_quotes(file->entry()));
     if (!report.prefix.empty()) text += fmt::format("prefix taken off: {}\n", report.prefix);
-    list(text, "missing", report.missing);
+    const std::vector<std::string> missing = still_missing(report);
+    list(text, "missing", missing);
     list(text, "left over", report.unused);
     list(text, "ignored", report.ignored);
     text += "checkpoint " + to_.string() + "\n";
     session.answer(text,
                    {{"matched", report.matched},
                     {"permuted", report.permuted},
-                    {"missing", report.missing},
+                    {"missing", missing},
                     {"unused", report.unused},
                     {"ignored", report.ignored},
                     {"prefix", report.prefix},
@@ -81,6 +82,14 @@ class ImportVerb final : public Verb {
   }
 
  private:
+  // The normalisation is in no such file: where --mean and --std give it, nothing is missing.
+  std::vector<std::string> still_missing(const nets::ImportReport& report) const {
+    std::vector<std::string> names = report.missing;
+    if (!mean_.empty()) std::erase(names, "normalize.mean");
+    if (!std_.empty()) std::erase(names, "normalize.inv_std");
+    return names;
+  }
+
   static void list(std::string& text, const std::string& what, const std::vector<std::string>& names) {
     constexpr std::size_t kShown = 12;
     if (names.empty()) return;
