@@ -111,9 +111,35 @@ Metadata cost_metadata(const NetCosts& costs) {
           {"cost.ops_profiler", text::list(ops)}};
 }
 
+// Values of a file and the place that they will take.
+struct Found {
+  const ParameterSet::Entry* entry;
+  Tensor target;
+  std::vector<float> disk;
+};
+
+void find_moments(const safetensors::Reader& file,
+                  const Network& net,
+                  Optimizer& optimizer,
+                  std::vector<Found>& values) {
+  for (const Optimizer::Moment& moment : optimizer.moments()) {
+    for (const ParameterSet::Entry& entry : net.parameters().entries()) {
+      if (!entry.trainable) continue;
+      const std::string name = moment_name(moment.name, entry);
+      const safetensors::Entry* found = file.find(name);
+      if (!found) throw FileError(file.path().string(), "tensor " + in_quotes(name) + " is missing");
+      check_shape(file, *found, entry.value.shape());
+      values.push_back({&entry, slice(moment.values, entry), floats_of(file, *found)});
+    }
+  }
+}
+
 }  // namespace
 
-ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Strictness strictness) {
+ImportReport load_state_dict(Network& net,
+                             const safetensors::Reader& file,
+                             Strictness strictness,
+                             Optimizer* optimizer) {
   ImportReport report;
   const bool prefixed = !file.entries().empty() &&
                         std::all_of(file.entries().begin(), file.entries().end(), [](const auto& entry) {
@@ -121,7 +147,7 @@ ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Stri
                         });
   if (prefixed) report.prefix = "module.";
   std::set<std::string> known;
-  std::vector<std::pair<const ParameterSet::Entry*, std::vector<float>>> values;
+  std::vector<Found> values;
   for (const ParameterSet::Entry& entry : net.parameters().entries()) {
     const std::string& name = entry.info.name;
     known.insert(name);
@@ -131,7 +157,7 @@ ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Stri
       continue;
     }
     check_shape(file, *found, entry.value.shape());
-    values.emplace_back(&entry, floats_of(file, *found));
+    values.push_back({&entry, entry.value, floats_of(file, *found)});
     report.matched.push_back(name);
     if (entry.info.layout != DiskLayout::kSame) report.permuted.push_back(name);
   }
@@ -150,7 +176,8 @@ ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Stri
       throw FileError(file.path().string(), "not part of this net: " + joined(report.unused));
     }
   }
-  for (auto& [entry, disk] : values) put(*entry, entry->value, std::move(disk));
+  if (optimizer) find_moments(file, net, *optimizer, values);
+  for (Found& found : values) put(*found.entry, found.target, std::move(found.disk));
   return report;
 }
 
@@ -182,19 +209,6 @@ void save_checkpoint(const std::filesystem::path& path,
     }
   }
   safetensors::write(path, sources, metadata);
-}
-
-void load_moments(const safetensors::Reader& file, const Network& net, Optimizer& optimizer) {
-  for (const Optimizer::Moment& moment : optimizer.moments()) {
-    for (const ParameterSet::Entry& entry : net.parameters().entries()) {
-      if (!entry.trainable) continue;
-      const std::string name = moment_name(moment.name, entry);
-      const safetensors::Entry* found = file.find(name);
-      if (!found) throw FileError(file.path().string(), "tensor " + in_quotes(name) + " is missing");
-      check_shape(file, *found, entry.value.shape());
-      put(entry, slice(moment.values, entry), floats_of(file, *found));
-    }
-  }
 }
 
 LoadedNet load_net(const std::filesystem::path& path, const Device& device, const std::string& precision) {

@@ -32,9 +32,13 @@ enum class Strictness {
   kPartial,   // takes what fits by name
 };
 
-// Reads F32, F64, F16 or BF16 values into the net. Throws FileError for a shape or type that does not fit,
-// before anything is changed.
-ImportReport load_state_dict(Network& net, const safetensors::Reader& file, Strictness strictness);
+// Reads F32, F64, F16 or BF16 values into the net, and the moments of a checkpoint into an optimiser of it where
+// one is given. Throws FileError for a shape or type that does not fit and for a missing moment, before anything
+// is changed.
+ImportReport load_state_dict(Network& net,
+                             const safetensors::Reader& file,
+                             Strictness strictness,
+                             Optimizer* optimizer = nullptr);
 
 // Writes net (and moments) atomically. `extra` joins the metadata of the net: "net.*", "policy.*", "cost.*".
 void save_checkpoint(const std::filesystem::path& path,
@@ -42,9 +46,6 @@ void save_checkpoint(const std::filesystem::path& path,
                      const ExitPolicy& policy,
                      const Metadata& extra = {},
                      Optimizer* optimizer = nullptr);
-
-// The moments of a checkpoint back into an optimiser of the same net. Throws FileError where one is missing.
-void load_moments(const safetensors::Reader& file, const Network& net, Optimizer& optimizer);
 
 struct LoadedNet {
   std::unique_ptr<Network> net;
