@@ -15,7 +15,6 @@
 namespace offramp::safetensors {
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;
 
 struct DtypeInfo {
   std::string_view name;

@@ -15,7 +15,6 @@
 namespace offramp::safetensors {
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;  // the field before the header
 constexpr std::size_t kShownMessage = 200;
 
 std::optional<Dtype> dtype_of(std::string_view name) {

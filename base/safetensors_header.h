@@ -11,6 +11,8 @@
 
 namespace offramp::safetensors {
 
+inline constexpr std::uint64_t kLengthBytes = 8;  // the field before the header
+
 struct Header {
   std::vector<Entry> entries;  // sorted by begin, dense from 0 to data_bytes
   Metadata metadata;

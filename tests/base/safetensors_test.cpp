@@ -15,7 +15,7 @@ using test::read_text;
 using test::TempFolder;
 using test::write_text;
 
-std::string length_field(std::uint64_t length) {
+std::string length_of_header(std::uint64_t length) {
   std::string field(8, '\0');
   std::memcpy(field.data(), &length, 8);
   return field;
@@ -75,7 +75,7 @@ TEST(Safetensors, ReadsAFileLaidOutByHand) {
   const TempFolder folder;
   const std::string header =
       R"({"b":{"data_offsets":[0,4],"shape":[2,2],"dtype":"U8"},"a":{"dtype":"I16","shape":[1],"data_offsets":[4,6]}} )";
-  write_text(folder / "x", length_field(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
+  write_text(folder / "x", length_of_header(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
   const Reader reader(folder / "x");
   ASSERT_EQ(reader.entries().size(), 2u);
   EXPECT_EQ(reader.entries()[0].name, "b");  // in order of their bytes
@@ -86,7 +86,7 @@ TEST(Safetensors, ReadsAFileLaidOutByHand) {
 
 TEST(Safetensors, ReadsAFileWithoutTensors) {
   const TempFolder folder;
-  write_text(folder / "x", length_field(2) + "{}");
+  write_text(folder / "x", length_of_header(2) + "{}");
   EXPECT_TRUE(Reader(folder / "x").entries().empty());
   write(folder / "y", {});
   EXPECT_TRUE(Reader(folder / "y").entries().empty());

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/errors.h"
+#include "tests/nets/nets.h"
 
 namespace offramp::nets {
 namespace {
@@ -25,15 +26,7 @@ std::map<std::string, std::string> state_dict_of(const NetOptions& o) {
   return shapes;
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
+using test::message_of;
 
 // specs: networks, last section.
 TEST(Builders, StateDictNamesAreThoseOfTheReferenceModules) {
