@@ -139,7 +139,8 @@ FittedNet fit_stage(const std::string& name,
   fitted.net = std::make_unique<nets::Network>(net_options, device);
   nets::initialize(*fitted.net, options.seed);
   if (!start.empty()) start_from(*fitted.net, start);
-  SubstituteTrainer trainer(*fitted.net, options, images, targets);
+  Fit fit(*fitted.net, options, images, targets);
+  nets::Trainer& trainer = fit.trainer();
   std::filesystem::create_directories(folder / "checkpoints");
   const auto checkpoint = folder / "checkpoints" / (name + ".safetensors");
   if (std::filesystem::exists(checkpoint)) {
@@ -161,15 +162,15 @@ FittedNet fit_stage(const std::string& name,
   };
   report();
   while (!trainer.done()) {
-    if (const auto epoch = trainer.step()) {
-      fitted.history.push_back(*epoch);
+    if (const auto end = trainer.step().epoch_end) {
+      const FitEpoch& epoch = fitted.history.emplace_back(fit_epoch(*end));
       save();
-      note_epoch(listener, name, *epoch);
-      if (epoch->epoch == 2 && has_learnt_nothing(*epoch, trainer.constant_agreement()))
+      note_epoch(listener, name, epoch);
+      if (epoch.epoch == 2 && has_learnt_nothing(epoch, fit.constant_agreement()))
         listener.warn(
             "fit " + name +
             ": after 2 epochs no exit agrees with the victim more often than the constant answer does (" +
-            fixed(100 * trainer.constant_agreement(), 2) +
+            fixed(100 * fit.constant_agreement(), 2) +
             " %): the training has probably collapsed; stop (Ctrl-C) and try a lower rate than " +
             nets::text::number(options.learning_rate));
     }

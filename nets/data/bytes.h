@@ -14,7 +14,7 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
 // Inflates .gz content (one or more members); a file without the gzip magic is returned as it is.
 // Throws DataError with the offset in the compressed file on corrupt, truncated or trailing bytes.
 std::vector<std::uint8_t> read_file_or_gz(const std::filesystem::path& path);
-// Writes to a temporary beside `path` and renames it. Throws DataError.
+// There completely or not at all: AtomicFile. Throws FileError.
 void write_file(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
 
 class ByteCursor {

@@ -80,12 +80,11 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
     std::vector<float> truth;
     for (const auto label : train.labels)
       for (int c = 0; c < 3; ++c) truth.push_back(label == c ? 1.0f : 0.0f);
-    SubstituteTrainer owner(
-        *victim,
-        {.method = FitMethod::kKnockoff, .epochs = 6, .batch_size = 50, .learning_rate = 0.05},
-        train,
-        {truth, {}});
-    while (!owner.done()) owner.step();
+    Fit owner(*victim,
+              {.method = FitMethod::kKnockoff, .epochs = 6, .batch_size = 50, .learning_rate = 0.05},
+              train,
+              {truth, {}});
+    while (!owner.trainer().done()) owner.trainer().step();
   }
   nets::ExitPolicy policy{.thresholds = {}, .rule = nets::ExitRule::kAbove};
   const auto table = exit_table(*victim, train);

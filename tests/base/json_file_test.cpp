@@ -8,7 +8,7 @@ namespace offramp {
 namespace {
 
 template <class F>
-std::string message(F&& f) {
+std::string json_error(F&& f) {
   try {
     f();
   } catch (const FileError& error) {
@@ -20,7 +20,7 @@ std::string message(F&& f) {
 template <class T>
 std::string said(const char* value) {
   const auto json = nlohmann::json::parse(std::string("{\"k\":") + value + "}");
-  return message([&] { json_member<T>(json, "k", "f.json"); });
+  return json_error([&] { json_member<T>(json, "k", "f.json"); });
 }
 
 TEST(JsonFile, AMemberHasItsTypeAndFitsIt) {
@@ -38,17 +38,17 @@ TEST(JsonFile, AMemberHasItsTypeAndFitsIt) {
   EXPECT_EQ(said<std::vector<double>>("[1,\"x\"]"),
             "f.json: expected a list of numbers under 'k', got '[1,\"x\"]'");
   const auto json = nlohmann::json::object();
-  EXPECT_EQ(message([&] { json_member<int>(json, "k", "f.json"); }), "f.json: expected the key 'k'");
+  EXPECT_EQ(json_error([&] { json_member<int>(json, "k", "f.json"); }), "f.json: expected the key 'k'");
 }
 
 TEST(JsonFile, WhatIsNoObjectIsNamed) {
   test::TempFolder folder;
   const auto path = folder / "a.json";
-  EXPECT_EQ(message([&] { read_json_file(path); }), path.string() + ": cannot be read");
+  EXPECT_EQ(json_error([&] { read_json_file(path); }), path.string() + ": cannot be read");
   test::write_text(path, "{\"a\":");
-  EXPECT_EQ(message([&] { read_json_file(path); }), path.string() + ": expected JSON, at byte 6");
+  EXPECT_EQ(json_error([&] { read_json_file(path); }), path.string() + ": expected JSON, at byte 6");
   test::write_text(path, "[]");
-  EXPECT_EQ(message([&] { read_json_file(path); }), path.string() + ": expected a JSON object");
+  EXPECT_EQ(json_error([&] { read_json_file(path); }), path.string() + ": expected a JSON object");
 }
 
 TEST(JsonFile, ANameThatIsNoUtf8IsWrittenAndRead) {

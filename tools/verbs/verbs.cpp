@@ -15,6 +15,7 @@
   ROW(import) \
   ROW(bench_op) \
   ROW(bench_step) \
+  ROW(bench_image) \
   ROW(profile) \
   ROW(curves) \
   ROW(demo) \

@@ -6,7 +6,7 @@
 namespace offramp::data {
 namespace {
 
-const std::filesystem::path kShared = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
+const std::filesystem::path kSharedFolder = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
 
 TEST(Describe, CountsClassesStatisticsAndRepeats) {
   ImageSet set{.n = 3, .h = 1, .w = 1, .c = 1};
@@ -78,8 +78,8 @@ TEST(Verify, CountsThatDifferFromThePublishedSetAreNoted) {
 }
 
 TEST(VerifyReal, FashionMnistIsSound) {
-  if (!std::filesystem::exists(kShared / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
-  const Verification v = verify_dataset("fashion-mnist:" + (kShared / "fashion-mnist").string());
+  if (!std::filesystem::exists(kSharedFolder / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
+  const Verification v = verify_dataset("fashion-mnist:" + (kSharedFolder / "fashion-mnist").string());
   EXPECT_TRUE(v.sound());
   EXPECT_EQ(v.notes,
             (std::vector<std::string>{"train: 60000 images of 32x32x3, 10 classes",

@@ -7,7 +7,7 @@
 namespace offramp::data {
 namespace {
 
-const std::filesystem::path kShared = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
+const std::filesystem::path kSharedData = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
 
 TEST(Spec, PartsAndOptions) {
   const DatasetSpec spec = parse_spec("tiny-imagenet:/data/a:b?side=32&seed=7");
@@ -105,9 +105,9 @@ TEST(OpenDataset, TablesAndImagesAreToldApart) {
 }
 
 TEST(OpenDatasetReal, FashionMnistHasThePublishedCountsAndStatistics) {
-  if (!std::filesystem::exists(kShared / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
+  if (!std::filesystem::exists(kSharedData / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
   const ImageSet set =
-      open_images("fashion-mnist:" + (kShared / "fashion-mnist").string(), "test", {.as_stored = true});
+      open_images("fashion-mnist:" + (kSharedData / "fashion-mnist").string(), "test", {.as_stored = true});
   EXPECT_EQ(set.n, 10000);
   std::vector<int> counts(10);
   for (const auto label : set.labels) ++counts[static_cast<std::size_t>(label)];
@@ -118,7 +118,7 @@ TEST(OpenDatasetReal, FashionMnistHasThePublishedCountsAndStatistics) {
 }
 
 TEST(OpenDatasetReal, LocationsIsATableOf30ClassesAnd446BinaryColumns) {
-  const auto archive = kShared / "location" / "dataset_location.tgz";
+  const auto archive = kSharedData / "location" / "dataset_location.tgz";
   if (!std::filesystem::exists(archive)) GTEST_SKIP() << "no ../shared/data/location";
   const TempFolder folder;
   ASSERT_EQ(std::system(("tar -xzf '" + archive.string() + "' -C '" + folder.path().string() + "'").c_str()),

@@ -26,8 +26,7 @@ class TuneVerb final : public Verb {
         .details =
             "Exactly one of --drop and --budget. The thresholds go into the checkpoint, whose values stay as "
             "they are.\n--held-out N takes the N samples that train --held-out N with the same seed set "
-            "aside; "
-            "without it the test\nset is used, which makes the result look better than it is.",
+            "aside; without it the test\nset is used, which makes the result look better than it is.",
         .run_folder = false};
   }
 
@@ -118,8 +117,7 @@ class TuneVerb final : public Verb {
     const double last = nets::accuracy(outputs).back();
     const std::string text = fmt::format(
         "thresholds {} {:.17g}, fallback {}\naccuracy {:.2f} % (last exit {:.2f} %), cost {:.3f} of the "
-        "plain "
-        "net's MACs, {:.3f} of its profiler ops\nsamples per exit {} of {}\nwritten into {}\n",
+        "plain net's MACs, {:.3f} of its profiler ops\nsamples per exit {} of {}\nwritten into {}\n",
         to_text(policy.rule),
         fmt::join(policy.thresholds, ", "),
         to_text(policy.fallback),
