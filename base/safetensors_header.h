@@ -25,4 +25,7 @@ Header parse_header(const std::string& path, std::string_view text, std::uint64_
 // `element_bytes` exceeds 2^63 - 1.
 std::uint64_t checked_elements(std::span<const std::int64_t> shape, std::size_t element_bytes);
 
+// Bytes of a tensor; throws ShapeError as above, and where elements of 4 or 6 bits leave a byte unfinished.
+std::uint64_t checked_bytes(std::span<const std::int64_t> shape, Dtype dtype);
+
 }  // namespace offramp::safetensors

@@ -57,6 +57,7 @@ TEST(Npy, DamageIsNamed) {
     parse({text.begin(), text.end()});
   };
   EXPECT_MESSAGE(replaced("<f4", "<f8"), "expected type <f4, <i4, |u1 or <i8, found '<f8'");
+  EXPECT_MESSAGE(replaced("<f4", "<f2"), "expected type <f4, <i4, |u1 or <i8, found '<f2'");
   EXPECT_MESSAGE(replaced("<f4", ">f4"), "expected type <f4, <i4, |u1 or <i8, found '>f4'");
   EXPECT_MESSAGE(replaced("False", "True "), "found Fortran order");
   EXPECT_MESSAGE(replaced("(2, 3)", "(-2,3)"), "expected sizes >= 0");

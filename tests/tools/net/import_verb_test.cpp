@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/safetensors.h"
+#include "base/zip_archive.h"
 #include "nets/graph/state_dict.h"
 #include "tests/support/program.h"
 
@@ -137,6 +138,36 @@ TEST_F(ImportVerb, PartialTakesWhatFitsByNameAndSaysWhatIsMissing) {
   const json missing = json::parse(outcome.out)["missing"];
   EXPECT_NE(std::find(missing.begin(), missing.end(), "init_conv.0.weight"), missing.end());
   EXPECT_TRUE(std::filesystem::exists(to_));
+}
+
+TEST_F(ImportVerb, ReadsAPthFileOfATrainingScript) {
+  if (!ZipArchive::available()) GTEST_SKIP() << "built without libzip";
+  const std::string fixtures = std::string(OFFRAMP_SOURCE_DIR) + "/tests/fixtures/pth/";
+  Outcome outcome = run_offramp(words(fixtures + "resnet-8.pth", {"--classes", "5"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json said = json::parse(outcome.out);
+  EXPECT_EQ(said["entry"], "state_dict");
+  EXPECT_EQ(said["prefix"], "module.");
+  EXPECT_EQ(said["missing"], (json{"normalize.mean", "normalize.inv_std"}));
+  EXPECT_TRUE(said["unused"].empty());
+  const auto from_pth = nets::load_net(to_, Device::make_cpu({.threads = 1}));
+  std::filesystem::remove(to_);
+  outcome = run_offramp(words(part_of(fixture_, folder_, is_weight), {"--classes", "5"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto from_safetensors = nets::load_net(to_, Device::make_cpu({.threads = 1}));
+  EXPECT_EQ(from_pth.net->parameters().values().to_host<float>(),
+            from_safetensors.net->parameters().values().to_host<float>());
+  EXPECT_EQ(from_pth.net->parameters().buffers().to_host<float>(),
+            from_safetensors.net->parameters().buffers().to_host<float>());
+  std::filesystem::remove(to_);
+
+  outcome = run_offramp(words(fixtures + "whole_model.pth", {"--classes", "5"}));
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_NE(outcome.err.find("torch.save(model.state_dict(), FILE)"), std::string::npos) << outcome.err;
+  outcome = run_offramp(words(fixtures + "two.pth", {"--classes", "5", "--entry", "generator"}));
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_NE(outcome.err.find("the file holds 'weight' [2,3], 'bias' [2]"), std::string::npos) << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(to_));
 }
 
 }  // namespace

@@ -65,6 +65,8 @@ class TrainVerb final : public Verb {
     o.add("train.milestones",
           milestones_,
           "epochs of a 100-epoch run (exits-only: 25) at which the rate falls to a tenth");
+    o.add("train.schedule", schedule_, "of the rate: steps at the milestones, or half a cosine (MSDNet)")
+        .choices({"steps", "cosine"});
     o.add("train.loss_weights", loss_weights_, "final weights of the internal losses")
         .choices({"cost", "sdn"});
     o.add("train.moving_trunk",
@@ -134,6 +136,7 @@ class TrainVerb final : public Verb {
     if (learning_rate_) o.learning_rate = *learning_rate_;
     if (weight_decay_) o.weight_decay = *weight_decay_;
     if (!milestones_.empty()) o.milestones = milestones_;
+    o.schedule = nets::rate_schedule_from(schedule_);
     o.trunk_in_eval_mode = !moving_trunk_;
     o.checkpoint_every = checkpoint_every_;
     return o;
@@ -168,8 +171,8 @@ class TrainVerb final : public Verb {
     }
     nets::initialize(net, session.seed());
     if (from_.empty()) return;
-    const safetensors::Reader file(checkpoint_in(from_));
-    const nets::ImportReport report = nets::load_state_dict(net, file, nets::Strictness::kPartial);
+    const auto file = nets::open_state(checkpoint_in(from_));
+    const nets::ImportReport report = nets::load_state_dict(net, *file, nets::Strictness::kPartial);
     session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
                                  from_.string(),
                                  report.matched.size(),
@@ -297,7 +300,7 @@ class TrainVerb final : public Verb {
 
   nets::NetOptions net_;
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
-                     optimizer_ = "default", loss_weights_ = "cost";
+                     optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps";
   std::string profile_steps_;
   std::unique_ptr<ProfilerWindow> window_;
   bool augment_ = true, moving_trunk_ = false, capture_ = false;
