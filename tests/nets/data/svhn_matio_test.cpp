@@ -1,3 +1,4 @@
+// Our reader of .mat files on those that libmatio writes.
 #include "nets/data/svhn.h"
 
 #include <matio.h>
@@ -28,7 +29,7 @@ void write_mat(const std::filesystem::path& path,
   Mat_Close(file);
 }
 
-TEST(Svhn, ColumnMajorArraysBecomeNhwcAndTenIsZero) {
+TEST(SvhnMatio, ColumnMajorArraysBecomeNhwcAndTenIsZero) {
   const TempFolder folder;
   write_mat(folder / "t.mat", {10, 3}, true);
   const ImageSet set = read_svhn(folder / "t.mat");
@@ -40,11 +41,31 @@ TEST(Svhn, ColumnMajorArraysBecomeNhwcAndTenIsZero) {
   EXPECT_EQ(set.image(image)[(row * 5 + col) * 3 + ch], row + 4 * col + 20 * ch + 60 * image);
 }
 
-TEST(Svhn, WrongFilesAreRefused) {
+TEST(SvhnMatio, LabelsOfEveryNumberTypeAreTaken) {
   const TempFolder folder;
-  EXPECT_MESSAGE(read_svhn(folder / "none.mat"), "svhn: expected a file, found nothing");
-  EXPECT_MESSAGE(read_svhn(folder.put("junk.mat", std::vector<std::uint8_t>(300, 7))),
-                 "expected a MATLAB file");
+  const auto with = [&]<class T>(T, matio_classes kind, matio_types type) {
+    mat_t* file = Mat_CreateVer((folder / "t.mat").string().c_str(), nullptr, MAT_FT_MAT5);
+    std::size_t dims[4] = {1, 1, 3, 2}, label_dims[2] = {2, 1};
+    std::uint8_t x[6] = {1, 2, 3, 4, 5, 6};
+    T y[2] = {T(10), T(3)};
+    for (matvar_t* var : {Mat_VarCreate("X", MAT_C_UINT8, MAT_T_UINT8, 4, dims, x, 0),
+                          Mat_VarCreate("y", kind, type, 2, label_dims, y, 0)}) {
+      Mat_VarWrite(file, var, MAT_COMPRESSION_NONE);
+      Mat_VarFree(var);
+    }
+    Mat_Close(file);
+    return read_svhn(folder / "t.mat").labels;
+  };
+  const std::vector<std::int32_t> want = {0, 3};
+  EXPECT_EQ(with(std::int64_t{}, MAT_C_INT64, MAT_T_INT64), want);
+  EXPECT_EQ(with(std::int32_t{}, MAT_C_INT32, MAT_T_INT32), want);
+  EXPECT_EQ(with(std::uint16_t{}, MAT_C_UINT16, MAT_T_UINT16), want);
+  EXPECT_EQ(with(float{}, MAT_C_SINGLE, MAT_T_SINGLE), want);
+  EXPECT_EQ(with(double{}, MAT_C_DOUBLE, MAT_T_DOUBLE), want);
+}
+
+TEST(SvhnMatio, WrongFilesAreRefused) {
+  const TempFolder folder;
   write_mat(folder / "nox.mat", {1, 2}, false);
   EXPECT_MESSAGE(read_svhn(folder / "nox.mat"), "expected an array X");
   write_mat(folder / "few.mat", {1}, true);
