@@ -31,8 +31,9 @@ std::vector<std::uint8_t> read_file(const fs::path& path) {
   return bytes;
 }
 
-std::vector<std::uint8_t> read_file_or_gz(const fs::path& path) {
-  const std::vector<std::uint8_t> raw = read_file(path);
+std::vector<std::uint8_t> read_file_or_gz(const fs::path& path) { return inflate_gz(read_file(path), path); }
+
+std::vector<std::uint8_t> inflate_gz(std::vector<std::uint8_t> raw, const fs::path& path) {
   if (raw.size() < 2 || raw[0] != 0x1f || raw[1] != 0x8b) return raw;
 
   z_stream stream{};
@@ -117,6 +118,12 @@ void ByteCursor::fail(const std::string& what, std::size_t offset) const {
 std::string hex(std::uint32_t value) {
   char text[11];
   std::snprintf(text, sizeof text, "0x%08x", static_cast<unsigned>(value));
+  return text;
+}
+
+std::string hex(std::uint64_t value) {
+  char text[19];
+  std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(value));
   return text;
 }
 

@@ -14,19 +14,19 @@ using nlohmann::ordered_json;
 class ImportVerb final : public Verb {
  public:
   VerbInfo info() const override {
-    return {.name = "import",
-            .group = "Train and use nets",
-            .summary = "make a checkpoint from a PyTorch state dict",
-            .example =
-                "offramp import sdn.pth --net resnet-56 --placement sdn --exits 7 --to resnet.safetensors",
-            .details =
-                "The file is a state dict of the reference modules: of torch.save (.pth, since torch 1.6; "
-                "nothing in it is executed) or safetensors.\nOf a .pth that holds more, the entry state_dict, "
-                "model_state_dict, model or net is taken; --entry names another.\nPrefixes of wrappers "
-                "(module., _orig_mod., model., net.) are taken off.\nSays what was matched, what was missing, "
-                "what was left over, and which tensors were permuted to our memory order.\nNormalisation is "
-                "not part of such files: --mean and --std give it.",
-            .run_folder = false};
+    return {
+        .name = "import",
+        .group = "Train and use nets",
+        .summary = "make a checkpoint from a PyTorch state dict",
+        .example = "offramp import sdn.pth --net resnet-56 --placement sdn --exits 7 --to resnet.safetensors",
+        .details =
+            "The file is a state dict of the reference modules: of torch.save (.pth, since torch 1.6; "
+            "nothing in it is executed) or safetensors.\nOf a .pth that holds more, the entry state_dict, "
+            "model_state_dict, model or net is taken; --entry names another.\nPrefixes of wrappers "
+            "(module., _orig_mod., model., net.) are taken off.\nSays what was matched, what was missing, "
+            "what was left over, and which tensors were permuted to our memory order.\nNormalisation is "
+            "not part of such files: --mean and --std give it.",
+        .run_folder = false};
   }
 
   void declare(Options& o) override {
@@ -56,8 +56,8 @@ class ImportVerb final : public Verb {
     nets::Network net(net_, Device::by_name(session.device()));
     nets::initialize(net, session.seed());
     const auto file = nets::open_state(file_, entry_);
-    const nets::ImportReport report =
-        nets::load_state_dict(net, *file, partial_ ? nets::Strictness::kPartial : nets::Strictness::kComplete);
+    const nets::ImportReport report = nets::load_state_dict(
+        net, *file, partial_ ? nets::Strictness::kPartial : nets::Strictness::kComplete);
     if (report.matched.empty()) throw UsageError(file_.string() + ": no tensor of it fits this net");
     nets::save_checkpoint(to_, net, {}, {{"imported.from", file_.string()}});
     std::string text =

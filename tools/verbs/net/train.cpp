@@ -101,8 +101,9 @@ class TrainVerb final : public Verb {
     nets::Trainer trainer(
         net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
     window_ = profiler_window(device, profile_steps_);
-    const NetData test_data =
-        held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
+    NetData test_data = held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
+    metadata_ = train_data.metadata();
+    test_data.fit_to(net, metadata_, data_);
     auto test =
         test_data.evaluation(device, 250, held_out_ > 0 ? split.held_out : std::vector<std::int32_t>{});
 
@@ -222,7 +223,7 @@ class TrainVerb final : public Verb {
       std::optional<nets::EpochReport> end;
       while (!end) {
         if (interrupted()) {
-          trainer.save(last);
+          trainer.save(last, metadata_);
           throw Interrupted();
         }
         if (window_) window_->before(trainer.steps_done());
@@ -230,7 +231,7 @@ class TrainVerb final : public Verb {
         seen += step.samples;
         end = step.epoch_end;
         if (checkpoint_every_ > 0 && !end && trainer.steps_done() % checkpoint_every_ == 0)
-          trainer.save(last);
+          trainer.save(last, metadata_);
         progress.update(images_of(step.batch + 1), {{"loss", std::round(step.loss * 1e4) / 1e4}});
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -246,7 +247,7 @@ class TrainVerb final : public Verb {
                  {"images_per_second", static_cast<double>(seen) / seconds},
                  {"loader_waits", source.waits()}};
       folder.metric(metrics);
-      trainer.save(last);
+      trainer.save(last, metadata_);
       session.log.info(fmt::format("epoch {:>3}  rate {:g}  loss {:.4f}  {} {:.2f} %  {:.0f} img/s",
                                    end->epoch,
                                    end->learning_rate,
@@ -300,6 +301,7 @@ class TrainVerb final : public Verb {
   }
 
   nets::NetOptions net_;
+  nets::Metadata metadata_;  // of the data, for checkpoints
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
                      optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps";
   std::string profile_steps_;

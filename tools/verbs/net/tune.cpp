@@ -49,8 +49,8 @@ class TuneVerb final : public Verb {
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");
-    const NetData set(session, data_, held_out_ > 0 ? "train" : "test");
-    set.check_fits(net, data_);
+    NetData set(session, data_, held_out_ > 0 ? "train" : "test");
+    set.fit_to(net, loaded.metadata, data_);
     if (held_out_ >= set.samples() && held_out_ > 0) {
       throw UsageError(
           fmt::format("--held-out: the training set has {} samples, got {}", set.samples(), held_out_));
