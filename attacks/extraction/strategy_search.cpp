@@ -41,34 +41,50 @@ ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, con
   return table;
 }
 
-StrategyResult search_strategy(const ExitTable& table,
-                               std::span<const std::int32_t> exits,
-                               std::span<const std::int32_t> victim_labels,
-                               const stats::SearchOptions& options) {
+Confidences confidences_of(const ExitTable& table,
+                           std::span<const std::int32_t> exits,
+                           std::span<const std::int32_t> victim_labels) {
   const auto width = static_cast<std::size_t>(table.num_exits);
   if (exits.empty() || table.confidence.size() != exits.size() * width ||
       (!victim_labels.empty() && victim_labels.size() != exits.size()))
     throw ValueError("strategy search: expected " + std::to_string(table.confidence.size()) +
                      " confidences to be " + std::to_string(exits.size()) + " x " + std::to_string(width) +
                      " and a class for each sample or none, got " + std::to_string(victim_labels.size()));
-  StrategyResult result;
-  result.policy.rule = nets::ExitRule::kAbove;
-  if (table.num_exits == 1) {
-    result.search.value = result.search.upper_bound = static_cast<double>(exits.size());
-    result.search.optimal = true;
-    return result;
-  }
-  std::vector<double> weights;
+  Confidences c{table.num_exits, table.confidence, {exits.begin(), exits.end()}, {}};
   for (std::size_t i = 0; i < victim_labels.size(); ++i) {
     if (exits[i] < 1 || exits[i] > table.num_exits)
       throw ValueError("strategy search: exit " + std::to_string(exits[i]) + " is not in 1.." +
                        std::to_string(table.num_exits));
     const std::int32_t says = table.predicted[i * width + static_cast<std::size_t>(exits[i] - 1)];
-    weights.push_back(says == victim_labels[i] ? 1 : 0);
+    c.weights.push_back(says == victim_labels[i] ? 1 : 0);
   }
-  const std::vector<int> as_int(exits.begin(), exits.end());
-  result.search = stats::search_thresholds(
-      {.confidences = table.confidence, .exits = as_int, .num_exits = width, .weights = weights}, options);
+  return c;
+}
+
+void Confidences::keep_first(std::size_t samples) {
+  if (samples == 0) return;
+  if (samples > exits.size())
+    throw ValueError("search: thresholds are wanted from the first " + std::to_string(samples) +
+                     " samples, there are " + std::to_string(exits.size()));
+  exits.resize(samples);
+  values.resize(samples * static_cast<std::size_t>(num_exits));
+  if (!weights.empty()) weights.resize(samples);
+}
+
+StrategyResult search_strategy(const Confidences& c, const stats::SearchOptions& options) {
+  StrategyResult result;
+  result.policy.rule = nets::ExitRule::kAbove;
+  if (c.num_exits == 1) {
+    result.search.value = result.search.upper_bound = static_cast<double>(c.exits.size());
+    result.search.optimal = true;
+    return result;
+  }
+  const std::vector<int> as_int(c.exits.begin(), c.exits.end());
+  result.search = stats::search_thresholds({.confidences = c.values,
+                                            .exits = as_int,
+                                            .num_exits = static_cast<std::size_t>(c.num_exits),
+                                            .weights = c.weights},
+                                           options);
   result.policy.thresholds = result.search.thresholds;
   return result;
 }

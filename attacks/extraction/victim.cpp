@@ -5,6 +5,7 @@
 
 #include "nets/exits/early_exit.h"
 #include "nets/exits/frozen.h"
+#include "nets/graph/state_dict.h"
 
 namespace offramp::attacks {
 
@@ -15,6 +16,11 @@ VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolic
     const nets::EarlyExitResult result = nets::infer(*frozen, policy, images.to(device));
     std::copy(result.probabilities.begin(), result.probabilities.end(), probabilities.begin());
   };
+}
+
+InProcessBlackBox own_victim(const std::filesystem::path& checkpoint) {
+  const auto loaded = nets::load_net(checkpoint, Device::make_cpu({.threads = 1}));
+  return {early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes()};
 }
 
 }  // namespace offramp::attacks

@@ -1,6 +1,8 @@
 #pragma once
 // A net of ours as a victim: what stands behind the black box of an audit. This is the owner's side; nothing
 // of the attack includes it.
+#include <filesystem>
+
 #include "attacks/query/in_process.h"
 #include "nets/exits/exit_policy.h"
 #include "nets/graph/network.h"
@@ -10,5 +12,9 @@ namespace offramp::attacks {
 // Real early exit as a service would run it: weights packed once (nets/exits/frozen.h), a query runs up to the exit
 // it takes. Copies what it needs of the net. For timing put the net on a device with one thread.
 VictimFunction early_exit_victim(const nets::Network& net, const nets::ExitPolicy& policy);
+
+// A checkpoint of ours behind a black box, on one thread. Throws FileError for a file that is no checkpoint, ValueError
+// for a net with exits but without thresholds.
+InProcessBlackBox own_victim(const std::filesystem::path& checkpoint);
 
 }  // namespace offramp::attacks

@@ -4,15 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
-#include "attacks/extraction/images.h"
-#include "attacks/extraction/scoreboard.h"
-#include "attacks/extraction/strategy_search.h"
-#include "attacks/extraction/substitute_training.h"
-#include "attacks/extraction/victim.h"
-#include "attacks/query/query_run.h"
+#include "attacks/extraction/extraction.h"
 #include "nets/exits/early_exit.h"
-#include "stats/exits/exit_estimation.h"
+#include "nets/graph/state_dict.h"
+#include "tests/attacks/message.h"
 #include "tests/attacks/tiny.h"
 #include "tests/support/temp_folder.h"
 
@@ -23,7 +20,12 @@ namespace {
 // us.
 class SimulatedClock final : public BlackBox {
  public:
-  SimulatedClock(const nets::Network& net, const nets::ExitPolicy& policy) : net_(net), policy_(policy) {}
+  enum class Noise {
+    kPerQuery,  // new with every query
+    kPerImage,  // the same whenever an image is asked: what a run that was stopped cannot change
+  };
+  SimulatedClock(const nets::Network& net, const nets::ExitPolicy& policy, Noise noise = Noise::kPerQuery)
+      : net_(net), policy_(policy), noise_(noise) {}
   int classes() const override { return net_.classes(); }
   Answer query(const Tensor& images, Timing) override {
     const auto result = nets::infer(net_, policy_, images.to(net_.device()));
@@ -32,9 +34,13 @@ class SimulatedClock final : public BlackBox {
         {result.n, result.classes}, std::span<const float>(result.probabilities), Device::cpu());
     answer.labels = labels_of(answer.probabilities);
     const PhiloxKey noise{3, 17};
-    for (const auto exit : result.exit) {
+    const auto pixels = images.to_host<float>();
+    const std::size_t size = pixels.size() / result.exit.size();
+    for (std::size_t i = 0; i < result.exit.size(); ++i) {
+      if (noise_ == Noise::kPerImage) drawn_ = fingerprint(std::span(pixels).subspan(i * size, size)) >> 1;
+      const auto exit = result.exit[i];
       double sum = -6;  // of twelve uniforms: variance 1
-      for (int i = 0; i < 12; ++i) sum += static_cast<double>(noise.uniform(drawn_++));
+      for (int u = 0; u < 12; ++u) sum += static_cast<double>(noise.uniform(drawn_++));
       answer.nanoseconds.push_back(std::llround(50000 + 20000 * (exit - 1) + 2000 * sum));
     }
     return answer;
@@ -43,7 +49,26 @@ class SimulatedClock final : public BlackBox {
  private:
   const nets::Network& net_;
   nets::ExitPolicy policy_;
+  Noise noise_;
   std::uint64_t drawn_ = 0;
+};
+
+// What a run told: its steps in order, what was left of each at the end.
+class Heard final : public Listener {
+ public:
+  std::vector<std::string> steps;
+  std::map<std::string, std::int64_t> left;
+  int stops_after = -1, asked = 0;  // questions; -1: never stops
+
+  void progress(const std::string& name,
+                std::int64_t total,
+                std::int64_t done,
+                const std::string&,
+                const Fields&) override {
+    if (steps.empty() || steps.back() != name) steps.push_back(name);
+    left[name] = total - done;
+  }
+  bool stop_requested() override { return stops_after >= 0 && asked++ >= stops_after; }
 };
 
 TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
@@ -70,28 +95,34 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
     policy.thresholds.push_back(column[240]);
   }
 
-  // The attack.
+  // The attack, one call.
   test::TempFolder folder;
+  nets::save_checkpoint(folder / "victim.safetensors", *victim, policy);
   SimulatedClock box(*victim, policy);
-  const Trace trace = query_victim(box, image_source(queries), folder.path(), {});
-  EXPECT_EQ(trace.repetitions, 10);
-  const auto estimate = stats::estimate_exits(trace.times_as_double(), 10, {.order = trace.order});
-  ASSERT_EQ(estimate.num_exits, 3u);
-  const std::vector<std::int32_t> exits(estimate.exits.begin(), estimate.exits.end());
-  nets::NetOptions base = test::tiny_options(1);
-  nets::Network copy(substitute_options(base, 3), test::one_thread());
-  nets::initialize(copy, 99);
-  Fit fit(copy, {.epochs = 8, .batch_size = 50, .learning_rate = 0.05}, queries, {trace.outputs, exits});
-  while (!fit.trainer().done()) fit.trainer().step();
-  const auto confidences = exit_table(copy, queries);
-  const auto found = search_strategy(confidences, exits, {});
+  ExtractionPlan plan;
+  plan.folder = folder / "run";
+  plan.victim = folder / "victim.safetensors";
+  plan.black_box = &box;
+  plan.queries = queries;
+  plan.test = unseen;
+  plan.device = test::one_thread();
+  plan.copy.net = test::tiny_options(1);
+  plan.copy.fit = {.epochs = 8, .batch_size = 50, .seed = 99, .learning_rate = 0.05};
+  plan.copy.weight_decay = 5e-4;
+  plan.with_knockoff = false;
+  plan.score = {.timed_images = 20, .timed_passes = 1};
+  Heard heard;
+  const ExtractionOutcome out = run_extraction(plan, heard);
+  EXPECT_EQ(out.trace.repetitions, 10);
+  ASSERT_EQ(out.estimate.num_exits, 3u);
+  EXPECT_EQ(heard.steps,
+            (std::vector<std::string>{"pilot", "query", "fit substitute", "confidences", "score"}));
+  for (const std::string& step : heard.steps) EXPECT_EQ(heard.left.at(step), 0) << step;
 
   // The score. Neighbouring exits are ten sigma apart, so each image is put where it left.
-  const auto rows = scoreboard({{"victim", victim.get(), policy}, {"copy", &copy, found.policy}},
-                               unseen,
-                               &queries,
-                               {.timed_images = 20, .timed_passes = 1});
-  EXPECT_EQ(score_exits(rows[0].on_queries.exit, 3, exits, 3).accuracy, 1.0);
+  const auto& rows = out.scores;
+  const auto& found = out.strategy;
+  EXPECT_EQ(out.exits.accuracy, 1.0);
   EXPECT_EQ(rows[0].test.class_and_exit, 1.0);
   EXPECT_EQ(rows[0].ratio_macs, 1.0);
   EXPECT_GT(rows[0].mean_ns, 0);
@@ -99,12 +130,75 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   // J on the queries is what the search says, and no less than what the victim's own thresholds reach.
   EXPECT_TRUE(found.search.optimal);
   EXPECT_EQ(std::round(rows[1].queries.only_exit * 400), found.search.value);
-  const Behaviour borrowed = behaviour_of(copy, policy_for(policy, 3), queries);
+  const Behaviour borrowed = behaviour_of(*out.contestants[1].net, policy_for(policy, 3), queries);
   EXPECT_GE(rows[1].queries.only_exit, agreement_of(rows[0].on_queries, borrowed).only_exit);
   // A copy that learnt nothing would agree in class on a third and in exit on about two fifths.
   EXPECT_GT(rows[1].queries.only_class, 0.6);
   EXPECT_GT(rows[1].queries.only_exit, 0.45);
   EXPECT_LE(rows[1].queries.class_and_exit, std::min(rows[1].queries.only_class, rows[1].queries.only_exit));
+
+  // The files hold what the outcome says, and the same call only reads them: nobody is asked, nothing is trained.
+  const auto strategy = read_thresholds(plan.folder / "strategy.json");
+  EXPECT_EQ(strategy, found.policy.thresholds);
+  const auto confidences = read_confidences(plan.folder / "confidences.csv");
+  EXPECT_EQ(search_strategy(confidences).policy.thresholds, strategy);
+  EXPECT_EQ(read_assignment(plan.folder / "assignment.csv"), confidences.exits);
+  Heard second;
+  const ExtractionOutcome again = run_extraction(plan, second);
+  EXPECT_EQ(again.strategy.policy.thresholds, strategy);
+  EXPECT_EQ(std::count(second.steps.begin(), second.steps.end(), "query"), 0);
+}
+
+TEST(Extraction, StopsWhereItIsAskedAndGoesOnToTheSameBits) {
+  const auto images = test::bars(60, 2);
+  const auto net = test::tiny_net(5);
+  const nets::ExitPolicy policy{.thresholds = {0.4, 0.4}};
+  const auto run = [&](const std::filesystem::path& folder, int stops_after) {
+    SimulatedClock box(*net, policy, SimulatedClock::Noise::kPerImage);
+    ExtractionPlan plan;
+    plan.folder = folder;
+    plan.black_box = &box;  // a stranger's victim: no owner, no score
+    plan.queries = images;
+    plan.device = test::one_thread();
+    plan.query.repetitions = 4;
+    plan.copy.net = test::tiny_options(1);
+    plan.copy.fit = {.epochs = 3, .batch_size = 20, .learning_rate = 0.05};
+    plan.estimate.options.known_exits = 2;
+    Heard heard;
+    heard.stops_after = stops_after;
+    return run_extraction(plan, heard);
+  };
+  test::TempFolder whole, parts;
+  const ExtractionOutcome expected = run(whole.path(), -1);
+  EXPECT_TRUE(expected.scores.empty());
+  ASSERT_EQ(expected.contestants.size(), 2u) << "the baseline and ours";
+  for (const int after : {1, 4, 3}) EXPECT_THROW(run(parts.path(), after), Stopped) << after;
+  run(parts.path(), -1);
+  EXPECT_EQ(test::read_text(parts / "confidences.csv").size(),
+            test::read_text(whole / "confidences.csv").size());
+}
+
+TEST(Extraction, APlanThatCannotBeIsNamedBeforeAnyWork) {
+  const auto message = [](auto change) {
+    test::TempFolder folder;
+    ExtractionPlan plan;
+    plan.folder = folder / "run";
+    plan.victim = folder / "none.safetensors";
+    plan.queries = test::bars(6, 1);
+    change(plan);
+    Listener listener;
+    const std::string said = test::message_of([&] { run_extraction(plan, listener); });
+    EXPECT_FALSE(std::filesystem::exists(folder / "run"));
+    return said;
+  };
+  EXPECT_EQ(message([](auto& p) { p.folder.clear(); }), "extraction: a folder for its files is wanted");
+  EXPECT_EQ(message([](auto& p) { p.victim.clear(); }),
+            "extraction: a victim is wanted: a checkpoint, or a black box");
+  EXPECT_EQ(message([](auto& p) { p.queries = {}; }), "extraction: query images are wanted");
+  EXPECT_EQ(message([](auto& p) { p.from_knockoff = true, p.with_knockoff = false; }),
+            "extraction: a copy that starts from the baseline needs the baseline");
+  EXPECT_EQ(message([](auto& p) { p.search.first = 7; }),
+            "search: thresholds are wanted from the first 7 images, there are 6");
 }
 
 TEST(Scoreboard, TheVictimAgainstItselfIsEqualInEverything) {

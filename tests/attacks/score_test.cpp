@@ -107,7 +107,7 @@ TEST(StrategySearch, LeavesWhereTheVictimLeft) {
                                        .55, .65, .97, .90, .93, .95, .85, .50, .88, .97, .85, .70},
                         .predicted = std::vector<std::int32_t>(24, 1)};
   const std::vector<std::int32_t> exits = {1, 2, 1, 2, 3, 3, 1, 2};
-  const StrategyResult joint = search_strategy(table, exits, {});
+  const StrategyResult joint = search_strategy(confidences_of(table, exits, {}));
   EXPECT_EQ(joint.search.value, 6);
   EXPECT_TRUE(joint.search.optimal);
   EXPECT_EQ(joint.policy.rule, nets::ExitRule::kAbove);
@@ -121,16 +121,16 @@ TEST(StrategySearch, LeavesWhereTheVictimLeft) {
   EXPECT_EQ(matched, 6);
   // With classes only samples count whose class at that exit is the victim's: the first four here.
   const std::vector<std::int32_t> labels = {1, 1, 1, 1, 0, 0, 0, 0};
-  EXPECT_EQ(search_strategy(table, exits, labels).search.value, 4);
+  EXPECT_EQ(search_strategy(confidences_of(table, exits, labels)).search.value, 4);
 }
 
 TEST(StrategySearch, WrongUseIsNamedAndOneExitIsTrivial) {
   const ExitTable one{.num_exits = 1, .confidence = {.5, .6}, .predicted = {0, 0}};
   const std::vector<std::int32_t> exits = {1, 1}, many = {1, 1, 1};
-  const auto trivial = search_strategy(one, exits, {});
+  const auto trivial = search_strategy(confidences_of(one, exits, {}));
   EXPECT_TRUE(trivial.policy.thresholds.empty());
   EXPECT_EQ(trivial.search.value, 2);
-  EXPECT_EQ(test::message_of([&] { search_strategy(one, many, {}); }),
+  EXPECT_EQ(test::message_of([&] { confidences_of(one, many, {}); }),
             "strategy search: expected 2 confidences to be 3 x 1 and a class for each sample or none, got 0");
 }
 

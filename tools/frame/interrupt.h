@@ -1,6 +1,8 @@
 // SIGINT and SIGTERM: the first one asks running work to stop at the next good place, the second one kills.
 #pragma once
 
+#include "base/stopped.h"
+
 namespace offramp::tools {
 
 void install_signal_handlers();  // also ignores SIGXFSZ, so that a file size limit is an error and no death
@@ -8,7 +10,10 @@ bool interrupted();              // long work polls this between steps and throw
 int interrupting_signal();       // 0 if none
 void throw_if_interrupted();
 
-// Caught by the program: exit code 1 and a hint how to go on.
-class Interrupted {};
+// Caught by the program, as every Stopped: exit code 1 and a hint how to go on.
+class Interrupted : public Stopped {
+ public:
+  Interrupted() : Stopped("interrupted") {}
+};
 
 }  // namespace offramp::tools

@@ -143,6 +143,13 @@ Option& Option::free_on_resume() {
   return *this;
 }
 
+Option& Option::alias(std::string key, std::string flag) {
+  aliases_.emplace_back(std::move(key), std::move(flag));
+  return *this;
+}
+
+double option_detail::Codec<float>::shortest(float v) { return *parse_number<double>(fmt::format("{}", v)); }
+
 Option& Options::add_option(
     const std::string& key, std::string help, Value value, std::size_t type, bool optional) {
   if (find_key(key) != nullptr) throw Error("options: " + key + " is declared twice");
@@ -157,16 +164,19 @@ Option& Options::add_option(
 }
 
 const Option* Options::find_key(std::string_view key) const {
-  const auto it =
-      std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.key_ == key; });
-  return it == options_.end() ? nullptr : &*it;
+  for (const Option& option : options_) {
+    if (option.key_ == key) return &option;
+    for (const auto& [old_key, flag] : option.aliases_)
+      if (old_key == key) return &option;
+  }
+  return nullptr;
 }
 
 Option& Options::known_key(std::string_view key, const std::string& where) {
   std::vector<std::string> known;
   for (Option& option : options_) {
     if (!option.in_config_) continue;
-    if (option.key_ == key) return option;
+    if (&option == find_key(key)) return option;
     known.push_back(option.key_);
   }
   throw UsageError(where + ": unknown key " + in_quotes(key) + did_you_mean(key, known));
@@ -274,8 +284,10 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
       if (option.type_ == 1) {
         app.add_flag(option.flag_ + ",!--no-" + option.flag_.substr(2), switches[&option]);
       } else {
-        auto* const added = app.add_option(
-            option.flag_ + (option.positional_ ? "," + option.flag_.substr(2) : ""), texts[&option]);
+        std::string names = option.flag_ + (option.positional_ ? "," + option.flag_.substr(2) : "");
+        for (const auto& [key, flag] : option.aliases_)
+          if (!flag.empty()) names += "," + flag;
+        auto* const added = app.add_option(names, texts[&option]);
         added->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
         if (option.positional_ && option.type_ >= 5) added->expected(1, 1 << 20)->allow_extra_args(true);
       }
@@ -299,6 +311,8 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
   std::vector<std::string> extras = app.remaining();
   unguard(extras);
   for (const std::string& extra : extras) {
+    for (const auto& [flag, instead] : gone_)
+      if (extra.substr(0, extra.find('=')) == flag) throw UsageError(verb + ": " + flag + ": " + instead);
     if (!extra.starts_with("-")) throw UsageError(verb + ": unexpected argument " + in_quotes(extra));
     throw UsageError(verb + ": unknown option " + in_quotes(extra) +
                      did_you_mean(extra.substr(0, extra.find('=')), flags));

@@ -55,6 +55,8 @@ class Option {
   Option& required();                               // no default: wrong use if nobody gives it
   Option& not_in_config();                          // about this call, not about the result (--threads)
   Option& free_on_resume();                         // --resume may continue with another value (epochs)
+  // What an earlier version called it: still taken, as key and (where not empty) as flag.
+  Option& alias(std::string key, std::string flag = "");
 
   const std::string& key() const { return key_; }
   const std::string& flag_name() const { return flag_; }
@@ -74,6 +76,7 @@ class Option {
   bool given_ = false;
   std::optional<double> least_, most_;
   std::vector<std::string> choices_;
+  std::vector<std::pair<std::string, std::string>> aliases_;  // key, flag
   std::function<void(const Value&)> store_;
 };
 
@@ -84,6 +87,18 @@ class Options {
   // the Options.
   template <class T>
   Option& add(const std::string& key, T& variable, std::string help);
+
+  // A variable of any type, shown as a T: `to` makes one of it, `from` what is assigned.
+  template <class T, class V, class To, class From>
+  Option& add_as(const std::string& key, V& variable, To to, From from, std::string help);
+  // One of the values of a table of {value, word}, by its word.
+  template <class E, class Names>
+  Option& add_choice(const std::string& key, E& variable, const Names& names, std::string help);
+
+  // A flag that is none any more: who gives it is told `instead`.
+  void gone(std::string flag, std::string instead) {
+    gone_.emplace_back(std::move(flag), std::move(instead));
+  }
 
   // The command line behind the verb. Throws UsageError naming the nearest known flag. `--config` and `--set`
   // are applied here, before the other flags. Returns false if --help was among the words: nothing is
@@ -100,6 +115,7 @@ class Options {
   std::string resolved_toml(const std::string& verb) const;
 
   const std::deque<Option>& all() const { return options_; }
+  // By its key or that of an earlier version; nullptr if there is none.
   const Option* find_key(std::string_view key) const;
 
  private:
@@ -108,6 +124,7 @@ class Options {
   void assign_text(Option& option, const std::vector<std::string>& words, const std::string& where);
   Option& known_key(std::string_view key, const std::string& where);
 
+  std::vector<std::pair<std::string, std::string>> gone_;
   std::deque<Option> options_;  // in order of declaration; addresses stay
 };
 
@@ -145,6 +162,13 @@ template <>
 struct Codec<std::uint64_t> : Number<std::uint64_t, 2, std::int64_t> {};
 template <>
 struct Codec<double> : Same<double, 3> {};
+template <>
+struct Codec<float> {  // through the shortest text that reads back: 0.9f is 0.9
+  static constexpr std::size_t kIndex = 3;
+  static Value to(float v) { return shortest(v); }
+  static float from(const Value& v) { return static_cast<float>(std::get<double>(v)); }
+  static double shortest(float v);
+};
 template <>
 struct Codec<std::string> : Same<std::string, 4> {};
 template <>
@@ -201,6 +225,31 @@ Option& Options::add(const std::string& key, T& variable, std::string help) {
     option.store_ = [&variable](const Value& v) { variable = Codec<T>::from(v); };
     return option;
   }
+}
+
+template <class T, class V, class To, class From>
+Option& Options::add_as(const std::string& key, V& variable, To to, From from, std::string help) {
+  using option_detail::Codec;
+  Option& option = add_option(key, std::move(help), Codec<T>::to(T(to(variable))), Codec<T>::kIndex, false);
+  option.store_ = [&variable, from](const Value& v) { variable = from(Codec<T>::from(v)); };
+  return option;
+}
+
+template <class E, class Names>
+Option& Options::add_choice(const std::string& key, E& variable, const Names& names, std::string help) {
+  std::vector<std::string> words;
+  for (const auto& [value, word] : names) words.emplace_back(word);
+  const auto to = [&names](const E& wanted) -> std::string {
+    for (const auto& [value, word] : names)
+      if (value == wanted) return word;
+    throw Error("options: the default is none of the choices");
+  };
+  const auto from = [&names](const std::string& text) {
+    for (const auto& [value, word] : names)
+      if (text == word) return value;
+    throw UsageError("unknown word " + in_quotes(text));  // not reached: the choices are checked before
+  };
+  return add_as<std::string>(key, variable, to, from, std::move(help)).choices(std::move(words));
 }
 
 }  // namespace offramp::tools

@@ -1,5 +1,6 @@
 #include "tools/frame/program.h"
 
+#include "base/json_file.h"
 #include "base/memory_limit.h"
 #include "base/utf8.h"
 #include "tools/frame/build_info.h"
@@ -51,7 +52,10 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options.add("log", common.log, "progress on stderr as text, or as one JSON object a line")
       .choices({"text", "json"})
       .not_in_config();
-  if (info.run_folder) {
+  if (!info.run_folder) {
+    options.add("json", common.json, "write the answer, as JSON, to this file").not_in_config();
+    options.gone("--out", "is the folder of a run; the answer as JSON goes to a file with --json FILE");
+  } else {
     options.add("out", common.out, "run folder").not_in_config();
     options.add("resume", common.resume, "go on with the unfinished run in --out, with its configuration")
         .not_in_config();
@@ -97,7 +101,14 @@ std::string Session::what_is_kept() const {
                      common_.out.string());
 }
 
+void Session::answer_json(const nlohmann::ordered_json& object, std::string_view summary) {
+  answer(common_.json.empty() ? object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                              : std::string(summary),
+         object);
+}
+
 void Session::answer(std::string_view text, const nlohmann::ordered_json& object) {
+  if (!common_.json.empty()) write_json_file(common_.json, object);
   print(json() ? object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
                : visible(text));
 }
@@ -234,7 +245,7 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
     log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
     if (prepare_device_) prepare_device_(common, log);
     return verb.run(session);
-  } catch (const Interrupted&) {
+  } catch (const Stopped&) {
     log.error(fmt::format(
         "{}: interrupted by signal {}{}",
         info.name,

@@ -13,6 +13,7 @@
 #include <map>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 namespace offramp::tools {
 namespace {
@@ -54,13 +55,18 @@ std::string first_difference(const std::string& there,
                              const std::string& here,
                              const Options& options,
                              bool resume) {
-  const auto a = settings_of(there), b = settings_of(here);
+  std::map<std::string, std::string> a;  // under the names of today
+  for (auto& [key, value] : settings_of(there)) {
+    const Option* const option = options.find_key(key);
+    a[option == nullptr ? key : option->key()] = std::move(value);
+  }
+  const auto b = settings_of(here);
   std::map<std::string, std::string> all = a;
   all.insert(b.begin(), b.end());
   for (const auto& [key, value] : all) {
     const Option* const option = options.find_key(key);
     if (resume && option != nullptr && option->is_free_on_resume()) continue;
-    const auto x = a.find(key), y = b.find(key);
+    const auto x = std::as_const(a).find(key), y = b.find(key);
     const bool has_default =
         option != nullptr && !std::holds_alternative<std::monostate>(option->default_value());
     const std::string there_value = x != a.end()  ? x->second

@@ -37,6 +37,7 @@ struct Common {
   std::filesystem::path conv_plans;  // empty: no table
   bool tf32 = false;
   std::string log = "text";
+  std::filesystem::path json;  // file for the answer of a verb without run folder; empty: none
   std::filesystem::path out;
   bool resume = false, force = false;
 };
@@ -63,8 +64,13 @@ class Session {
   // The end of a message about a run that stopped on the way; empty before folder() was called.
   std::string what_is_kept() const;
 
-  // The verb's answer on stdout: `text` for people, `object` on one line with --log json.
+  // The verb's answer on stdout: `text` for people, `object` on one line with --log json. With --json FILE
+  // `object` also goes to the file, atomically.
   void answer(std::string_view text, const nlohmann::ordered_json& object);
+  // Where JSON is the answer for people too: `object` on stdout, or with --json FILE in the file and `summary` on
+  // stdout.
+  void answer_json(const nlohmann::ordered_json& object, std::string_view summary);
+  const std::filesystem::path& json_file() const { return common_.json; }
 
  private:
   const VerbInfo& info_;

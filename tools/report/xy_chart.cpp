@@ -239,25 +239,29 @@ std::vector<LegendEntry> legend_of(const XyChart& chart) {
 
 }  // namespace
 
-Histogram make_histogram(std::string name, std::span<const double> values, int bins, bool density) {
+Histogram make_histogram(std::string name, std::span<const double> values, const Bins& bins, double each) {
   Histogram h{.name = std::move(name)};
+  const double width = bins.width();
+  for (int i = 0; i <= bins.count; ++i) h.edges.push_back(bins.low + i * width);
+  h.counts.resize(static_cast<std::size_t>(bins.count));
+  for (const double v : values)
+    if (!std::isnan(v))
+      h.counts[static_cast<std::size_t>(std::clamp((v - bins.low) / width, 0.0, bins.count - 1.0))] += each;
+  return h;
+}
+
+Histogram make_histogram(std::string name, std::span<const double> values, int bins, bool density) {
   Range range;
-  std::size_t finite = 0;
+  std::vector<double> finite;
   for (const double v : values) {
     range.add(v, false);
-    finite += std::isfinite(v) ? 1 : 0;
+    if (std::isfinite(v)) finite.push_back(v);
   }
-  if (finite == 0 || bins < 1) return h;
+  if (finite.empty() || bins < 1) return {.name = std::move(name)};
   if (range.low == range.high) range.low -= .5, range.high += .5;
-  const double width = (range.high - range.low) / bins;
-  for (int i = 0; i <= bins; ++i) h.edges.push_back(range.low + i * width);
-  h.counts.resize(static_cast<std::size_t>(bins));
-  const double one = density ? 1 / (static_cast<double>(finite) * width) : 1;
-  for (const double v : values)
-    if (std::isfinite(v))
-      h.counts[static_cast<std::size_t>(std::min(static_cast<int>((v - range.low) / width), bins - 1))] +=
-          one;
-  return h;
+  const Bins equal{.low = range.low, .high = range.high, .count = bins};
+  const double each = density ? 1 / (static_cast<double>(finite.size()) * equal.width()) : 1;
+  return make_histogram(std::move(name), finite, equal, each);
 }
 
 std::string render(const XyChart& chart) {

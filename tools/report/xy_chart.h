@@ -42,6 +42,14 @@ struct XyChart {
   std::vector<Rule> rules = {};
 };
 
+// `count` bins of equal width.
+struct Bins {
+  double low = 0, high = 1;
+  int count = 1;
+  double width() const { return (high - low) / count; }
+};
+// Each value adds `each` to its bin; what lies outside goes into the first or the last one, NaN nowhere.
+Histogram make_histogram(std::string name, std::span<const double> values, const Bins& bins, double each = 1);
 // Equal bins from the least to the greatest finite value, scaled to area 1 when `density`. No finite value or
 // bins < 1: no edges.
 Histogram make_histogram(std::string name, std::span<const double> values, int bins, bool density);

@@ -13,9 +13,11 @@
 #include "stats/search/threshold_choice.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/dataset/dataset_spec.h"
-#include "tools/verbs/extract/extract_files.h"
-#include "tools/verbs/extract/extract_options.h"
 #include "tools/verbs/extract/extract_report.h"
+#include "tools/verbs/extract/options.h"
+#include "tools/verbs/extract/score_text.h"
+#include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -73,8 +75,9 @@ class DemoVerb final : public Verb {
 
     RunFolder& folder = session.folder();
     const auto victim_accuracy = train_victim(session, sizes, train, held_out);
-    ExtractionPlan plan = plan_for(session, sizes, folder, test);
-    const auto outcome = run_extraction(session, plan);
+    const attacks::ExtractionPlan plan = plan_for(session, sizes, folder, test);
+    SessionListener listener(session);
+    const auto outcome = attacks::run_extraction(plan, listener);
     const double tau = outcome.contestants.front().policy.thresholds.front();
     write_extraction_report(
         folder.file("report.html"),
@@ -108,7 +111,7 @@ class DemoVerb final : public Verb {
     session.answer(score_text(outcome) + "\n" + verdict(outcome) +
                        "\n\nreport: " + folder.file("report.html").string() + "\n",
                    score_json(outcome));
-    return 0;
+    return kDone;
   }
 
  private:
@@ -206,33 +209,33 @@ class DemoVerb final : public Verb {
     return history;
   }
 
-  ExtractionPlan plan_for(Session& session,
-                          const Sizes& sizes,
-                          RunFolder& folder,
-                          const data::ImageSet& test) const {
-    ExtractionPlan plan;
+  attacks::ExtractionPlan plan_for(Session& session,
+                                   const Sizes& sizes,
+                                   const RunFolder& folder,
+                                   const data::ImageSet& test) const {
+    attacks::ExtractionPlan plan;
+    plan.folder = folder.path();
     plan.victim = folder.file("victim.safetensors");
     const std::vector<std::string> parts = {
         fmt::format("{}@train[{}:{}]", data_, sizes.train + sizes.held_out, sizes.own_queries),
         fmt::format("synthetic:leaves:{}", sizes.leaves)};
-    plan.queries_text = fmt::format("{}", fmt::join(parts, " + "));
-    plan.queries = open_query_images(parts, {test.c, test.h, test.w}, session.seed());
+    plan.queries = open_query_images(session, parts, {test.c, test.h, test.w});
     plan.test = test;
-    plan.test_text = data_;
-    FitSettings fit;
-    fit.net = "small-cnn";  // v1 gives the baseline the victim's architecture; the copy here gets the same
-    fit.epochs = sizes.fit_epochs;
-    plan.substitute = fit.net_options(test.num_classes(), plan.queries);
-    plan.knockoff = fit.resolve(session, attacks::FitMethod::kKnockoff);
+    plan.device = Device::by_name(session.device());
+    set_session(session, plan.query);
+    set_session(session, plan.estimate);
+    set_session(session, plan.copy);
+    set_session(session, plan.search);
+    plan.query.max_repetitions = smoke_ ? 20 : 60;
+    plan.query.victim = plan.victim.string();
+    plan.query.images = joined(parts);
+    plan.copy.net.name =
+        "small-cnn";  // v1 gives the baseline the victim's architecture; the copy here gets the same
+    plan.copy.fit.epochs = sizes.fit_epochs;
     // Every exit of the strategy loss has weight 1, those of the baseline begin near 0: a smaller step.
-    fit.learning_rate = 0.03;
-    plan.fit = fit.resolve(session, attacks::FitMethod::kStrategy);
-    plan.query = {.max_repetitions = smoke_ ? 20 : 60,
-                  .seed = session.seed(),
-                  .victim = plan.victim.string(),
-                  .images = plan.queries_text};
-    plan.search = SearchOptionsSettings{}.resolve(session);
-    plan.search.first_images = sizes.own_queries;  // the copy will meet images of this kind
+    plan.copy.fit.learning_rate = 0.03;
+    plan.knockoff_learning_rate = 0.1;
+    plan.search.first = sizes.own_queries;  // the copy will meet images of this kind
     plan.score = {.timed_images = sizes.timed, .seed = session.seed()};
     return plan;
   }

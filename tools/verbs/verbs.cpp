@@ -1,32 +1,46 @@
 #include "tools/verbs/verbs.h"
 
+#include <memory>
+
+// A row a verb, in the order of `offramp --help`: NAME stands for make_NAME_verb() of the verb's own file.
+// clang-format off
+#define OFFRAMP_VERBS(ROW) \
+  ROW(devices) \
+  ROW(dataset_info) \
+  ROW(dataset_verify) \
+  ROW(train) \
+  ROW(eval) \
+  ROW(tune) \
+  ROW(infer) \
+  ROW(import) \
+  ROW(bench_op) \
+  ROW(bench_step) \
+  ROW(bench_image) \
+  ROW(profile) \
+  ROW(curves) \
+  ROW(demo) \
+  ROW(extract_run) \
+  ROW(extract_query) \
+  ROW(extract_fit) \
+  ROW(extract_score) \
+  ROW(extract_estimate) \
+  ROW(extract_search) \
+  ROW(stats_roc) \
+  ROW(stats_compare) \
+  ROW(stats_divergence) \
+  ROW(stats_queries)
+// clang-format on
+
 namespace offramp::tools {
 
+#define OFFRAMP_DECLARE(name) std::unique_ptr<Verb> make_##name##_verb();
+OFFRAMP_VERBS(OFFRAMP_DECLARE)
+#undef OFFRAMP_DECLARE
+
 void add_verbs(Program& program) {
-  program.add(make_devices_verb());
-  program.add(make_dataset_info_verb());
-  program.add(make_dataset_verify_verb());
-  program.add(make_train_verb());
-  program.add(make_eval_verb());
-  program.add(make_tune_verb());
-  program.add(make_infer_verb());
-  program.add(make_import_verb());
-  program.add(make_bench_op_verb());
-  program.add(make_bench_step_verb());
-  program.add(make_bench_image_verb());
-  program.add(make_profile_verb());
-  program.add(make_curves_verb());
-  program.add(make_demo_verb());
-  program.add(make_extract_run_verb());
-  program.add(make_extract_query_verb());
-  program.add(make_extract_fit_verb());
-  program.add(make_extract_score_verb());
-  program.add(make_extract_estimate_verb());
-  program.add(make_extract_search_verb());
-  program.add(make_stats_roc_verb());
-  program.add(make_stats_compare_verb());
-  program.add(make_stats_divergence_verb());
-  program.add(make_stats_queries_verb());
+#define OFFRAMP_ADD(name) program.add(make_##name##_verb());
+  OFFRAMP_VERBS(OFFRAMP_ADD)
+#undef OFFRAMP_ADD
 }
 
 }  // namespace offramp::tools

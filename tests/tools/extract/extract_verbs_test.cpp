@@ -146,7 +146,7 @@ TEST_F(ExtractVerbs, FitSaysHowItGoesAndWarnsOfACopyThatLearnsNothing) {
 TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
   const TempFolder folder;
   const std::string estimate = (folder / "estimate.json").string();
-  const Outcome estimated = run({"extract", "estimate", "--times", trace().string(), "--out", estimate});
+  const Outcome estimated = run({"extract", "estimate", "--times", trace().string(), "--json", estimate});
   ASSERT_EQ(estimated.code, 0) << estimated.err;
   EXPECT_GE(json::parse(read_text(estimate))["exits"], 1);
 
@@ -157,12 +157,12 @@ TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
   EXPECT_EQ(lines_of(confidences), 1u + 2 * kPerClass);
   EXPECT_EQ(read_text(confidences).substr(0, 14), "exit,c1,c2,c3\n") << "as many exits as the assignment has";
 
-  ASSERT_EQ(run({"extract", "search", "--confidences", confidences, "--out", strategy}).code, 0);
+  ASSERT_EQ(run({"extract", "search", "--confidences", confidences, "--json", strategy}).code, 0);
   const json all = json::parse(read_text(strategy));
   EXPECT_EQ(all["optimal"], true);
   EXPECT_EQ(all["samples"], 2 * kPerClass);
-  ASSERT_EQ(run({"extract", "search", "--confidences", confidences, "--first", "20", "--out", strategy}).code,
-            0);
+  ASSERT_EQ(
+      run({"extract", "search", "--confidences", confidences, "--first", "20", "--json", strategy}).code, 0);
   const json first = json::parse(read_text(strategy));
   EXPECT_EQ(first["samples"], 20);
   EXPECT_LE(first["value"], 20);

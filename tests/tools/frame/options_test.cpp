@@ -4,6 +4,9 @@
 #include "tools/frame/nearest.h"
 
 #include <gtest/gtest.h>
+#include <array>
+#include <optional>
+#include <utility>
 
 #include <cmath>
 
@@ -274,6 +277,69 @@ TEST(Options, AFlagTakesOneValueAndLeavesTheRestToThePositional) {
   EXPECT_TRUE(options.parse("infer", {"--model", "out/run", "a.png", "b.png", "c.png"}));
   EXPECT_EQ(model, "out/run");
   EXPECT_EQ(pictures, (std::vector<std::string>{"a.png", "b.png", "c.png"}));
+}
+
+enum class Fruit { kApple, kPear };
+constexpr std::array<std::pair<Fruit, const char*>, 2> kFruits{
+    {{Fruit::kApple, "apple"}, {Fruit::kPear, "pear"}}};
+
+TEST(Options, AChoiceIsOneWordOfItsTable) {
+  Fruit fruit = Fruit::kPear;
+  Options options;
+  options.add_choice("basket.fruit", fruit, kFruits, "what to eat");
+  EXPECT_EQ(options.resolved_toml("v"), "verb = \"v\"\n\n[basket]\nfruit = \"pear\"\n");
+  EXPECT_TRUE(options.parse("v", {"--fruit", "apple"}));
+  EXPECT_EQ(fruit, Fruit::kApple);
+  try {
+    options.parse("v", {"--fruit", "plum"});
+    FAIL() << "plum was taken";
+  } catch (const UsageError& error) {
+    EXPECT_STREQ(error.what(), "--fruit: one of apple, pear wanted, got 'plum'");
+  }
+  EXPECT_EQ(fruit, Fruit::kApple);
+}
+
+TEST(Options, AFloatIsShownAsItWasWritten) {
+  float phi = 0.95f;
+  Options options;
+  options.add("phi", phi, "a share");
+  EXPECT_EQ(options.resolved_toml("v"), "verb = \"v\"\nphi = 0.95\n");
+  EXPECT_TRUE(options.parse("v", {"--set", "phi=0.9"}));
+  EXPECT_EQ(phi, 0.9f);
+}
+
+TEST(Options, AnotherTypeMayStandForTheVariable) {
+  std::optional<std::size_t> known;
+  Options options;
+  options.add_as<std::int64_t>(
+      "known",
+      known,
+      [](const auto& k) { return static_cast<std::int64_t>(k.value_or(0)); },
+      [](std::int64_t n) { return n > 0 ? std::optional<std::size_t>(n) : std::nullopt; },
+      "0: not");
+  EXPECT_EQ(options.resolved_toml("v"), "verb = \"v\"\nknown = 0\n");
+  EXPECT_TRUE(options.parse("v", {"--known", "3"}));
+  EXPECT_EQ(known, 3u);
+  EXPECT_TRUE(options.parse("v", {"--known", "0"}));
+  EXPECT_EQ(known, std::nullopt);
+}
+
+TEST(Options, EarlierNamesAreTakenEverywhereAndWrittenNowhere) {
+  test::TempFolder folder;
+  test::write_text(folder / "old.toml", "[search]\nsearch_first = 7\n");
+  const std::vector<std::vector<std::string>> ways{{"--search-first", "7"},
+                                                   {"--first", "7"},
+                                                   {"--set", "search.search_first=7"},
+                                                   {"--config", (folder / "old.toml").string()}};
+  for (const auto& words : ways) {
+    int first = 0;
+    Options options;
+    options.add("search.first", first, "how many").alias("search.search_first", "--search-first");
+    EXPECT_TRUE(options.parse("v", words));
+    EXPECT_EQ(first, 7) << words[0];
+    EXPECT_EQ(options.resolved_toml("v"), "verb = \"v\"\n\n[search]\nfirst = 7\n");
+    EXPECT_EQ(options.find_key("search.search_first"), options.find_key("search.first"));
+  }
 }
 
 // Paths as people have them: in a flag, behind '=', as positionals, through config.toml and by --set.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/support/noise_models.h"
 #include "tests/support/program.h"
@@ -57,7 +58,8 @@ TEST(ExtractSearchVerb, WorkedExampleToStandardOutputAndToAFile) {
   EXPECT_GE(a["seconds"], 0);
   const std::string out = (folder / "s.json").string();
   ASSERT_EQ(
-      offramp_program("extract search --confidences " + csv + " --objective separable --out " + out).code, 0);
+      offramp_program("extract search --confidences " + csv + " --objective separable --json " + out).code,
+      0);
   const json b = json::parse(read_text(out));
   EXPECT_EQ(b["objective"], "separable");
   EXPECT_EQ(b["value"], 10);
@@ -103,14 +105,52 @@ TEST(ExtractSearchVerb, BadFilesAreNamedWithLineAndColumn) {
   fails("exit,c1,c2\n1,.5\n", "bad.csv: line 2: expected 3 fields as in the header, found 2");
   fails("exit,c1,c2\n1,.5,x\n", "bad.csv: line 2: expected a number in column 'c2', found 'x'");
   fails("exit,c1,c2\n1,nan,.3\n", "confidences must be finite, got nan at sample 0, exit 1");
-  fails("exit,c1,c2\n3,.5,.3\n", "row 1: expected an exit from 1 to 2, found 3");
+  fails("exit,c1,c2\n3,.5,.3\n", "line 2: expected an exit from 1 to 2 in column 'exit', found '3'");
   fails("exit,c1\n1,.5\n", "at least two exits");
   fails("c1,c2\n.5,.5\n", "expected a column 'exit', found 'c1', 'c2'");
   fails("exit,c1,c1\n1,.5,.5\n", "column 'c1' occurs twice");
   fails("exit,c1,c2,weight\n1,.5,.5,-1\n", "weights must be finite and not negative, got -1 at sample 0");
   EXPECT_EQ(offramp_program("extract search --confidences /nowhere.csv").code, 1);
   EXPECT_EQ(offramp_program("extract search").code, 2);
-  EXPECT_EQ(offramp_program("extract search --confidences x --objective best").code, 2);
+  const Outcome unknown = offramp_program("extract search --confidences x --objective best");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.err.find("--objective: one of joint, separable wanted, got 'best'"), std::string::npos)
+      << unknown.err;
+}
+
+// Files of tables as other programs write them, and options as earlier versions of this one called them.
+TEST(StatsVerbs, EarlierSpellingsAreTakenAndOutIsAFolderOnly) {
+  const TempFolder folder;
+  const std::string csv = write(folder, "c.csv", kExample);
+  const auto value = [&](const std::string& more) {
+    const Outcome o = offramp_program("extract search --confidences " + csv + more);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return json::parse(o.out)["samples"];
+  };
+  EXPECT_EQ(value(" --first 4"), 4);
+  EXPECT_EQ(value(" --search-first 4"), 4);
+  EXPECT_EQ(value(" --set search.search_first=4"), 4);
+  EXPECT_EQ(value(" --config " + write(folder, "old.toml", "[search]\nsearch_first = 4\ntime_limit = 0\n")),
+            4);
+  const std::string times = write(folder, "t.csv", "t0,t1,host\n10,11,a\n10,12,b\n90,91,c\n90,92,\"d, e\"\n");
+  const Outcome known = offramp_program("extract estimate --times " + times + " --known-exits 2");
+  ASSERT_EQ(known.code, 0) << known.err;
+  EXPECT_EQ(json::parse(known.out)["exits"], 2);
+  EXPECT_EQ(json::parse(known.out)["repetitions"], 2) << "t0 counts";
+  for (const std::string& verb : std::vector<std::string>{"extract search --confidences " + csv,
+                                                          "extract estimate --times " + times,
+                                                          "stats queries --sigma 5 --gap 3"}) {
+    const Outcome o = offramp_program(verb + " --out " + (folder / "x.json").string());
+    EXPECT_EQ(o.code, 2) << verb;
+    EXPECT_NE(o.err.find("--json FILE"), std::string::npos) << o.err;
+    EXPECT_FALSE(std::filesystem::exists(folder / "x.json"));
+    const std::string file = (folder / "answer.json").string();
+    const Outcome to_file = offramp_program(verb + " --json " + file);
+    EXPECT_EQ(to_file.code, 0) << to_file.err;
+    EXPECT_NE(to_file.out.find(file), std::string::npos) << "a line that names it, not the JSON again";
+    EXPECT_TRUE(json::parse(read_text(file)).is_object());
+    std::filesystem::remove(file);
+  }
 }
 
 std::string times_csv(const test::Times& t, std::size_t repetitions, bool single_column) {
@@ -133,7 +173,7 @@ TEST(ExtractEstimateVerb, RepetitionsGiveExitsAssignmentAndPlot) {
   const std::string csv = write(folder, "times.csv", times_csv(t, 10, false));
   const std::string out = (folder / "estimate.json").string(), svg = (folder / "plot.svg").string();
   // A folder stands for the times.csv in it.
-  const Outcome o = offramp_program("extract estimate --times " + folder.path().string() + " --out " + out +
+  const Outcome o = offramp_program("extract estimate --times " + folder.path().string() + " --json " + out +
                                     " --plot " + svg);
   ASSERT_EQ(o.code, 0) << o.err;
   const json j = json::parse(read_text(out));

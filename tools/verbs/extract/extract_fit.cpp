@@ -1,7 +1,10 @@
 // offramp extract fit: train a copy on a victim's answers.
 #include "attacks/extraction/images.h"
-#include "tools/verbs/extract/extract_files.h"
-#include "tools/verbs/extract/extract_options.h"
+#include "attacks/extraction/names.h"
+#include "nets/graph/state_dict.h"
+#include "tools/verbs/extract/options.h"
+#include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -32,16 +35,16 @@ class ExtractFitVerb final : public Verb {
     options.add("fit.assignment", assignment_, "CSV with the exit of each image, from extract estimate")
         .required();
     options.add("fit.images", images_, "the images of the trace, in its order").required();
-    options.add("fit.method", method_, "the paper's loss, or ordinary training on soft labels")
-        .choices({"strategy", "knockoff"});
+    options.add_choice(
+        "fit.method", method_, attacks::kFitMethods, "the paper's loss, or ordinary training on soft labels");
     options.add("fit.side", side_, "pixels along a side of the images that the victim takes").range(8, 1024);
     options.add("fit.channels", channels_, "1: grey, 3: RGB").range(1, 3);
-    fit_.declare(options);
+    tools::declare(options, copy_);
   }
   int run(Session& session) override {
     const auto trace = attacks::read_trace(trace_);
-    const auto exits = read_assignment(assignment_);
-    const data::ImageSet images = open_query_images(images_, {channels_, side_, side_}, session.seed());
+    const auto exits = attacks::read_assignment(assignment_);
+    const data::ImageSet images = open_query_images(session, images_, {channels_, side_, side_});
     if (images.n != trace.samples || exits.size() != static_cast<std::size_t>(trace.samples))
       throw UsageError(fmt::format("fit: the trace has {} images, the assignment {}, --images name {}",
                                    trace.samples,
@@ -52,22 +55,23 @@ class ExtractFitVerb final : public Verb {
       throw UsageError("fit: --images are not those of the trace (" + trace.info.images +
                        "): their digest differs");
     RunFolder& folder = session.folder();
-    const auto method = method_ == "strategy" ? attacks::FitMethod::kStrategy : attacks::FitMethod::kKnockoff;
-    const auto net = attacks::substitute_options(fit_.net_options(trace.classes, images),
-                                                 *std::max_element(exits.begin(), exits.end()));
-    const auto fitted = fit_stage(session,
-                                  "copy",
-                                  net,
-                                  fit_.resolve(session, method),
-                                  fit_.pretrained,
-                                  images,
-                                  {trace.outputs, exits},
-                                  folder.path());
+    SessionListener listener(session);
+    set_session(session, copy_);
+    const int num_exits = *std::max_element(exits.begin(), exits.end());
+    const auto fitted = attacks::fit_stage("copy",
+                                           copy_.complete(images, trace.classes, num_exits),
+                                           copy_.options(method_),
+                                           copy_.pretrained,
+                                           images,
+                                           {trace.outputs, exits},
+                                           Device::by_name(session.device()),
+                                           folder.path(),
+                                           listener);
     nets::save_checkpoint(folder.path() / "copy.safetensors",
                           *fitted.net,
                           nets::ExitPolicy::uniform(fitted.net->num_exits(), 1.0));
-    const auto table = attacks::exit_table(*fitted.net, images);
-    write_confidences(folder.path() / "confidences.csv", table.confidence, exits, {});
+    attacks::write_confidences(folder.path() / "confidences.csv",
+                               attacks::confidence_stage(*fitted.net, images, exits, {}, listener));
     const auto& last = fitted.history.back();
     const nlohmann::ordered_json results = {{"copy", (folder.path() / "copy.safetensors").string()},
                                             {"loss", last.loss},
@@ -82,15 +86,15 @@ class ExtractFitVerb final : public Verb {
                     last.loss,
                     100 * last.exit_agreement.back()),
         results);
-    return 0;
+    return kDone;
   }
 
  private:
   std::filesystem::path trace_, assignment_;
   std::vector<std::string> images_;
-  std::string method_ = "strategy";
+  attacks::FitMethod method_ = attacks::FitMethod::kStrategy;
   int side_ = 32, channels_ = 3;
-  FitSettings fit_;
+  attacks::CopyPlan copy_;
 };
 
 }  // namespace

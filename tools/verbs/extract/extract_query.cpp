@@ -1,6 +1,9 @@
 // offramp extract query: ask a victim about images and record answers and times.
-#include "tools/verbs/extract/extract_files.h"
-#include "tools/verbs/extract/extract_options.h"
+#include "attacks/extraction/victim.h"
+#include "nets/graph/state_dict.h"
+#include "tools/verbs/extract/options.h"
+#include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -25,19 +28,19 @@ class ExtractQueryVerb final : public Verb {
   void declare(Options& options) override {
     options.add("query.victim", victim_, "checkpoint, or run folder with one").positional().required();
     options.add("query.images", images_, "what to ask").required();
-    query_.declare(options);
+    tools::declare(options, query_);
   }
   int run(Session& session) override {
-    const auto checkpoint = victim_checkpoint(victim_);
+    const auto checkpoint = checkpoint_of(victim_);
     const auto input = nets::load_net(checkpoint, Device::cpu()).net->input();
-    const auto images = open_query_images(images_, input, session.seed());
+    const auto images = open_query_images(session, images_, input);
+    set_session(session, query_);
+    query_.victim = checkpoint.string();
+    query_.images = joined(images_);
     RunFolder& folder = session.folder();
-    const auto trace = query_stage(
-        session,
-        checkpoint,
-        images,
-        query_.resolve(session, checkpoint.string(), fmt::format("{}", fmt::join(images_, " + "))),
-        folder.path() / "trace");
+    SessionListener listener(session);
+    auto victim = attacks::own_victim(checkpoint);
+    const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
     const nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
                                             {"images", trace.samples},
                                             {"repetitions", trace.repetitions},
@@ -49,13 +52,13 @@ class ExtractQueryVerb final : public Verb {
                                trace.samples,
                                trace.info.repetitions_because),
                    results);
-    return 0;
+    return kDone;
   }
 
  private:
   std::filesystem::path victim_;
   std::vector<std::string> images_;
-  QuerySettings query_;
+  attacks::QueryOptions query_;
 };
 
 }  // namespace

@@ -9,94 +9,71 @@
 #include "stats/kde.h"
 #include "stats/search/threshold_choice.h"
 #include "tools/report/bar_chart.h"
-#include "tools/report/heat_map.h"
+#include "tools/report/figures.h"
 #include "tools/report/html_report.h"
 #include "tools/report/image_strip.h"
 #include "tools/report/text.h"
 #include "tools/report/xy_chart.h"
+#include "tools/verbs/extract/score_text.h"
 
 namespace offramp::tools {
 namespace {
 
+using report::exit_colour;
 using report::HtmlReport;
 
 std::string percent(double share, int decimals = 1) {
   return fmt::format("{:.{}f} %", 100 * share, decimals);
 }
 std::string exit_name(std::size_t index) { return fmt::format("exit {}", index + 1); }
-// The colour of an exit, the same in every figure.
-int exit_colour(std::size_t index) { return static_cast<int>(index % 8); }
 
 // Density of the running times and the thresholds found. Bars are coloured by the exit really taken: the
 // attack sees grey.
-std::string time_density(const ExtractionOutcome& o) {
+std::string time_density(const attacks::ExtractionOutcome& o) {
   const auto& times = o.estimate.statistic_ns;
   std::vector<double> sorted = times;
   std::sort(sorted.begin(), sorted.end());
   // Slow outliers would squeeze the figure: it ends half a gap behind the last exit's 99th percentile.
   const double low = sorted.front();
   const double high = sorted[static_cast<std::size_t>(0.995 * static_cast<double>(sorted.size() - 1))];
-  const double end = high + 0.05 * (high - low), begin = std::max(0.0, low - 0.05 * (high - low));
-  constexpr std::size_t kBins = 120, kPoints = 600;
-  report::XyChart chart;
-  chart.frame.title = "Running time of each query image";
-  chart.frame.subtitle = fmt::format(
+  constexpr int kPoints = 600;
+  report::TimeDensity figure;
+  figure.title = "Running time of each query image";
+  figure.subtitle = fmt::format(
       "{} of {} repetitions{}; lines between exits are the thresholds that the attack found",
       o.estimate.statistic == stats::TimeStatistic::kQuantile20 ? "20 % quantile"
                                                                 : stats::name_of(o.estimate.statistic),
       o.trace.repetitions,
       o.estimate.evened ? ", machine's speed divided out" : "");
-  chart.frame.x = {.label = "time, microseconds", .min = begin * 1e-3, .max = end * 1e-3};
-  chart.frame.y.label = "images per bin";
-  const double width = (end - begin) / kBins;
-  const std::size_t num_exits = o.exits.counts.size();
-  for (std::size_t e = 0; e < num_exits; ++e) {
-    report::Histogram h;
-    h.name = "left at " + exit_name(e);
-    h.colour = exit_colour(e);
-    h.counts.assign(kBins, 0);
-    for (std::size_t b = 0; b <= kBins; ++b)
-      h.edges.push_back((begin + width * static_cast<double>(b)) * 1e-3);
-    for (std::size_t i = 0; i < times.size(); ++i) {
-      if (o.true_exits[i] != static_cast<std::int32_t>(e + 1) || times[i] >= end) continue;
-      ++h.counts[std::min(kBins - 1, static_cast<std::size_t>(std::max(0.0, (times[i] - begin) / width)))];
-    }
-    chart.histograms.push_back(std::move(h));
-  }
-  report::Series curve;
-  curve.name = "what the attack sees: density of all times";
-  curve.colour = 7;
-  std::vector<double> points;
-  for (std::size_t i = 0; i <= kPoints; ++i)
-    points.push_back(begin + (end - begin) * static_cast<double>(i) / kPoints);
-  const double bandwidth = std::max(o.estimate.bandwidth_ns, width);  // no finer than the bars beside it
-  const auto density = stats::kde_binned(times, points, bandwidth);
-  for (std::size_t i = 0; i <= kPoints; ++i) {
-    curve.x.push_back(points[i] * 1e-3);
-    curve.y.push_back(density[i] * width * static_cast<double>(times.size()));
-  }
-  chart.series.push_back(std::move(curve));
-  for (const double t : o.estimate.thresholds_ns)
-    chart.rules.push_back({.at = t * 1e-3, .label = fmt::format("{:.1f}", t * 1e-3)});
-  return report::render(chart);
+  figure.x_label = "time, microseconds";
+  figure.begin_ns = std::max(0.0, low - 0.05 * (high - low));
+  figure.end_ns = high + 0.05 * (high - low);
+  figure.times_ns = times;
+  figure.exit.assign(o.true_exits.begin(), o.true_exits.end());
+  for (std::size_t e = 0; e < o.exits.counts.size(); ++e)
+    figure.exit_names.push_back("left at " + exit_name(e));
+  figure.thresholds_ns = o.estimate.thresholds_ns;
+  const double width = figure.end_ns - figure.begin_ns;
+  for (int i = 0; i <= kPoints; ++i) figure.curve_ns.push_back(figure.begin_ns + width * i / kPoints);
+  // no finer than the bars beside it
+  figure.curve =
+      stats::kde_binned(times, figure.curve_ns, std::max(o.estimate.bandwidth_ns, width / figure.bins));
+  figure.curve_name = "what the attack sees: density of all times";
+  return report::time_density(figure);
 }
 
-std::string exit_confusion(const ExtractionOutcome& o) {
-  report::HeatMap map;
-  map.title = "Exit taken against exit estimated";
-  map.subtitle = fmt::format("{} of {} query images right", percent(o.exits.accuracy, 2), o.trace.samples);
-  map.row_label = "taken";
-  map.column_label = "estimated";
-  map.shade = report::Shade::kByRow;
-  for (std::size_t e = 0; e < o.exits.counts.size(); ++e) map.rows.push_back(exit_name(e));
-  for (std::size_t e = 0; e < o.exits.counts.front().size(); ++e) map.columns.push_back(exit_name(e));
-  for (const auto& row : o.exits.counts)
-    for (const auto count : row) map.values.push_back(static_cast<double>(count));
-  return report::render(map);
+std::string exit_confusion(const attacks::ExtractionOutcome& o) {
+  return report::confusion(
+      {.title = "Exit taken against exit estimated",
+       .subtitle = fmt::format("{} of {} query images right", percent(o.exits.accuracy, 2), o.trace.samples),
+       .row_label = "taken",
+       .column_label = "estimated"},
+      o.exits.counts,
+      exit_name);
 }
 
 // Accuracy and cost of every net for one threshold at all exits from 0 to 1, and where each one works.
-std::string accuracy_and_cost(const ExtractionOutcome& o, const data::ImageSet& test) {
+std::string accuracy_and_cost(const attacks::ExtractionOutcome& o, const data::ImageSet& test) {
   report::XyChart chart;
   chart.frame.title = "Accuracy and cost on the test set";
   chart.frame.subtitle = "lines: one threshold for all exits, from 0 to 1; points: where each net works";
@@ -141,7 +118,7 @@ std::string accuracy_and_cost(const ExtractionOutcome& o, const data::ImageSet& 
   return report::render(chart);
 }
 
-std::string copy_training(const ExtractionOutcome& o) {
+std::string copy_training(const attacks::ExtractionOutcome& o) {
   report::XyChart chart;
   chart.frame.title = "Training of the copies";
   chart.frame.subtitle = "last exit: share of query images where it says what the victim said";
@@ -164,7 +141,7 @@ std::string copy_training(const ExtractionOutcome& o) {
   return report::render(chart);
 }
 
-std::string strategy_loss(const ExtractionOutcome& o) {
+std::string strategy_loss(const attacks::ExtractionOutcome& o) {
   report::XyChart chart;
   chart.frame.title = "Losses of our copy";
   chart.frame.subtitle = "KL of the last exit, and the strategy hinge (before its weight)";
@@ -201,7 +178,8 @@ std::string victim_training(const std::vector<std::vector<double>>& accuracy) {
 }
 
 // Our copy's confidence at exit e: images that left the victim there, and images that went on.
-std::vector<std::string> confidence_by_exit(const ExtractionOutcome& o, const data::ImageSet& queries) {
+std::vector<std::string> confidence_by_exit(const attacks::ExtractionOutcome& o,
+                                            const data::ImageSet& queries) {
   std::vector<std::string> figures;
   const auto& ours = o.contestants.back();
   const auto table = attacks::exit_table(*ours.net, queries);
@@ -219,11 +197,8 @@ std::vector<std::string> confidence_by_exit(const ExtractionOutcome& o, const da
     chart.frame.x = {.label = "largest probability", .min = 0.0, .max = 1.0};
     chart.frame.y.label = "images";
     const auto bins = [](const std::string& name, const std::vector<double>& values, int colour) {
-      report::Histogram h{.name = name, .colour = colour};
-      constexpr std::size_t kBins = 40;
-      h.counts.assign(kBins, 0);
-      for (std::size_t b = 0; b <= kBins; ++b) h.edges.push_back(static_cast<double>(b) / kBins);
-      for (const double v : values) ++h.counts[std::min(kBins - 1, static_cast<std::size_t>(v * kBins))];
+      auto h = report::make_histogram(name, values, {.low = 0, .high = 1, .count = 40});
+      h.colour = colour;
       return h;
     };
     chart.histograms = {bins("victim went on", went_on, 7), bins("victim left here", left, exit_colour(e))};
@@ -234,7 +209,7 @@ std::vector<std::string> confidence_by_exit(const ExtractionOutcome& o, const da
   return figures;
 }
 
-std::string share_per_exit(const ExtractionOutcome& o) {
+std::string share_per_exit(const attacks::ExtractionOutcome& o) {
   report::BarChart chart;
   chart.title = "Where test images leave";
   chart.value_axis.label = "share of the test set, %";
@@ -256,7 +231,7 @@ std::string share_per_exit(const ExtractionOutcome& o) {
 }
 
 // The first images of the test set that left the victim at each exit.
-std::string samples(const ExtractionOutcome& o,
+std::string samples(const attacks::ExtractionOutcome& o,
                     const data::ImageSet& test,
                     const std::vector<std::string>& names) {
   constexpr int kEach = 7;
@@ -287,7 +262,7 @@ std::string samples(const ExtractionOutcome& o,
   return report::render(strip);
 }
 
-report::Table score_table(const ExtractionOutcome& o) {
+report::Table score_table(const attacks::ExtractionOutcome& o) {
   using report::Align;
   report::Table table;
   table.columns = {{"net", Align::kLeft},
@@ -324,7 +299,7 @@ report::Table score_table(const ExtractionOutcome& o) {
 }  // namespace
 
 void write_extraction_report(const std::filesystem::path& path,
-                             const ExtractionOutcome& o,
+                             const attacks::ExtractionOutcome& o,
                              const data::ImageSet& queries,
                              const data::ImageSet& test,
                              const ReportContext& context) {

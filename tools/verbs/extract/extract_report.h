@@ -1,7 +1,7 @@
 // report.html of an extraction: one file with everything a reader needs to judge it.
 #pragma once
 
-#include "tools/verbs/extract/extract_stages.h"
+#include "attacks/extraction/extraction.h"
 
 #include <filesystem>
 #include <string>
@@ -20,7 +20,7 @@ struct ReportContext {
 };
 
 void write_extraction_report(const std::filesystem::path& path,
-                             const ExtractionOutcome& outcome,
+                             const attacks::ExtractionOutcome& outcome,
                              const data::ImageSet& queries,
                              const data::ImageSet& test,
                              const ReportContext& context);

@@ -1,13 +1,15 @@
 // offramp extract score: how good a copy is, measured by the owner who knows the victim.
-#include "nets/data/open_dataset.h"
-#include "tools/verbs/dataset/dataset_spec.h"
-#include "tools/verbs/extract/extract_files.h"
-#include "tools/verbs/extract/extract_options.h"
+#include "attacks/extraction/stages.h"
+#include "nets/graph/state_dict.h"
+#include "tools/verbs/extract/score_text.h"
+#include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace offramp::tools {
 namespace {
@@ -18,16 +20,13 @@ class ExtractScoreVerb final : public Verb {
     return {.name = "extract score",
             .group = "Attack",
             .summary = "accuracy, agreement and cost of a copy beside its victim",
-            .example =
-                "offramp extract score --victim out/demo/victim.safetensors --copy "
-                "out/demo/substitute.safetensors "
-                "--data fashion-mnist",
+            .example = "offramp extract score --victim out/demo --copy out/demo --data fashion-mnist",
             .details = "The only stage that looks at the victim's own exits.\n" + query_image_forms(),
             .run_folder = true};
   }
   void declare(Options& options) override {
     options.add("score.victim", victim_, "checkpoint, or run folder with one").required();
-    options.add("score.copy", copy_, "checkpoint of the copy").required();
+    options.add("score.copy", copy_, "checkpoint of the copy, or run folder with one").required();
     options.add(
         "score.thresholds", thresholds_, "JSON of extract search; default: those in the copy's checkpoint");
     options.add("score.data", data_, "labelled data set").required();
@@ -38,30 +37,27 @@ class ExtractScoreVerb final : public Verb {
   }
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
-    ExtractionOutcome out;
-    auto victim = nets::load_net(victim_checkpoint(victim_), device);
-    auto copy = nets::load_net(copy_, device);
+    auto victim = nets::load_net(checkpoint_of(victim_), device);
+    auto copy = nets::load_net(copy_checkpoint_of(copy_), device);
     if (!thresholds_.empty()) {
-      copy.policy = {.thresholds = read_thresholds(thresholds_), .rule = nets::ExitRule::kAbove};
+      copy.policy = {.thresholds = attacks::read_thresholds(thresholds_), .rule = nets::ExitRule::kAbove};
       copy.policy.check(copy.net->num_exits());
     }
-    data::OpenOptions open;
-    open.seed = session.seed();
-    checked_spec(data_, open);
-    const auto test = fit_to(data::open_images(data_, split_, open), victim.net->input());
+    const auto test = open_pictures(session, data_, split_, victim.net->input());
     std::optional<data::ImageSet> queries;
-    if (!images_.empty()) queries = open_query_images(images_, victim.net->input(), session.seed());
+    if (!images_.empty()) queries = open_query_images(session, images_, victim.net->input());
     RunFolder& folder = session.folder();
-    const auto rows =
-        score_stage(session,
-                    {{"victim", victim.net.get(), victim.policy}, {"copy", copy.net.get(), copy.policy}},
-                    test,
-                    queries ? &*queries : nullptr,
-                    {.timed_images = timed_, .seed = session.seed()});
+    SessionListener listener(session);
+    const auto rows = attacks::score_stage(
+        {{"victim", victim.net.get(), victim.policy}, {"copy", copy.net.get(), copy.policy}},
+        test,
+        queries ? &*queries : nullptr,
+        {.timed_images = timed_, .seed = session.seed()},
+        listener);
     nlohmann::ordered_json results = {{"nets", scores_json(rows)}};
     std::string text = scores_text(rows);
     if (queries && !assignment_.empty()) {
-      const auto exits = read_assignment(assignment_);
+      const auto exits = attacks::read_assignment(assignment_);
       const auto score = attacks::score_exits(
           rows[0].on_queries.exit, rows[0].num_exits, exits, *std::max_element(exits.begin(), exits.end()));
       results["exit_accuracy"] = score.accuracy;
@@ -72,7 +68,7 @@ class ExtractScoreVerb final : public Verb {
     folder.results(results);
     folder.done();
     session.answer(text, results);
-    return 0;
+    return kDone;
   }
 
  private:

@@ -1,5 +1,4 @@
 // offramp profile: where the time of a training step goes, by op and, on a CUDA device, by kernel.
-#include "base/atomic_file.h"
 #include "engine/kernel_profile.h"
 #include "engine/op_profile.h"
 #include "tools/bench/timing.h"
@@ -46,7 +45,6 @@ class ProfileVerb final : public Verb {
     options.add("profile.steps", step_.steps, "steps that count").range(1, 1000);
     options.add("profile.precision", precision_, "f32, or bf16 activations with f32 weights")
         .choices({"f32", "bf16"});
-    options.add("profile.json", json_, "also write the tables to this file, as JSON").not_in_config();
   }
 
   int run(Session& session) override {
@@ -65,9 +63,8 @@ class ProfileVerb final : public Verb {
                         {"steps", step_.steps}};
     std::string text = ops(device, training, object);
     if (device.kind() == DeviceKind::kCuda) text += "\n" + kernels(device, training, object);
-    if (!json_.empty()) {
-      write_file_atomically(json_, object.dump(1) + "\n");
-      text += "\nwritten to " + json_.string() + "\n";
+    if (!session.json_file().empty()) {
+      text += "\nwritten to " + session.json_file().string() + "\n";
     }
     session.answer(text, object);
     return kDone;
@@ -160,7 +157,6 @@ class ProfileVerb final : public Verb {
 
   bench::StepOptions step_ = five_steps();
   std::string precision_ = "f32";
-  std::filesystem::path json_;
 
   static bench::StepOptions five_steps() {
     bench::StepOptions o;

@@ -184,7 +184,7 @@ class CurvesVerb final : public Verb {
     if (!csv_.empty()) points(curves).write_csv(csv_);
     if (!plot_.empty()) write_file_atomically(plot_, report::standalone_svg(report::render(chart(curves))));
     session.answer(summary(curves), as_json(curves));
-    return 0;
+    return kDone;
   }
 
  private:

@@ -1,6 +1,7 @@
 // offramp eval: what a checkpoint is worth on a data set: every exit, the policy, both costs, time per image.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/net/net_latency.h"
 #include "tools/verbs/verbs.h"
@@ -44,7 +45,7 @@ class EvalVerb final : public Verb {
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
     const nets::LoadedNet loaded =
-        nets::load_net(checkpoint_in(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
+        nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     const nets::ExitPolicy policy = policy_of(loaded);
     NetData set(session, data_, split_);

@@ -1,6 +1,7 @@
 // offramp infer: pictures in; class, exit, confidence and time out, with real early exit.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
@@ -45,7 +46,7 @@ class InferVerb final : public Verb {
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
     const nets::LoadedNet loaded =
-        nets::load_net(checkpoint_in(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
+        nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     if (!net.architecture().pixels) throw UsageError("infer: the net takes rows of features, not pictures");
     nets::ExitPolicy policy = loaded.policy;

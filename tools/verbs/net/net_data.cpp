@@ -3,7 +3,9 @@
 #include "nets/data/class_names.h"
 #include "nets/data/transform.h"
 #include "tools/frame/interrupt.h"
-#include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/inputs.h"
+
+#include <fmt/format.h>
 
 namespace offramp::tools {
 namespace {
@@ -17,13 +19,8 @@ std::vector<std::string> class_names_in(const nets::Metadata& metadata) {
   return found == metadata.end() ? std::vector<std::string>{} : data::decode_class_names(found->second);
 }
 
-NetData::NetData(const Session& session, const std::string& spec, const std::string& split) {
-  data::OpenOptions open;
-  open.seed = session.seed();
-  open.threads = session.threads();
-  checked_spec(spec, open);
-  set_ = data::open_dataset(spec, split, open);
-}
+NetData::NetData(const Session& session, const std::string& spec, const std::string& split)
+    : set_(open_set(session, spec, split)) {}
 
 int NetData::samples() const {
   return std::visit([](const auto& set) { return set.n; }, set_);
@@ -105,17 +102,6 @@ std::unique_ptr<nets::LoaderSource> NetData::evaluation(const Device& device,
   }
   return std::make_unique<nets::LoaderSource>(
       std::get<data::ImageSet>(set_), data::Augmentation{}, options, device);
-}
-
-std::filesystem::path checkpoint_in(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return path;
-  const std::filesystem::path inside = path / "checkpoints" / "last.safetensors";
-  if (!std::filesystem::exists(inside)) {
-    throw UsageError(path.string() +
-                     ": expected a checkpoint or a run folder of train, found no checkpoints/" +
-                     "last.safetensors in it");
-  }
-  return inside;
 }
 
 nets::ExitOutputs outputs_with_progress(Session& session,

@@ -1,5 +1,4 @@
-// What the verbs about nets share: data sets as a net takes them, checkpoints by
-// path or run folder.
+// What the verbs about nets share: data sets as a net takes them.
 #pragma once
 
 #include "nets/data/open_dataset.h"
@@ -49,9 +48,6 @@ class NetData {
 
 // The class names in the metadata of a checkpoint; empty for those of older versions.
 std::vector<std::string> class_names_in(const nets::Metadata& metadata);
-
-// A checkpoint file, or a run folder with checkpoints/last.safetensors in it.
-std::filesystem::path checkpoint_in(const std::filesystem::path& path);
 
 // Outputs of every exit with a progress line; Ctrl-C stops.
 nets::ExitOutputs outputs_with_progress(Session& session,

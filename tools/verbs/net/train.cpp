@@ -1,6 +1,7 @@
 // offramp train: a net with exits on a data set, resumable after any step.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/machine/profile_steps.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
@@ -172,7 +173,7 @@ class TrainVerb final : public Verb {
     }
     nets::initialize(net, session.seed());
     if (from_.empty()) return;
-    const auto file = nets::open_state(checkpoint_in(from_));
+    const auto file = nets::open_state(checkpoint_of(from_));
     const nets::ImportReport report = nets::load_state_dict(net, *file, nets::Strictness::kPartial);
     session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
                                  from_.string(),

@@ -1,5 +1,6 @@
 // offramp tune: the owner's thresholds, from held-out data, written into a checkpoint (specs: training 4).
 #include "tools/frame/table.h"
+#include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
@@ -44,7 +45,7 @@ class TuneVerb final : public Verb {
     if (drop_.has_value() == budget_.has_value())
       throw UsageError("tune: expected exactly one of --drop and --budget");
     const Device device = Device::by_name(session.device());
-    const std::filesystem::path path = checkpoint_in(checkpoint_);
+    const std::filesystem::path path = checkpoint_of(checkpoint_);
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");

@@ -1,13 +1,14 @@
 // offramp stats roc, compare, divergence, queries: the toolbox on a CSV file from anywhere.
 #include "base/atomic_file.h"
 #include "base/errors.h"
+#include "base/number_table.h"
 #include "stats/checks.h"
 #include "stats/divergences.h"
 #include "stats/hypothesis_tests.h"
 #include "stats/roc.h"
+#include "tools/report/figures.h"
 #include "tools/report/svg_writer.h"
 #include "tools/report/xy_chart.h"
-#include "tools/verbs/stats/number_table.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -22,14 +23,8 @@ nlohmann::ordered_json json_of(const stats::Interval& i) {
   return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
 }
 
-// --out of the stats verbs: JSON to a file, or to standard output.
-void answer(Session& session, const std::filesystem::path& out, const nlohmann::ordered_json& json) {
-  if (out.empty()) {
-    session.answer(json.dump(2) + "\n", json);
-  } else {
-    write_file_atomically(out, json.dump(2) + "\n");
-    session.answer(out.string() + "\n", json);
-  }
+void answer(Session& session, const nlohmann::ordered_json& json) {
+  session.answer_json(json, session.json_file().string() + "\n");
 }
 
 // Values of `name` split by the column `member` (1 or 0).
@@ -39,9 +34,9 @@ struct Groups {
 
 Groups read_groups(const std::filesystem::path& path, const std::string& name) {
   const NumberTable table = read_number_table(path);
-  const std::vector<double>&values = table.column(name), &member = table.column("member");
+  const std::vector<double> values = table.numbers(name), member = table.numbers("member");
   Groups g;
-  for (std::size_t i = 0; i < table.rows; ++i) {
+  for (std::size_t i = 0; i < table.rows(); ++i) {
     if (member[i] != 0 && member[i] != 1) {
       throw FileError(path.string(),
                       fmt::format("row {}: expected member 0 or 1, found {}", i + 1, member[i]));
@@ -61,31 +56,16 @@ Groups read_groups(const std::filesystem::path& path, const std::string& name) {
   return g;
 }
 
-// Both axes logarithmic: what counts is how many members are found at few false alarms. Points that lie
-// closer than the line is wide are left out.
 std::string roc_plot(const stats::Roc& roc, std::size_t members, std::size_t others) {
-  constexpr double kStep = 0.01;  // decades
-  report::XyChart chart;
-  chart.frame.title = fmt::format("ROC, AUC {:.4f}", roc.auc);
-  chart.frame.subtitle = fmt::format("{} members, {} others", members, others);
-  chart.frame.height = 460;
-  chart.frame.x = {.label = "false positive rate", .log = true, .max = 1.0};
-  chart.frame.y = {.label = "true positive rate", .log = true, .max = 1.0};
-  report::Series curve{.name = "score", .colour = 0};
+  std::vector<double> fpr, tpr;
   for (const stats::RocPoint& point : roc.points) {
-    if (!(point.fpr > 0 && point.tpr > 0)) continue;
-    const bool last = &point == &roc.points.back();
-    if (!last && !curve.x.empty() &&
-        std::hypot(std::log10(point.fpr / curve.x.back()), std::log10(point.tpr / curve.y.back())) < kStep) {
-      continue;
-    }
-    curve.x.push_back(point.fpr);
-    curve.y.push_back(point.tpr);
+    fpr.push_back(point.fpr);
+    tpr.push_back(point.tpr);
   }
-  const double least = curve.x.empty() ? 0.1 : curve.x.front();
-  report::Series chance{.name = "guessing", .x = {least, 1}, .y = {least, 1}, .colour = 7, .dash = 1};
-  chart.series = {std::move(curve), std::move(chance)};
-  return report::standalone_svg(report::render(chart));
+  return report::standalone_svg(report::roc(fmt::format("ROC, AUC {:.4f}", roc.auc),
+                                            fmt::format("{} members, {} others", members, others),
+                                            fpr,
+                                            tpr));
 }
 
 // Losses of both groups on one scale; the last bin takes what lies above the 99.5 % quantile, as in the
@@ -102,14 +82,13 @@ std::string loss_plot(const Groups& g, double js_bits) {
   chart.frame.subtitle = "100 bins up to the 99.5 % quantile; the last takes what lies above";
   chart.frame.x.label = "loss";
   chart.frame.y.label = "density";
+  const report::Bins bins{.low = 0, .high = kBins * width, .count = kBins};
   const auto histogram = [&](const std::vector<double>& values, const char* name, int colour) {
-    report::Histogram h{.name = fmt::format("{} ({})", name, values.size()), .colour = colour};
-    h.counts.assign(kBins, 0);
-    for (int i = 0; i <= kBins; ++i) h.edges.push_back(i * width);
-    for (const double v : values) {
-      const auto bin = static_cast<std::size_t>(std::clamp(v / width, 0.0, kBins - 1.0));
-      h.counts[bin] += 1 / (width * static_cast<double>(values.size()));
-    }
+    auto h = report::make_histogram(fmt::format("{} ({})", name, values.size()),
+                                    values,
+                                    bins,
+                                    1 / (width * static_cast<double>(values.size())));
+    h.colour = colour;
     chart.histograms.push_back(std::move(h));
   };
   histogram(g.members, "members", 0);
@@ -128,7 +107,6 @@ class StatsRocVerb final : public Verb {
   }
   void declare(Options& options) override {
     options.add("roc.scores", scores_, "CSV file").positional().required();
-    options.add("roc.out", out_, "JSON file; standard output if not given").not_in_config();
     options.add("roc.plot", plot_, "SVG file of the curve").not_in_config();
     options.add("roc.fpr", fpr_, "limits of the false positive rate").range(0, 1);
     options.add("roc.resamples", resamples_, "of the bootstrap").range(1, 1e6);
@@ -155,12 +133,12 @@ class StatsRocVerb final : public Verb {
       write_file_atomically(plot_, roc_plot(roc, g.members.size(), g.others.size()));
       json["plot"] = plot_.string();
     }
-    answer(session, out_, json);
-    return 0;
+    answer(session, json);
+    return kDone;
   }
 
  private:
-  std::filesystem::path scores_, out_, plot_;
+  std::filesystem::path scores_, plot_;
   std::vector<double> fpr_ = {0.001, 0.01, 0.1};
   int resamples_ = 2000;
   double level_ = 0.95;
@@ -178,27 +156,25 @@ class StatsCompareVerb final : public Verb {
   }
   void declare(Options& options) override {
     options.add("compare.pairs", pairs_, "CSV file").positional().required();
-    options.add("compare.out", out_, "JSON file; standard output if not given").not_in_config();
   }
   int run(Session& session) override {
     const NumberTable table = read_number_table(pairs_);
-    const std::vector<double>&a = table.column("a"), &b = table.column("b");
+    const std::vector<double> a = table.numbers("a"), b = table.numbers("b");
     const auto json_of_test = [](const stats::TestResult& r) {
       return nlohmann::ordered_json{{"statistic", r.statistic}, {"p_value", r.p_value}};
     };
     answer(session,
-           out_,
-           {{"pairs", table.rows},
+           {{"pairs", table.rows()},
             {"mean_a", json_of(stats::mean_interval(a))},
             {"mean_b", json_of(stats::mean_interval(b))},
             {"sign", json_of_test(stats::sign_test(a, b))},
             {"wilcoxon", json_of_test(stats::wilcoxon_signed_rank(a, b))},
             {"welch", json_of_test(stats::welch_t_test(a, b))}});
-    return 0;
+    return kDone;
   }
 
  private:
-  std::filesystem::path pairs_, out_;
+  std::filesystem::path pairs_;
 };
 
 class StatsDivergenceVerb final : public Verb {
@@ -214,7 +190,6 @@ class StatsDivergenceVerb final : public Verb {
   }
   void declare(Options& options) override {
     options.add("divergence.losses", losses_, "CSV file").positional().required();
-    options.add("divergence.out", out_, "JSON file; standard output if not given").not_in_config();
     options.add("divergence.plot", plot_, "SVG file of both histograms").not_in_config();
   }
   int run(Session& session) override {
@@ -227,12 +202,12 @@ class StatsDivergenceVerb final : public Verb {
       write_file_atomically(plot_, loss_plot(g, stats::loss_js_divergence(g.members, g.others, 100)));
       json["plot"] = plot_.string();
     }
-    answer(session, out_, json);
-    return 0;
+    answer(session, json);
+    return kDone;
   }
 
  private:
-  std::filesystem::path losses_, out_, plot_;
+  std::filesystem::path losses_, plot_;
 };
 
 class StatsQueriesVerb final : public Verb {
@@ -246,7 +221,6 @@ class StatsQueriesVerb final : public Verb {
   void declare(Options& options) override {
     options.add("queries.sigma", sigma_, "noise of one measurement").required();
     options.add("queries.gap", gap_, "distance of the two mean times, in the same unit").required();
-    options.add("queries.out", out_, "JSON file; standard output if not given").not_in_config();
   }
   int run(Session& session) override {
     nlohmann::ordered_json json{{"sigma", sigma_}, {"gap", gap_}};
@@ -256,13 +230,12 @@ class StatsQueriesVerb final : public Verb {
     } catch (const ValueError& error) {
       throw UsageError(error.what());  // both numbers came from the command line
     }
-    answer(session, out_, json);
-    return 0;
+    answer(session, json);
+    return kDone;
   }
 
  private:
   double sigma_ = 0, gap_ = 0;
-  std::filesystem::path out_;
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The numbers of an extraction for people and programs (tools/verbs/extract/extract_stages.h).
+#include "tools/verbs/extract/score_text.h"
+
 #include "tools/frame/table.h"
-#include "tools/verbs/extract/extract_stages.h"
 
 #include <fmt/format.h>
 
@@ -42,7 +42,7 @@ std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
   return table.text();
 }
 
-std::string score_text(const ExtractionOutcome& o) {
+std::string score_text(const attacks::ExtractionOutcome& o) {
   return scores_text(o.scores) +
          fmt::format("exits: {} estimated, {} true; right for {} % of the {} query images\n",
                      o.estimate.num_exits,
@@ -70,7 +70,7 @@ nlohmann::ordered_json scores_json(const std::vector<attacks::ContestantScore>& 
   return rows;
 }
 
-nlohmann::ordered_json score_json(const ExtractionOutcome& o) {
+nlohmann::ordered_json score_json(const attacks::ExtractionOutcome& o) {
   return {{"nets", scores_json(o.scores)},
           {"exit_accuracy", o.exits.accuracy},
           {"exit_count_right", o.exits.count_right},
@@ -83,7 +83,7 @@ nlohmann::ordered_json score_json(const ExtractionOutcome& o) {
           {"search_optimal", o.strategy.search.optimal}};
 }
 
-std::string verdict(const ExtractionOutcome& o) {
+std::string verdict(const attacks::ExtractionOutcome& o) {
   const auto& victim = o.scores.front();
   const auto& ours = o.scores.back();
   std::string text = fmt::format(

@@ -1,0 +1,58 @@
+#pragma once
+// A whole extraction, from a plan to an outcome (specs/extraction.md; v1 and v2 of the papers).
+//
+// Threat model: the attacker sends images of his own and sees probabilities and running times; he knows neither the
+// victim's net nor its exits. Stages: query, estimate the exits from time, fit a copy (beside it the Knockoff baseline,
+// which ignores the exits), search thresholds under which the copy leaves where the victim left. The score belongs to
+// the owner, who knows the victim. Defaults are those of the papers where they state any.
+//
+// Files in plan.folder: trace/, estimate.json, assignment.csv, checkpoints/NAME.safetensors (copies in training),
+// NAME.safetensors (copies with thresholds), confidences.csv, strategy.json. The same call goes on from them.
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attacks/extraction/stages.h"
+
+namespace offramp::attacks {
+
+struct ExtractionPlan {
+  std::filesystem::path folder;
+  // The owner's checkpoint: asked through a black box on one thread, and the measure of the score.
+  std::filesystem::path victim;
+  // Asked instead, where given. Without `victim` nothing is scored.
+  BlackBox* black_box = nullptr;
+  data::ImageSet queries, test;       // no test set: nothing is scored
+  std::optional<Device> device = {};  // of copies, estimate, search and score; default: the CPU
+
+  QueryOptions query = {};
+  EstimatePlan estimate = {};
+  CopyPlan copy = {};
+  bool with_knockoff = true;
+  std::optional<double> knockoff_learning_rate = {};  // default: that of the copy
+  bool from_knockoff = false;                         // the copy starts from the baseline's weights
+  Counts counts = Counts::kExit;
+  SearchPlan search = {};
+  ScoreOptions score = {};
+};
+
+struct ExtractionOutcome {
+  Trace trace;
+  stats::ExitEstimate estimate;
+  StrategyResult strategy;
+  std::vector<std::string> fit_names;
+  std::vector<std::vector<FitEpoch>> histories;  // of the fits, in order
+  std::vector<Contestant> contestants;           // victim first where it is known, then the copies; ours last
+  std::vector<std::unique_ptr<nets::Network>> nets;  // behind the contestants
+  // The owner's knowledge; empty where nothing is scored.
+  std::vector<ContestantScore> scores;
+  ExitScore exits;
+  std::vector<std::int32_t> true_exits;  // of the queries
+};
+
+// Throws ValueError for a plan that cannot be, before any work; Stopped where the listener asks.
+ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener);
+
+}  // namespace offramp::attacks

@@ -1,0 +1,158 @@
+// The files between the stages: what is written comes back, and what earlier versions wrote still opens.
+#include "attacks/extraction/stage_files.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "attacks/extraction/algorithms.h"
+#include "attacks/extraction/names.h"
+#include "base/json_file.h"
+#include "tests/attacks/message.h"
+#include "tests/support/temp_folder.h"
+
+#if OFFRAMP_HAS_CUDA
+#include "kernels/cuda/runtime.h"
+#endif
+
+namespace offramp::attacks {
+namespace {
+
+TEST(StageFiles, AnAssignmentComesBackAndMayLackItsConfidence) {
+  test::TempFolder folder;
+  const auto path = folder / "assignment.csv";
+  stats::ExitEstimate estimate;
+  estimate.exits = {1, 3, 2};
+  estimate.confidence = {1, 0.1, 0.5};
+  write_assignment(path, estimate);
+  EXPECT_EQ(test::read_text(path), "index,exit,confidence\n0,1,1\n1,3,0.1\n2,2,0.5\n");
+  const std::vector<std::int32_t> exits{1, 3, 2};
+  EXPECT_EQ(read_assignment(path), exits);
+  for (const char* text : {"index,exit\n0,1\n1,3\n2,2\n",
+                           "\xEF\xBB\xBFindex,exit\r\n0,1\r\n1,3\r\n2,2\r\n\r\n",
+                           "index,exit\n0,1.0\n1,3.0\n2,2.0\n"}) {
+    test::write_text(path, text);
+    EXPECT_EQ(read_assignment(path), exits) << text;
+  }
+  test::write_text(path, "index,exit\n0,1\n2,1\n");
+  EXPECT_EQ(test::message_of([&] { read_assignment(path); }),
+            path.string() + ": line 3: expected index 1, found 2");
+  test::write_text(path, "index,exit\n0,0\n");
+  EXPECT_EQ(test::message_of([&] { read_assignment(path); }),
+            path.string() + ": line 2: expected an exit from 1 to 16 in column 'exit', found '0'");
+}
+
+TEST(StageFiles, ConfidencesComeBackToTheSameDouble) {
+  test::TempFolder folder;
+  const auto path = folder / "confidences.csv";
+  Confidences c{.num_exits = 2, .values = {0.1, 1.0 / 3, 5e-324, 1}, .exits = {1, 2}, .weights = {}};
+  for (const auto& weights : {std::vector<double>{}, std::vector<double>{0, 1}}) {
+    c.weights = weights;
+    write_confidences(path, c);
+    const Confidences back = read_confidences(path);
+    EXPECT_EQ(back.num_exits, 2);
+    EXPECT_EQ(back.values, c.values);
+    EXPECT_EQ(back.exits, c.exits);
+    EXPECT_EQ(back.weights, c.weights);
+  }
+}
+
+// Both schemas of version 0.1: that of `extract run`, and that of `extract search`.
+TEST(StageFiles, StrategiesOfEarlierVersionsOpen) {
+  test::TempFolder folder;
+  const auto path = folder / "strategy.json";
+  const std::vector<double> thresholds{0.5, 0.75};
+  for (const char* text :
+       {R"({"thresholds":[0.5,0.75],"objective":"joint","class_counts":false,"samples":8,"value":6.0,
+            "upper_bound":6.0,"optimal":true,"seconds":0.1})",
+        R"({"thresholds":[0.5,0.75],"objective":"joint","value":6.0,"upper_bound":6.0,"optimal":true,
+            "seconds":0.1,"time_limit_reached":false,"nodes":0,"joint_value":6.0,"samples":8,"exits":3})"}) {
+    test::write_text(path, text);
+    EXPECT_EQ(read_thresholds(path), thresholds);
+  }
+  test::write_text(path, R"({"thresholds":[0.5,"x"]})");
+  EXPECT_EQ(test::message_of([&] { read_thresholds(path); }),
+            path.string() + ": expected a list of numbers under 'thresholds', got '[0.5,\"x\"]'");
+}
+
+TEST(StageFiles, AStrategyHasTheKeysOfBothEarlierSchemas) {
+  const Confidences c{.num_exits = 2, .values = {0.9, 1, 0.2, 1}, .exits = {1, 2}, .weights = {}};
+  const auto json = strategy_json(search_strategy(c), c, {});
+  for (const char* key : {"thresholds",
+                          "objective",
+                          "class_counts",
+                          "samples",
+                          "exits",
+                          "value",
+                          "joint_value",
+                          "upper_bound",
+                          "optimal",
+                          "seconds",
+                          "time_limit_reached",
+                          "nodes",
+                          "solver"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json["value"], 2);
+  EXPECT_EQ(json["solver"], "cpu");
+}
+
+TEST(StageFiles, AnEstimateHasTheKeysOfBothEarlierSchemasAndNoInfinity) {
+  test::TempFolder folder;
+  stats::ExitEstimate one;
+  one.exits = {1};
+  one.separation_sigmas = std::numeric_limits<double>::infinity();
+  const auto json = estimate_json(one, {}, 5);
+  for (const char* key : {"exits",
+                          "thresholds_ns",
+                          "counts",
+                          "centres_ns",
+                          "statistic",
+                          "speed_divided_out",
+                          "slowness",
+                          "sigma_ns",
+                          "bandwidth_ns",
+                          "separation_sigmas",
+                          "reliable",
+                          "advice",
+                          "sigma_from",
+                          "repetitions",
+                          "repetitions_needed",
+                          "drift_sigmas",
+                          "samples",
+                          "method"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_TRUE(json["separation_sigmas"].is_null());
+  EXPECT_EQ(json["method"], "kde");
+  EXPECT_EQ(json["computed_on"], "cpu");
+}
+
+TEST(Algorithms, TheCpuKeepsThoseOfStats) {
+  stats::EstimationOptions estimation;
+  estimation.density = [](auto...) { return std::vector<double>(); };
+  stats::SearchOptions search;
+  search.solver = [](const auto&) { return stats::RankedOptimum(); };
+  compute_on(Device::cpu(), estimation);
+  compute_on(Device::cpu(), search);
+  EXPECT_FALSE(estimation.density);
+  EXPECT_FALSE(estimation.segmentation);
+  EXPECT_FALSE(search.solver);
+}
+
+#if OFFRAMP_HAS_CUDA
+TEST(Algorithms, ACudaDeviceSearchesAndItsFileSaysSo) {
+  if (const std::string why = cuda::why_no_device(); !why.empty()) GTEST_SKIP() << why;
+  Confidences c{.num_exits = 3, .values = {}, .exits = {}, .weights = {}};
+  for (int i = 0; i < 60; ++i) {
+    c.exits.push_back(1 + i % 3);
+    for (int e = 0; e < 3; ++e) c.values.push_back(((i * 37 + e * 11) % 101) / 101.0);
+  }
+  stats::SearchOptions on_device;
+  compute_on(Device::cuda(), on_device);
+  const auto found = search_strategy(c, on_device);
+  EXPECT_EQ(found.search.value, search_strategy(c).search.value);
+  EXPECT_EQ(strategy_json(found, c, on_device)["solver"], "cuda");
+}
+#endif
+
+}  // namespace
+}  // namespace offramp::attacks

@@ -1,0 +1,40 @@
+// What verbs are given by name, resolved once: checkpoints by file or run folder, data sets, query images.
+#pragma once
+
+#include "nets/data/open_dataset.h"
+#include "nets/graph/layers.h"
+#include "tools/frame/verb.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace offramp::tools {
+
+// A checkpoint: the file itself, or what a run folder holds: the victim of a demo, the net of `train`, the copy of
+// `extract fit`. A path that is no folder is returned as it is. Throws UsageError for a folder without any.
+std::filesystem::path checkpoint_of(const std::filesystem::path& given);
+// The same where a copy is wanted: that of `demo` and `extract run` comes first.
+std::filesystem::path copy_checkpoint_of(const std::filesystem::path& given);
+
+// A data set of one spec. Throws UsageError for a spec that names nothing known, DataError for data that cannot be read.
+data::Dataset open_set(const Session& session, const std::string& spec, const std::string& split);
+// The same for pictures, resized to `input`.
+data::ImageSet open_pictures(const Session& session,
+                             const std::string& spec,
+                             const std::string& split,
+                             const nets::Extent& input);
+
+// "DATASET[@SPLIT][[FIRST:COUNT]]": "fashion-mnist@train[50000:4000]", "synthetic:leaves:8000". SPLIT
+// defaults to train. All parts one after the other, resized to the net's side, without labels. Throws
+// UsageError for a part that cannot be read as such, DataError for data that cannot be read.
+data::ImageSet open_query_images(const Session& session,
+                                 const std::vector<std::string>& parts,
+                                 const nets::Extent& input);
+// The forms above, for --help.
+std::string query_image_forms();
+// The parts as one text, for traces and reports.
+std::string joined(const std::vector<std::string>& parts);
+
+}  // namespace offramp::tools
