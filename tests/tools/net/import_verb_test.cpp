@@ -148,7 +148,7 @@ TEST_F(ImportVerb, ReadsAPthFileOfATrainingScript) {
   const json said = json::parse(outcome.out);
   EXPECT_EQ(said["entry"], "state_dict");
   EXPECT_EQ(said["prefix"], "module.");
-  EXPECT_EQ(said["missing"], (json{"normalize.mean", "normalize.inv_std"}));
+  EXPECT_TRUE(said["missing"].empty()) << "--mean and --std give the normalisation: " << said["missing"];
   EXPECT_TRUE(said["unused"].empty());
   const auto from_pth = nets::load_net(to_, Device::make_cpu({.threads = 1}));
   std::filesystem::remove(to_);
