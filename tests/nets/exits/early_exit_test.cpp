@@ -32,8 +32,8 @@ ExitPolicy spreading_policy(const Network& net, const Tensor& x) {
 ExitChoice expected(const ExitPolicy& policy,
                     const std::vector<std::vector<float>>& confidence,
                     std::size_t i) {
-  std::vector<float> row;
-  for (const auto& exit : confidence) row.push_back(exit[i]);
+  std::vector<double> row;
+  for (const auto& exit : confidence) row.push_back(static_cast<double>(exit[i]));
   return choose_exit(policy, row);
 }
 

@@ -171,8 +171,8 @@ TEST_P(Graphs, EarlyExitIsThatOfComputingAllExits) {
   }
   const EarlyExitResult result = infer(net, policy, x);
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
-    std::vector<float> row;
-    for (const auto& exit : confidences) row.push_back(exit[i]);
+    std::vector<double> row;
+    for (const auto& exit : confidences) row.push_back(static_cast<double>(exit[i]));
     const ExitChoice want = choose_exit(policy, row);
     EXPECT_EQ(result.exit[i], want.stopped + 1);
     for (std::size_t c = 0; c < static_cast<std::size_t>(net.classes()); ++c) {

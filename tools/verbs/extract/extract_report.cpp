@@ -120,7 +120,7 @@ std::string accuracy_and_cost(const ExtractionOutcome& o, const data::ImageSet& 
       const auto sweep = stats::sweep_thresholds({.confidences = table.confidence,
                                                   .correct = correct,
                                                   .costs = costs,
-                                                  .rule = stats::ExitRule::kGreater},
+                                                  .rule = stats::ExitRule::kAbove},
                                                  taus);
       report::Series line{
           .name = o.contestants[c].name, .colour = static_cast<int>(c), .dash = static_cast<int>(c)};
