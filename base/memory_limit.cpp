@@ -1,5 +1,7 @@
 #include "base/memory_limit.h"
 
+#include "base/control_group.h"
+
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -40,27 +42,12 @@ void take_resource(MemoryLimit& least, int resource, std::size_t used, const cha
 
 MemoryLimit control_group_limit(const std::filesystem::path& groups, const std::filesystem::path& root) {
   MemoryLimit least{SIZE_MAX, "no control group"};
-  std::ifstream in(groups);
-  for (std::string line; std::getline(in, line);) {
-    // "0::/user/x" in version 2, "4:memory:/x" in version 1; the kernel's answer to "no limit" there is a
-    // number larger than any machine.
-    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool unified = controllers.empty();
-    if (!unified && controllers != "memory") continue;
-    const std::filesystem::path top = unified ? root : root / "memory";
-    const char* const file = unified ? "memory.max" : "memory.limit_in_bytes";
-    // Inside a container the group's own path may not be mounted: then its files stand at the top.
-    std::filesystem::path group = std::filesystem::path(line.substr(second + 1)).relative_path();
-    for (;;) {
-      std::ifstream limit(top / group / file);
-      std::size_t bytes = 0;
-      if (limit >> bytes) take_least(least, bytes, "the memory limit of control group /" + group.string());
-      if (group.empty()) break;
-      group = group.parent_path();
-    }
-  }
+  for_control_groups("memory", groups, root, [&](const ControlGroup& group) {
+    // Version 1 says "no limit" by a number larger than any machine.
+    std::ifstream limit(group.folder / (group.unified ? "memory.max" : "memory.limit_in_bytes"));
+    std::size_t bytes = 0;
+    if (limit >> bytes) take_least(least, bytes, "the memory limit of control group " + group.name);
+  });
   return least;
 }
 

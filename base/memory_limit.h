@@ -1,6 +1,7 @@
-#pragma once
 // How much memory this process may fill: the least of the machine's, its control group's (a container), and
 // what the resource limits leave. Asked before the system kills the process for taking more.
+#pragma once
+
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -9,8 +10,8 @@ namespace offramp {
 
 struct MemoryLimit {
   std::size_t bytes = 0;
-  std::string
-      source;  // "the machine's memory", "the memory limit of control group /x", "what ulimit -v leaves"
+  // "the machine's memory", "the memory limit of control group /x", "what ulimit -v leaves"
+  std::string source;
 };
 
 MemoryLimit memory_limit();

@@ -4,77 +4,28 @@
 #include "base/errors.h"
 #include "base/safetensors_header.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <set>
-#include <system_error>
 #include <utility>
 
 namespace offramp::safetensors {
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;
 
 struct DtypeInfo {
   std::string_view name;
-  std::size_t bytes;
+  std::size_t bits;
 };
-constexpr std::array<DtypeInfo, 15> kDtypes{{{"BOOL", 1},
-                                             {"U8", 1},
-                                             {"I8", 1},
-                                             {"F8_E5M2", 1},
-                                             {"F8_E4M3", 1},
-                                             {"I16", 2},
-                                             {"U16", 2},
-                                             {"F16", 2},
-                                             {"BF16", 2},
-                                             {"I32", 4},
-                                             {"U32", 4},
-                                             {"F32", 4},
-                                             {"F64", 8},
-                                             {"I64", 8},
-                                             {"U64", 8}}};
-static_assert(kDtypes.size() == static_cast<std::size_t>(Dtype::kU64) + 1);
-
-struct Mapping {
-  const std::byte* data;
-  std::size_t bytes;
-};
-
-Mapping map_file(const std::string& path) {
-  const auto fail = [&](std::string_view action, int error) -> FileError {
-    return FileError(path, std::string(action) + ": " + std::generic_category().message(error));
-  };
-  const int fd =
-      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // non-blocking: a pipe must not hang us
-  if (fd < 0) throw fail("open", errno);
-  struct stat info {};
-  const int stat_error = ::fstat(fd, &info) != 0 ? errno : 0;
-  if (stat_error == 0 && S_ISREG(info.st_mode) && info.st_size >= static_cast<off_t>(kLengthBytes)) {
-    const auto bytes = static_cast<std::size_t>(info.st_size);
-    void* const map = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int map_error = errno;
-    ::close(fd);
-    if (map == MAP_FAILED) throw fail("map", map_error);
-    return {static_cast<const std::byte*>(map), bytes};
-  }
-  ::close(fd);
-  if (stat_error != 0) throw fail("stat", stat_error);
-  if (!S_ISREG(info.st_mode))
-    throw FileError(path, "read: a regular file wanted, this is a folder or a device");
-  throw FileError(path,
-                  static_cast<std::uint64_t>(info.st_size),
-                  "file: at least 8 bytes wanted, got " + std::to_string(info.st_size));
-}
+constexpr std::array<DtypeInfo, 22> kDtypes{
+    {{"BOOL", 8},        {"U8", 8},          {"I8", 8},      {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"I16", 16},
+     {"U16", 16},        {"F16", 16},        {"BF16", 16},   {"I32", 32},    {"U32", 32},    {"F32", 32},
+     {"F64", 64},        {"I64", 64},        {"U64", 64},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},
+     {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E8M0", 8}, {"C64", 64}}};
+static_assert(kDtypes.size() == static_cast<std::size_t>(kLastDtype) + 1);
 
 // The header of tensors in the order of their bytes, padded with spaces to 8 bytes. Leaves in `at` the bytes
 // of all.
@@ -108,65 +59,50 @@ std::string header_text(const std::filesystem::path& path,
 
 }  // namespace
 
-std::size_t dtype_bytes(Dtype dtype) { return kDtypes[static_cast<std::size_t>(dtype)].bytes; }
+std::size_t dtype_bits(Dtype dtype) { return kDtypes[static_cast<std::size_t>(dtype)].bits; }
 std::string_view dtype_name(Dtype dtype) { return kDtypes[static_cast<std::size_t>(dtype)].name; }
 
-Reader::Reader(const std::filesystem::path& path) : path_(path) {
-  const Mapping mapping = map_file(path.string());
-  map_ = mapping.data;
-  map_bytes_ = mapping.bytes;
-  try {
-    std::uint64_t header_bytes = 0;
-    std::memcpy(&header_bytes, map_, kLengthBytes);
-    if (header_bytes > kMaxHeaderBytes) {
-      throw FileError(path.string(),
-                      0,
-                      "header length: at most " + std::to_string(kMaxHeaderBytes) + " bytes, got " +
-                          std::to_string(header_bytes));
-    }
-    if (header_bytes > map_bytes_ - kLengthBytes) {
-      throw FileError(path.string(),
-                      0,
-                      "header length: " + std::to_string(header_bytes) + " bytes, the file has " +
-                          std::to_string(map_bytes_ - kLengthBytes) + " behind the length");
-    }
-    data_begin_ = static_cast<std::size_t>(kLengthBytes + header_bytes);
-    const std::string_view text(reinterpret_cast<const char*>(map_) + kLengthBytes,
-                                static_cast<std::size_t>(header_bytes));
-    Header header = parse_header(path.string(), text, map_bytes_ - data_begin_);
-    entries_ = std::move(header.entries);
-    metadata_ = std::move(header.metadata);
-    index_.reserve(entries_.size());
-    for (std::size_t i = 0; i < entries_.size(); ++i) index_.emplace(entries_[i].name, i);
-  } catch (...) {
-    ::munmap(const_cast<std::byte*>(map_), map_bytes_);
-    throw;
+std::uint64_t Entry::elements() const {
+  const std::uint64_t bits = dtype_bits(dtype);
+  return bytes() / bits * 8 + bytes() % bits * 8 / bits;
+}
+
+Reader::Reader(const std::filesystem::path& path) : path_(path), file_(std::in_place, path, kLengthBytes) {
+  parse(file_->bytes());
+}
+
+Reader::Reader(const std::filesystem::path& name, std::span<const std::byte> bytes) : path_(name) {
+  if (bytes.size() < kLengthBytes) {
+    throw FileError(
+        path_.string(), bytes.size(), "file: at least 8 bytes wanted, got " + std::to_string(bytes.size()));
   }
+  parse(bytes);
 }
 
-Reader::~Reader() {
-  if (map_ != nullptr) ::munmap(const_cast<std::byte*>(map_), map_bytes_);
-}
-
-Reader::Reader(Reader&& other) noexcept
-    : path_(std::move(other.path_)),
-      entries_(std::move(other.entries_)),
-      index_(std::move(other.index_)),
-      metadata_(std::move(other.metadata_)),
-      map_(std::exchange(other.map_, nullptr)),
-      map_bytes_(std::exchange(other.map_bytes_, 0)),
-      data_begin_(other.data_begin_) {}
-
-Reader& Reader::operator=(Reader&& other) noexcept {
-  if (this == &other) return *this;
-  std::swap(path_, other.path_);
-  std::swap(entries_, other.entries_);
-  std::swap(index_, other.index_);
-  std::swap(metadata_, other.metadata_);
-  std::swap(map_, other.map_);
-  std::swap(map_bytes_, other.map_bytes_);
-  std::swap(data_begin_, other.data_begin_);
-  return *this;
+void Reader::parse(std::span<const std::byte> bytes) {
+  std::uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  const std::span<const std::byte> behind = bytes.subspan(kLengthBytes);
+  if (header_bytes > kMaxHeaderBytes) {
+    throw FileError(path_.string(),
+                    0,
+                    "header length: at most " + std::to_string(kMaxHeaderBytes) + " bytes, got " +
+                        std::to_string(header_bytes));
+  }
+  if (header_bytes > behind.size()) {
+    throw FileError(path_.string(),
+                    0,
+                    "header length: " + std::to_string(header_bytes) + " bytes, the file has " +
+                        std::to_string(behind.size()) + " behind the length");
+  }
+  const auto length = static_cast<std::size_t>(header_bytes);
+  const std::string_view text(reinterpret_cast<const char*>(behind.data()), length);
+  data_ = behind.subspan(length);
+  Header header = parse_header(path_.string(), text, data_.size());
+  entries_ = std::move(header.entries);
+  metadata_ = std::move(header.metadata);
+  index_.reserve(entries_.size());
+  for (std::size_t i = 0; i < entries_.size(); ++i) index_.emplace(entries_[i].name, i);
 }
 
 const Entry* Reader::find(std::string_view name) const {
@@ -188,7 +124,7 @@ const Entry& Reader::expect(std::string_view name, Dtype dtype, std::span<const 
 }
 
 std::span<const std::byte> Reader::bytes(const Entry& entry) const {
-  return {map_ + data_begin_ + entry.begin, static_cast<std::size_t>(entry.bytes())};
+  return data_.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.bytes()));
 }
 
 std::span<const std::byte> Reader::bytes(std::string_view name) const {
@@ -207,7 +143,7 @@ void write(const std::filesystem::path& path, std::span<const Source> sources, c
       throw ValueError("safetensors name: " + in_quotes(source.name) + " comes twice");
     std::uint64_t wanted = 0;
     try {
-      wanted = checked_elements(source.shape, dtype_bytes(source.dtype)) * dtype_bytes(source.dtype);
+      wanted = checked_bytes(source.shape, source.dtype);
     } catch (const ShapeError& error) {
       throw ValueError("safetensors " + std::string(error.what()) + of_tensor);
     }
@@ -219,8 +155,8 @@ void write(const std::filesystem::path& path, std::span<const Source> sources, c
     order.push_back(&source);
   }
   std::sort(order.begin(), order.end(), [](const Source* a, const Source* b) {
-    const std::size_t a_bytes = dtype_bytes(a->dtype), b_bytes = dtype_bytes(b->dtype);
-    return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
+    const std::size_t a_bits = dtype_bits(a->dtype), b_bits = dtype_bits(b->dtype);
+    return a_bits != b_bits ? a_bits > b_bits : a->name < b->name;
   });
 
   std::uint64_t at = 0;

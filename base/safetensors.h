@@ -9,11 +9,14 @@
 // nor time.
 #pragma once
 
+#include "base/mapped_file.h"
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,10 +48,18 @@ enum class Dtype {
   kF32,
   kF64,
   kI64,
-  kU64
+  kU64,
+  kF4,
+  kF6E2M3,
+  kF6E3M2,
+  kF8E4M3Fnuz,
+  kF8E5M2Fnuz,
+  kF8E8M0,
+  kC64
 };
+inline constexpr Dtype kLastDtype = Dtype::kC64;
 
-std::size_t dtype_bytes(Dtype dtype);      // of one element
+std::size_t dtype_bits(Dtype dtype);       // of one element; F4 and F6 lie packed
 std::string_view dtype_name(Dtype dtype);  // as the format spells it: "F32"
 
 using Metadata = std::map<std::string, std::string>;
@@ -60,19 +71,16 @@ struct Entry {
   std::uint64_t begin = 0, end = 0;  // bytes in the data buffer
 
   std::uint64_t bytes() const { return end - begin; }
-  std::uint64_t elements() const { return bytes() / dtype_bytes(dtype); }
+  std::uint64_t elements() const;
 };
 
-// A mapped, validated file. Move-only; spans live as long as the reader. The mapping is private to the
-// reader, but a file that somebody truncates in place while it is mapped ends the process (SIGBUS): replace
-// files, as write() does.
+// A mapped (base/mapped_file.h), validated file. Move-only; spans live as long as the reader.
 class Reader {
  public:
   // Throws FileError with path, offset and what is wrong.
   explicit Reader(const std::filesystem::path& path);
-  ~Reader();
-  Reader(Reader&& other) noexcept;
-  Reader& operator=(Reader&& other) noexcept;
+  // Bytes that lie in memory and outlive the reader; `name` is what messages call them.
+  Reader(const std::filesystem::path& name, std::span<const std::byte> bytes);
 
   const std::filesystem::path& path() const { return path_; }
   const std::vector<Entry>& entries() const { return entries_; }  // in order of their bytes
@@ -87,13 +95,14 @@ class Reader {
   std::span<const std::byte> bytes(std::string_view name) const;  // throws FileError if absent
 
  private:
+  void parse(std::span<const std::byte> bytes);
+
   std::filesystem::path path_;
+  std::optional<MappedFile> file_;
+  std::span<const std::byte> data_;  // behind the header
   std::vector<Entry> entries_;
   std::unordered_map<std::string_view, std::size_t> index_;
   Metadata metadata_;
-  const std::byte* map_ = nullptr;
-  std::size_t map_bytes_ = 0;
-  std::size_t data_begin_ = 0;
 };
 
 // One tensor to write; `bytes` is read during write().

@@ -15,11 +15,10 @@
 namespace offramp::safetensors {
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;  // the field before the header
 constexpr std::size_t kShownMessage = 200;
 
 std::optional<Dtype> dtype_of(std::string_view name) {
-  for (int i = 0; i <= static_cast<int>(Dtype::kU64); ++i) {
+  for (int i = 0; i <= static_cast<int>(kLastDtype); ++i) {
     if (dtype_name(static_cast<Dtype>(i)) == name) return static_cast<Dtype>(i);
   }
   return std::nullopt;
@@ -226,7 +225,7 @@ class HeaderSax {
     }
     std::uint64_t wanted = 0;
     try {
-      wanted = checked_elements(entry_.shape, dtype_bytes(entry_.dtype)) * dtype_bytes(entry_.dtype);
+      wanted = checked_bytes(entry_.shape, entry_.dtype);
     } catch (const ShapeError& error) {
       fail(error.what() + of_tensor());
     }
@@ -323,6 +322,17 @@ std::uint64_t checked_elements(std::span<const std::int64_t> shape, std::size_t 
     }
   }
   return empty ? 0 : static_cast<std::uint64_t>(nonzero) / element_bytes;
+}
+
+std::uint64_t checked_bytes(std::span<const std::int64_t> shape, Dtype dtype) {
+  const std::size_t bits = dtype_bits(dtype);
+  if (bits % 8 == 0) return checked_elements(shape, bits / 8) * (bits / 8);
+  const std::uint64_t elements = checked_elements(shape, 1);
+  if (elements % 8 * bits % 8 != 0) {
+    throw ShapeError("shape: " + format_shape(shape) + " of " + std::string(dtype_name(dtype)) +
+                     " does not fill whole bytes");
+  }
+  return elements / 8 * bits + elements % 8 * bits / 8;
 }
 
 Header parse_header(const std::string& path, std::string_view text, std::uint64_t data_bytes) {

@@ -18,15 +18,19 @@ double MultiStepSchedule::at_epoch(int epoch) const {
   return rounded > 0 ? rounded : rate;
 }
 
-MultiStepSchedule MultiStepSchedule::scaled(int epochs, int reference_epochs) const {
+MultiStepSchedule MultiStepSchedule::scaled(int epochs, int reference_epochs, MilestoneShare share) const {
   MultiStepSchedule result = *this;
+  const int lead = step_at_start ? 1 : 0;  // a milestone ends the epochs 1..milestone - lead
   for (int& m : result.milestones) {
-    m = std::max(1, static_cast<int>(std::lround(static_cast<double>(m) * epochs / reference_epochs)));
+    const auto before = share == MilestoneShare::kEpochsBefore
+                            ? std::lround(static_cast<double>(m - lead) / reference_epochs * epochs)
+                            : std::lround(static_cast<double>(m) * epochs / reference_epochs) - lead;
+    m = static_cast<int>(std::max(1L, before)) + lead;
   }
   return result;
 }
 
-double CosineSchedule::at_iteration(long iteration, long total) const {
+double CosineSchedule::at_iteration(std::int64_t iteration, std::int64_t total) const {
   if (total < 1 || iteration < 0) throw ValueError("schedule: expected 0 <= iteration < total");
   return learning_rate / 2 *
          (1 + std::cos(std::numbers::pi * static_cast<double>(iteration) / static_cast<double>(total)));

@@ -6,6 +6,7 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,46 @@ std::vector<double> differences(std::span<const double> a, std::span<const doubl
     }
   }
   return d;
+}
+
+// Mid-ranks of |d|, doubled so that they are whole: tied sizes at sorted places i+1..j share (i+1+j)/2.
+struct SignedRanks {
+  std::vector<std::size_t> doubled;  // rising
+  double positive = 0;               // the ranks of the positive differences, summed
+  double tie_term = 0;               // sum of t^3 - t over groups of t equal sizes
+};
+
+SignedRanks signed_ranks(std::vector<double> d) {
+  std::sort(d.begin(), d.end(), [](double x, double y) { return std::abs(x) < std::abs(y); });
+  SignedRanks out;
+  for (std::size_t begin = 0; begin < d.size();) {
+    std::size_t end = begin;
+    while (end < d.size() && std::abs(d[end]) == std::abs(d[begin])) ++end;
+    const std::size_t doubled = begin + 1 + end;
+    const double t = static_cast<double>(end - begin);
+    out.tie_term += t * t * t - t;
+    for (std::size_t i = begin; i < end; ++i) {
+      out.doubled.push_back(doubled);
+      out.positive += d[i] > 0 ? static_cast<double>(doubled) / 2 : 0;
+    }
+    begin = end;
+  }
+  return out;
+}
+
+// P(sum of a random subset of the ranks <= low): under the null hypothesis each of the 2^n sign patterns is
+// equally likely, whatever ties there are. share[s] after k ranks: the share of their 2^k subsets of sum s.
+double exact_lower_tail(const std::vector<std::size_t>& doubled, std::size_t low) {
+  std::vector<double> share(std::accumulate(doubled.begin(), doubled.end(), std::size_t{1}), 0.0);
+  share[0] = 1;
+  for (const std::size_t rank : doubled) {
+    for (std::size_t s = share.size(); s-- > 0;) {
+      share[s] = share[s] / 2 + (s >= rank ? share[s - rank] / 2 : 0);
+    }
+  }
+  double tail = 0;
+  for (std::size_t s = 0; s <= low; ++s) tail += share[s];
+  return tail;
 }
 
 std::size_t repetitions(double factor, double sigma, double gap, const char* what) {
@@ -66,47 +107,17 @@ TestResult sign_test(std::span<const double> a, std::span<const double> b) {
 }
 
 TestResult wilcoxon_signed_rank(std::span<const double> a, std::span<const double> b) {
-  std::vector<double> d = differences(a, b, "wilcoxon_signed_rank");
-  std::sort(d.begin(), d.end(), [](double x, double y) { return std::abs(x) < std::abs(y); });
-  const std::size_t n = d.size();
-  double positive = 0, tie_term = 0;
-  bool ties = false;
-  for (std::size_t begin = 0; begin < n;) {
-    std::size_t end = begin;
-    while (end < n && std::abs(d[end]) == std::abs(d[begin])) ++end;
-    const double rank = (static_cast<double>(begin) + 1 + static_cast<double>(end)) / 2;
-    const double t = static_cast<double>(end - begin);
-    ties = ties || end - begin > 1;
-    tie_term += t * t * t - t;
-    for (std::size_t i = begin; i < end; ++i) {
-      positive += d[i] > 0 ? rank : 0;
-    }
-    begin = end;
-  }
-  TestResult r = {positive, 1};
-  if (n == 0) {
+  const SignedRanks ranks = signed_ranks(differences(a, b, "wilcoxon_signed_rank"));
+  const auto n = static_cast<double>(ranks.doubled.size());
+  const double total = n * (n + 1) / 2;
+  const double low = std::min(ranks.positive, total - ranks.positive);
+  TestResult r = {ranks.positive, 1};
+  if (ranks.doubled.empty()) return r;
+  if (ranks.doubled.size() <= kExactLimit) {
+    r.p_value = std::min(1.0, 2 * exact_lower_tail(ranks.doubled, static_cast<std::size_t>(2 * low)));
     return r;
   }
-  const double total = static_cast<double>(n) * (static_cast<double>(n) + 1) / 2;
-  const double low = std::min(positive, total - positive);
-  if (!ties && n <= kExactLimit) {
-    // Subsets of 1..n by sum: each sign pattern is equally likely.
-    std::vector<double> share(static_cast<std::size_t>(total) + 1, 0.0);
-    share[0] = 1;
-    for (std::size_t rank = 1; rank <= n; ++rank) {
-      for (std::size_t s = share.size(); s-- > 0;) {
-        share[s] = share[s] / 2 + (s >= rank ? share[s - rank] / 2 : 0);
-      }
-    }
-    double tail = 0;
-    for (std::size_t s = 0; s <= static_cast<std::size_t>(low); ++s) {
-      tail += share[s];
-    }
-    r.p_value = std::min(1.0, 2 * tail);
-    return r;
-  }
-  const double nn = static_cast<double>(n);
-  const double variance = nn * (nn + 1) * (2 * nn + 1) / 24 - tie_term / 48;
+  const double variance = n * (n + 1) * (2 * n + 1) / 24 - ranks.tie_term / 48;
   const double z = (low - total / 2 + 0.5) / std::sqrt(variance);
   r.p_value = std::min(1.0, 2 * boost::math::cdf(boost::math::normal(), z));
   return r;

@@ -20,8 +20,8 @@ struct TestResult {
 
 // Number of positive differences a - b; exact binomial, ties dropped. p = 1 when all pairs tie.
 TestResult sign_test(std::span<const double> a, std::span<const double> b);
-// Sum of ranks of positive differences, zeros dropped, mean ranks for ties. Exact null distribution up to 60
-// untied differences, normal approximation with tie and continuity correction beyond.
+// Sum of ranks of positive differences, zeros dropped, mean ranks for ties. Up to 60 differences the exact null
+// distribution over these ranks, tied or not; beyond, the normal approximation with tie and continuity correction.
 TestResult wilcoxon_signed_rank(std::span<const double> a, std::span<const double> b);
 // Unequal variances, Welch-Satterthwaite degrees of freedom; needs two values a side. Both without spread:
 // p = 1 if the means are equal, else 0.

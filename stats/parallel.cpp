@@ -1,15 +1,16 @@
 #include "stats/parallel.h"
 
-#include <algorithm>
+#include "base/cpus.h"
 
 namespace offramp::stats {
 
 unsigned resolve_threads(unsigned threads) {
-  return threads != 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
+  return threads != 0 ? threads : static_cast<unsigned>(usable_cpus());
 }
 
 WorkerPool::WorkerPool(unsigned threads) {
-  for (unsigned i = 1; i < resolve_threads(threads); ++i) {
+  const unsigned wanted = resolve_threads(threads);
+  for (unsigned i = 1; i < wanted; ++i) {
     helpers_.emplace_back([this] { help(); });
   }
 }

@@ -13,12 +13,12 @@
 
 namespace offramp::stats {
 
-// 0 means: all hardware threads.
+// 0 means: every CPU that this process may use (base/cpus.h).
 unsigned resolve_threads(unsigned threads);
 
 class WorkerPool {
  public:
-  explicit WorkerPool(unsigned threads);  // the caller is one of them; 0: all hardware threads
+  explicit WorkerPool(unsigned threads);  // the caller is one of them; 0: as above
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;

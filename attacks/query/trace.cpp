@@ -1,16 +1,17 @@
 #include "attacks/query/trace.h"
 
-#include <charconv>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
+#include <limits>
 #include <span>
 #include <utility>
 
 #include "base/atomic_file.h"
 #include "base/errors.h"
+#include "base/hash.h"
+#include "base/json_file.h"
+#include "base/number_table.h"
 #include "nets/data/npy.h"
 
 namespace offramp::attacks {
@@ -19,19 +20,13 @@ namespace {
 constexpr const char* kFormat = "offramp-trace";
 constexpr int kVersion = 1;
 
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw FileError(path.string(), "a file of the trace is missing or cannot be read");
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
 // What a CSV file of the trace has beside the index: one column a repetition.
 struct Columns {
   char prefix;  // of their names
   const char* what;
 };
-constexpr Columns kTimes{'t', "whole number of nanoseconds"};
-constexpr Columns kOrder{'p', "position from 0"};
+constexpr Columns kTimes{'t', "a whole number of nanoseconds"};
+constexpr Columns kOrder{'p', "a position from 0"};
 
 std::string header_of(Columns columns, int repetitions) {
   std::string header = "index";
@@ -39,76 +34,33 @@ std::string header_of(Columns columns, int repetitions) {
   return header;
 }
 
-// Cursor over such a file; messages count lines from 1.
-class RowReader {
- public:
-  RowReader(std::filesystem::path path, std::string_view text, Columns columns)
-      : path_(std::move(path)), text_(text), columns_(columns) {}
-
-  bool next_line(std::string_view& line) {
-    if (at_ >= text_.size()) return false;
-    const std::size_t end = std::min(text_.find('\n', at_), text_.size());
-    line = text_.substr(at_, end - at_);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    at_ = end + 1;
-    ++line_;
-    return true;
-  }
-  std::int64_t number(std::string_view field) const {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-    if (error != std::errc() || end != field.data() + field.size() || value < 0)
-      fail(std::string("expected a ") + columns_.what + ", got " + in_quotes(field));
-    return value;
-  }
-  [[noreturn]] void fail(const std::string& what) const {
-    throw FileError(path_.string(), what + ", line " + std::to_string(line_));
-  }
-
- private:
-  std::filesystem::path path_;
-  std::string_view text_;
-  Columns columns_;
-  std::size_t at_ = 0;
-  int line_ = 0;
-};
-
-std::string_view take_field(std::string_view& line) {
-  const std::size_t comma = std::min(line.find(','), line.size());
-  const std::string_view field = line.substr(0, comma);
-  line.remove_prefix(std::min(comma + 1, line.size()));
-  return field;
-}
-
 // [samples, repetitions]
 std::vector<std::int64_t> read_rows(const std::filesystem::path& path,
                                     Columns columns,
                                     std::int64_t samples,
                                     int repetitions) {
-  const std::string text = read_text(path);
-  RowReader reader(path, text, columns);
-  const std::string header = header_of(columns, repetitions);
-  std::string_view line;
-  if (!reader.next_line(line))
-    reader.fail("expected the header " + in_quotes(header) + ", the file is empty");
-  if (line != header) reader.fail("expected the header " + in_quotes(header) + ", got " + in_quotes(line));
-  std::vector<std::int64_t> values;
-  values.reserve(static_cast<std::size_t>(samples * repetitions));
-  std::int64_t rows = 0;
-  while (reader.next_line(line)) {
-    if (rows == samples)
-      reader.fail("expected " + std::to_string(samples) + " rows as trace.json says, there are more");
-    std::int64_t fields = 1;
-    for (const char ch : line) fields += ch == ',' ? 1 : 0;
-    if (fields != repetitions + 1)
-      reader.fail("expected " + std::to_string(repetitions + 1) + " fields, got " + std::to_string(fields));
-    if (reader.number(take_field(line)) != rows) reader.fail("expected index " + std::to_string(rows));
-    for (int r = 0; r < repetitions; ++r) values.push_back(reader.number(take_field(line)));
-    ++rows;
+  const NumberTable table = read_number_table(path);
+  const auto fail = [&path](const std::string& what) { throw FileError(path.string(), what); };
+  const std::string prefix(1, columns.prefix);
+  const auto places = table.numbered(prefix);
+  if (places.size() != static_cast<std::size_t>(repetitions))
+    fail("expected the columns of " + std::to_string(repetitions) + " repetitions, " +
+         in_quotes(prefix + "1") + " to " + in_quotes(prefix + std::to_string(repetitions)) + ", found " +
+         table.columns_found());
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  const auto index = table.whole_numbers(table.index_of("index"), "an index from 0", 0, kMost);
+  for (std::size_t row = 0; row < index.size(); ++row)
+    if (index[row] != static_cast<std::int64_t>(row))
+      fail("line " + std::to_string(table.line_of(row)) + ": expected index " + std::to_string(row) +
+           ", found " + std::to_string(index[row]));
+  if (static_cast<std::int64_t>(table.rows()) != samples)
+    fail("expected " + std::to_string(samples) + " rows as trace.json says, found " +
+         std::to_string(table.rows()));
+  std::vector<std::int64_t> values(table.rows() * places.size());
+  for (std::size_t r = 0; r < places.size(); ++r) {
+    const auto column = table.whole_numbers(places[r], columns.what, 0, kMost);
+    for (std::size_t row = 0; row < column.size(); ++row) values[row * places.size() + r] = column[row];
   }
-  if (rows != samples)
-    reader.fail("expected " + std::to_string(samples) + " rows as trace.json says, got " +
-                std::to_string(rows));
   return values;
 }
 
@@ -149,17 +101,6 @@ void read_outputs(const std::filesystem::path& path, Trace& trace) {
   }
 }
 
-template <class T>
-T member(const nlohmann::json& json, const char* key, const std::filesystem::path& path) {
-  const auto at = json.find(key);
-  if (at == json.end()) throw FileError(path.string(), "expected the key " + in_quotes(key));
-  try {
-    return at->get<T>();
-  } catch (const nlohmann::json::exception&) {
-    throw FileError(path.string(), "the value of " + in_quotes(key) + " has another type: " + at->dump());
-  }
-}
-
 }  // namespace
 
 void write_trace(const std::filesystem::path& folder, const Trace& trace) {
@@ -190,33 +131,26 @@ void write_trace(const std::filesystem::path& folder, const Trace& trace) {
   json["sigma1_ns"] = trace.info.sigma1_ns;
   json["gap_ns"] = trace.info.gap_ns;
   json["repetitions_because"] = trace.info.repetitions_because;
-  write_file_atomically(folder / "trace.json", json.dump(2) + "\n");
+  write_json_file(folder / "trace.json", json);
 }
 
 bool has_trace(const std::filesystem::path& folder) { return std::filesystem::exists(folder / "trace.json"); }
 
 Trace read_trace(const std::filesystem::path& folder) {
   const auto path = folder / "trace.json";
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(read_text(path));
-  } catch (const nlohmann::json::parse_error& error) {
-    throw FileError(path.string(), error.byte, "expected JSON");
-  }
-  if (!json.is_object() || json.value("format", "") != kFormat)
+  const nlohmann::json json = read_json_file(path);
+  if (const auto format = json.find("format"); format == json.end() || *format != kFormat)
     throw FileError(path.string(), "expected \"format\": \"" + std::string(kFormat) + "\"");
-  if (const int version = member<int>(json, "version", path); version != kVersion)
+  if (const int version = json_member<int>(json, "version", path); version != kVersion)
     throw FileError(path.string(), "expected version 1, got " + std::to_string(version));
   Trace trace;
-  trace.samples = member<std::int64_t>(json, "samples", path);
-  trace.classes = member<int>(json, "classes", path);
-  trace.repetitions = member<int>(json, "repetitions", path);
+  trace.samples = json_member<std::int64_t>(json, "samples", path);
+  trace.classes = json_member<int>(json, "classes", path);
+  trace.repetitions = json_member<int>(json, "repetitions", path);
   if (trace.samples < 1 || trace.classes < 2 || trace.repetitions < 1)
     throw FileError(path.string(), "expected samples >= 1, classes >= 2, repetitions >= 1");
   // What another system may leave out.
-  const auto optional = [&]<class T>(const char* key, T& value) {
-    if (json.contains(key)) value = member<T>(json, key, path);
-  };
+  const auto optional = [&](const char* key, auto& value) { json_member_if_there(json, key, path, value); };
   optional("victim", trace.info.victim);
   optional("images", trace.info.images);
   optional("images_digest", trace.info.images_digest);
@@ -243,9 +177,9 @@ std::vector<std::int32_t> read_order(const std::filesystem::path& path,
     const auto place = at % r * static_cast<std::size_t>(samples) + static_cast<std::size_t>(rows[at]);
     if (rows[at] >= samples || taken[place])
       throw FileError(path.string(),
-                      "expected each position 0.." + std::to_string(samples - 1) + " once in column p" +
-                          std::to_string(at % r + 1) + ", got " + std::to_string(rows[at]) +
-                          (rows[at] < samples ? " again" : "") + ", line " + std::to_string(at / r + 2));
+                      "line " + std::to_string(at / r + 2) + ": expected each position 0.." +
+                          std::to_string(samples - 1) + " once in column p" + std::to_string(at % r + 1) +
+                          ", got " + std::to_string(rows[at]) + (rows[at] < samples ? " again" : ""));
     taken[place] = true;
     order[at] = static_cast<std::int32_t>(rows[at]);
   }
@@ -253,12 +187,9 @@ std::vector<std::int32_t> read_order(const std::filesystem::path& path,
 }
 
 std::uint64_t fingerprint(std::span<const float> pixels) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const float p : pixels) {
-    hash ^= static_cast<std::uint64_t>(std::lround(p * 255.0f)) & 0xff;
-    hash *= 0x100000001b3u;
-  }
-  return hash;
+  Fnv1a hash;
+  for (const float p : pixels) hash.add(static_cast<std::uint8_t>(std::lround(p * 255.0f)));
+  return hash.value();
 }
 
 namespace {
@@ -282,15 +213,13 @@ void for_each_fingerprint(const ImageSource& images, F f) {
 }  // namespace
 
 std::string digest_of(const ImageSource& images) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
+  Fnv1a hash;
+  // The bytes of each fingerprint, the lowest first.
   for_each_fingerprint(images, [&](std::int32_t, std::uint64_t print) {
-    for (int byte = 0; byte < 8; ++byte) {
-      hash ^= (print >> (8 * byte)) & 0xff;
-      hash *= 0x100000001b3u;
-    }
+    for (int byte = 0; byte < 8; ++byte) hash.add(static_cast<std::uint8_t>(print >> (8 * byte)));
   });
   char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash.value()));
   return text;
 }
 

@@ -3,6 +3,8 @@
 #include <exception>
 #include <mutex>
 
+#include "base/cpus.h"
+
 #if OFFRAMP_HAS_OPENMP
 #include <omp.h>
 #endif
@@ -41,7 +43,7 @@ ThreadScope::~ThreadScope() {
   if (omp_get_max_threads() != before_) omp_set_num_threads(before_);
 }
 
-int available_threads() { return omp_get_num_procs(); }
+int available_threads() { return usable_cpus(); }
 
 #else
 

@@ -12,8 +12,8 @@
 namespace offramp::data {
 
 template <class T>
-BatchSource<T> image_source(const ImageSet& set, const Augmentation& augmentation, std::uint64_t seed) {
-  BatchSource<T> source;
+SampleSource<T> image_source(const ImageSet& set, const Augmentation& augmentation, std::uint64_t seed) {
+  SampleSource<T> source;
   source.n = set.n;
   source.sample_size = set.image_bytes();
   source.labels = set.labels;
@@ -24,8 +24,8 @@ BatchSource<T> image_source(const ImageSet& set, const Augmentation& augmentatio
 }
 
 template <class T>
-BatchSource<T> table_source(const TableSet& set) {
-  BatchSource<T> source;
+SampleSource<T> table_source(const TableSet& set) {
+  SampleSource<T> source;
   source.n = set.n;
   source.sample_size = static_cast<std::size_t>(set.d);
   source.labels = set.labels;
@@ -36,7 +36,7 @@ BatchSource<T> table_source(const TableSet& set) {
 }
 
 template <class T>
-BatchLoader<T>::BatchLoader(BatchSource<T> source, LoaderOptions options)
+BatchLoader<T>::BatchLoader(SampleSource<T> source, LoaderOptions options)
     : source_(std::move(source)), options_(std::move(options)), rows_(options_.rows) {
   if (rows_.empty()) {
     rows_.resize(static_cast<std::size_t>(source_.n));
@@ -157,7 +157,7 @@ void BatchLoader<T>::produce(std::uint32_t epoch, int batch) {
 }
 
 template <class T>
-const Batch<T>& BatchLoader<T>::next() {
+const HostBatch<T>& BatchLoader<T>::next() {
   std::unique_lock lock(mutex_);
   const auto available = [&] { return taken_ < made_ || failure_ != nullptr; };
   if (!available()) {
@@ -176,10 +176,10 @@ const Batch<T>& BatchLoader<T>::next() {
   return slot.batch;
 }
 
-template BatchSource<float> image_source(const ImageSet&, const Augmentation&, std::uint64_t);
-template BatchSource<bf16> image_source(const ImageSet&, const Augmentation&, std::uint64_t);
-template BatchSource<float> table_source(const TableSet&);
-template BatchSource<bf16> table_source(const TableSet&);
+template SampleSource<float> image_source(const ImageSet&, const Augmentation&, std::uint64_t);
+template SampleSource<bf16> image_source(const ImageSet&, const Augmentation&, std::uint64_t);
+template SampleSource<float> table_source(const TableSet&);
+template SampleSource<bf16> table_source(const TableSet&);
 template class BatchLoader<float>;
 template class BatchLoader<bf16>;
 

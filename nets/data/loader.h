@@ -16,10 +16,10 @@
 
 namespace offramp::data {
 
-// Where samples come from. fill writes sample_size values of sample `index` for `epoch`; it runs on the
+// Where samples come from, one by one (nets/training/batch_source.h: whole batches, on a device). fill writes sample_size values of sample `index` for `epoch`; it runs on the
 // loader's thread. labels is [n]. The set behind it must outlive the loader.
 template <class T>
-struct BatchSource {
+struct SampleSource {
   int n = 0;
   std::size_t sample_size = 0;
   std::span<const std::int32_t> labels;
@@ -27,9 +27,9 @@ struct BatchSource {
 };
 // Pixels in [0,1], NHWC, augmented with (seed, epoch, index).
 template <class T>
-BatchSource<T> image_source(const ImageSet& set, const Augmentation& augmentation, std::uint64_t seed);
+SampleSource<T> image_source(const ImageSet& set, const Augmentation& augmentation, std::uint64_t seed);
 template <class T>
-BatchSource<T> table_source(const TableSet& set);
+SampleSource<T> table_source(const TableSet& set);
 
 struct LoaderOptions {
   int batch = 128;
@@ -42,9 +42,9 @@ struct LoaderOptions {
   int ahead = 2;  // batches prepared beyond the one in hand
 };
 
-// One batch; the spans point into the loader and are valid until the next call of next() or seek().
+// One batch in the memory of the host: this room knows no tensors. The spans point into the loader and are valid until the next call of next() or seek().
 template <class T>
-struct Batch {
+struct HostBatch {
   std::uint32_t epoch = 0;
   int index = 0;  // within the epoch
   int n = 0;
@@ -59,7 +59,7 @@ class BatchLoader {
  public:
   // Throws DataError: no samples, batch < 1, rows out of range, an epoch without a batch, a start beyond the
   // epoch.
-  BatchLoader(BatchSource<T> source, LoaderOptions options);
+  BatchLoader(SampleSource<T> source, LoaderOptions options);
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
@@ -67,7 +67,7 @@ class BatchLoader {
   int batches_per_epoch() const { return batches_; }
   int samples_per_epoch() const;
   // Goes on from epoch to epoch without end. An exception of `fill` is rethrown here.
-  const Batch<T>& next();
+  const HostBatch<T>& next();
   // The next batch will be this one; what was prepared ahead is dropped.
   void seek(std::uint32_t epoch, int batch);
   // How many next() calls found no batch ready, and for how long they waited in all (the first batch after a
@@ -79,14 +79,14 @@ class BatchLoader {
   struct Slot {
     std::vector<T> values;
     std::vector<std::int32_t> labels, indices;
-    Batch<T> batch;
+    HostBatch<T> batch;
   };
   void start(std::uint32_t epoch, int batch);
   void stop();
   void produce(std::uint32_t epoch, int batch);
   void prepare(Slot& slot, std::uint32_t epoch, int batch, const std::vector<std::int32_t>& order) const;
 
-  BatchSource<T> source_;
+  SampleSource<T> source_;
   LoaderOptions options_;
   std::vector<std::int32_t> rows_;
   int batches_ = 0;

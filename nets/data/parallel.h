@@ -1,6 +1,8 @@
 #pragma once
 // Index-parallel loop of the readers: fn(i) for i in 0..n-1 on std::threads. When several calls throw, the
 // exception of the lowest index is rethrown, whatever the number of threads.
+#include "base/cpus.h"
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -38,8 +40,6 @@ void parallel_for(int n, int threads, Fn&& fn) {
   if (failure) std::rethrow_exception(failure);
 }
 
-inline int default_threads() {
-  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
-}
+inline int default_threads() { return std::min(usable_cpus(), 16); }
 
 }  // namespace offramp::data

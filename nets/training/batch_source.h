@@ -1,12 +1,16 @@
 #pragma once
 // Where batches come from: what training and evaluation need of a data set.
+#include <cstdint>
+#include <vector>
+
 #include "engine/tensor.h"
 
 namespace offramp::nets {
 
 struct Batch {
-  Tensor inputs;  // pixels [n,c,h,w] in [0,1], or features [n,features]; float32
-  Tensor labels;  // [n] int32
+  Tensor inputs;                      // pixels [n,c,h,w] in [0,1], or features [n,features]; float32
+  Tensor labels;                      // [n] int32
+  std::vector<std::int32_t> indices;  // [n] which samples these are, counted in the whole set; on the host
 };
 
 // A sequence of batches per epoch that depends on the epoch's number alone, so that a run can continue

@@ -17,13 +17,23 @@ data::LoaderOptions LoaderSource::evaluation(int batch, std::vector<std::int32_t
   return options;
 }
 
+namespace {
+
+data::SampleSource<float> labelled(data::SampleSource<float> source, std::span<const std::int32_t> labels) {
+  if (!labels.empty()) source.labels = labels;
+  return source;
+}
+
+}  // namespace
+
 LoaderSource::LoaderSource(const data::ImageSet& set,
                            const data::Augmentation& augmentation,
                            const data::LoaderOptions& options,
-                           const Device& device)
+                           const Device& device,
+                           std::span<const std::int32_t> labels)
     : sample_{1, set.c, set.h, set.w},
       device_(device),
-      loader_(data::image_source<float>(set, augmentation, options.seed), options) {}
+      loader_(labelled(data::image_source<float>(set, augmentation, options.seed), labels), options) {}
 
 LoaderSource::LoaderSource(const data::TableSet& set,
                            const data::LoaderOptions& options,
@@ -35,11 +45,12 @@ void LoaderSource::start(int epoch, int first_batch) {
 }
 
 Batch LoaderSource::next() {
-  const data::Batch<float>& batch = loader_.next();
+  const data::HostBatch<float>& batch = loader_.next();
   const Shape shape =
       sample_.rank() == 4 ? Shape{batch.n, sample_[1], sample_[2], sample_[3]} : Shape{batch.n, sample_[1]};
   return {Tensor::from<float>(shape, batch.values, device_),
-          Tensor::from<std::int32_t>({batch.n}, batch.labels, device_)};
+          Tensor::from<std::int32_t>({batch.n}, batch.labels, device_),
+          {batch.indices.begin(), batch.indices.end()}};
 }
 
 }  // namespace offramp::nets

@@ -1,6 +1,7 @@
 #pragma once
 // The loaders of nets/data as batches of tensors.
 #include <cstdint>
+#include <span>
 
 #include "engine/device.h"
 #include "nets/data/loader.h"
@@ -16,10 +17,12 @@ class LoaderSource final : public BatchSource {
   // Evaluation: in order, as the pictures are.
   static data::LoaderOptions evaluation(int batch, std::vector<std::int32_t> rows = {});
 
+  // `labels`, where given, stand in for the set's own and must outlive the source too.
   LoaderSource(const data::ImageSet& set,
                const data::Augmentation& augmentation,
                const data::LoaderOptions& options,
-               const Device& device);
+               const Device& device,
+               std::span<const std::int32_t> labels = {});
   LoaderSource(const data::TableSet& set, const data::LoaderOptions& options, const Device& device);
 
   int samples() const override { return loader_.samples_per_epoch(); }

@@ -14,18 +14,21 @@ constexpr text::Names<TrainKind, 2> kKinds{
     {{TrainKind::kJoint, "joint"}, {TrainKind::kExitsOnly, "exits-only"}}};
 constexpr text::Names<OptimizerKind, 2> kOptimizers{
     {{OptimizerKind::kSgd, "sgd"}, {OptimizerKind::kAdam, "adam"}}};
+constexpr text::Names<RateSchedule, 2> kSchedules{
+    {{RateSchedule::kSteps, "steps"}, {RateSchedule::kCosine, "cosine"}}};
+constexpr text::Names<MilestoneShare, 2> kShares{
+    {{MilestoneShare::kEpochsBefore, "epochs-before"}, {MilestoneShare::kNumber, "number"}}};
 
 }  // namespace
 
-MultiStepSchedule TrainOptions::schedule() const {
-  MultiStepSchedule scaled{learning_rate, {}, gamma, step_at_start};
-  // Epochs before a milestone keep their share; the first epoch always has the full rate.
-  const int before = step_at_start ? 1 : 0;
-  for (const int milestone : milestones) {
-    const double share = static_cast<double>(milestone - before) / reference_epochs;
-    scaled.milestones.push_back(std::max(1, static_cast<int>(std::lround(share * epochs))) + before);
-  }
-  return scaled;
+MultiStepSchedule TrainOptions::scaled_steps() const {
+  const MultiStepSchedule reference{learning_rate, milestones, gamma, step_at_start};
+  return reference.scaled(epochs, reference_epochs, milestone_share);
+}
+
+double TrainOptions::rate(int epoch, std::int64_t step, std::int64_t steps_total) const {
+  if (schedule == RateSchedule::kCosine) return CosineSchedule{learning_rate}.at_iteration(step, steps_total);
+  return scaled_steps().at_epoch(epoch);
 }
 
 TrainOptions reference_options(const std::string& net, TrainKind kind) {
@@ -88,9 +91,13 @@ void check(const TrainOptions& o, const Network& net) {
 
 const char* to_text(TrainKind value) { return text::of(kKinds, value); }
 const char* to_text(OptimizerKind value) { return text::of(kOptimizers, value); }
+const char* to_text(RateSchedule value) { return text::of(kSchedules, value); }
 TrainKind train_kind_from(const std::string& name) { return text::value_of(kKinds, "training", name); }
 OptimizerKind optimizer_from(const std::string& name) {
   return text::value_of(kOptimizers, "optimizer", name);
+}
+RateSchedule rate_schedule_from(const std::string& name) {
+  return text::value_of(kSchedules, "schedule", name);
 }
 
 std::map<std::string, std::string> to_metadata(const TrainOptions& o) {
@@ -104,7 +111,9 @@ std::map<std::string, std::string> to_metadata(const TrainOptions& o) {
           {"train.weight_decay", text::number(o.weight_decay)},
           {"train.milestones", text::list(o.milestones)},
           {"train.reference_epochs", text::number(o.reference_epochs)},
+          {"train.milestone_share", text::of(kShares, o.milestone_share)},
           {"train.gamma", text::number(o.gamma)},
+          {"train.schedule", to_text(o.schedule)},
           {"train.step_at_start", text::number(o.step_at_start ? 1 : 0)},
           {"train.exit_weights", text::list(o.exit_weights)},
           {"train.trunk_in_eval_mode", text::number(o.trunk_in_eval_mode ? 1 : 0)},
@@ -128,7 +137,10 @@ TrainOptions train_options_from_metadata(const std::map<std::string, std::string
   o.weight_decay = real("train.weight_decay");
   o.milestones = text::read_list<int>("train.milestones", value("train.milestones"));
   o.reference_epochs = integer("train.reference_epochs");
+  if (metadata.contains("train.milestone_share"))
+    o.milestone_share = text::value_of(kShares, "milestone share", value("train.milestone_share"));
   o.gamma = real("train.gamma");
+  if (metadata.contains("train.schedule")) o.schedule = rate_schedule_from(value("train.schedule"));
   o.step_at_start = integer("train.step_at_start") != 0;
   o.exit_weights = text::read_list<double>("train.exit_weights", value("train.exit_weights"));
   o.trunk_in_eval_mode = integer("train.trunk_in_eval_mode") != 0;

@@ -15,6 +15,10 @@ enum class TrainKind {
   kExitsOnly,  // the trunk is frozen, every internal classifier with weight 1 (training 3)
 };
 enum class OptimizerKind { kSgd, kAdam };
+enum class RateSchedule {
+  kSteps,   // falls at the milestones
+  kCosine,  // from step to step along half a cosine down to nothing: MSDNet's optional schedule
+};
 
 struct TrainOptions {
   TrainKind kind = TrainKind::kJoint;
@@ -27,7 +31,9 @@ struct TrainOptions {
   double weight_decay = 5e-4;                  // added to the gradient of every parameter
   std::vector<int> milestones = {35, 60, 85};  // of reference_epochs; scaled to `epochs`
   int reference_epochs = 100;
+  MilestoneShare milestone_share = MilestoneShare::kEpochsBefore;
   double gamma = 0.1;
+  RateSchedule schedule = RateSchedule::kSteps;
   bool step_at_start = true;  // a milestone's own epoch is already slower, as in the reference code
   // m_i of the ramp; empty: the fraction of the backbone's MACs at each exit. The reference's fixed list is
   // sdn_loss_weights().
@@ -35,8 +41,9 @@ struct TrainOptions {
   bool trunk_in_eval_mode = true;  // kExitsOnly; false: running averages move, as in the reference code
   int checkpoint_every = 0;        // steps; 0: at the end of each epoch only
 
-  // Milestones are scaled so that the epochs before each keep their share of the run, and are at least one.
-  MultiStepSchedule schedule() const;
+  // Rate of a step (from 0, of steps_total) in `epoch` (from 1).
+  double rate(int epoch, std::int64_t step, std::int64_t steps_total) const;
+  MultiStepSchedule scaled_steps() const;  // what kSteps follows
   friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
 };
 
@@ -47,7 +54,7 @@ TrainOptions reference_options(const std::string& net, TrainKind kind);
 // (0.15, 0.30, ..., 0.90): element i for the i-th internal classifier wherever it stands (oracle-notes S8).
 std::vector<double> sdn_loss_weights(int num_exits);
 
-// Weight of each exit's loss in epoch 1..epochs: min(m_i, 0.01 + epoch * m_i / epochs) for internal
+// Weights of joint training and of exits alone in epoch 1..epochs: min(m_i, 0.01 + epoch * m_i / epochs) for internal
 // classifiers and 1 for the last; kExitsOnly: 1 and 0.
 std::vector<float> loss_weights(TrainKind kind, const std::vector<double>& m, int epoch, int epochs);
 
@@ -56,8 +63,11 @@ void check(const TrainOptions& options, const Network& net);
 
 const char* to_text(TrainKind);
 const char* to_text(OptimizerKind);
+const char* to_text(RateSchedule);
 TrainKind train_kind_from(const std::string& text);  // throw ValueError that lists what is known
 OptimizerKind optimizer_from(const std::string& text);
+RateSchedule rate_schedule_from(const std::string& text);
+// As text, and back; what files of earlier builds do not name has its default.
 std::map<std::string, std::string> to_metadata(const TrainOptions& options);
 TrainOptions train_options_from_metadata(const std::map<std::string, std::string>& metadata);
 

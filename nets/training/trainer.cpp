@@ -6,6 +6,7 @@
 #include "engine/recording.h"
 #include "kernels/range.h"
 #include "nets/graph/metadata_text.h"
+#include "nets/training/joint.h"
 
 namespace offramp::nets {
 namespace {
@@ -28,11 +29,38 @@ bool all_finite(const Tensor& t) {
   return true;
 }
 
+// Memory for values of a captured step: the same place in every step. Empty stays empty.
+Tensor place_for(const Tensor& t) {
+  return t ? Tensor::empty(t.shape(), t.device(), t.dtype(), "captured batch") : Tensor();
+}
+void put(Tensor& place, const Tensor& values) {
+  if (values) place.device().copy(place.raw(), values.raw(), values.bytes());
+}
+
+std::unique_ptr<const Objective> joint(const TrainOptions& options, const Network& net) {
+  check(options, net);
+  return std::make_unique<JointObjective>(options, net);
+}
+
 }  // namespace
 
 Trainer::Trainer(Network& net, const TrainOptions& options, BatchSource& source, StepMode mode)
+    : Trainer(net, options, joint(options, net), nullptr, source, mode) {}
+
+Trainer::Trainer(
+    Network& net, const TrainOptions& options, const Objective& objective, BatchSource& source, StepMode mode)
+    : Trainer(net, options, nullptr, &objective, source, mode) {}
+
+Trainer::Trainer(Network& net,
+                 const TrainOptions& options,
+                 std::unique_ptr<const Objective> own,
+                 const Objective* objective,
+                 BatchSource& source,
+                 StepMode mode)
     : net_(net),
       options_(options),
+      own_(std::move(own)),
+      objective_(own_ ? *own_ : *objective),
       source_(source),
       mode_(mode),
       scalars_(net.device()),
@@ -43,21 +71,29 @@ Trainer::Trainer(Network& net, const TrainOptions& options, BatchSource& source,
   }
   check(options, net);
   if (source.samples() < 1) throw ValueError("training: the data set is empty");
-  caps_ = options.exit_weights;
-  if (caps_.empty()) {
-    caps_.assign(net.costs().exit_fraction_macs.begin(), net.costs().exit_fraction_macs.end() - 1);
-  }
-  schedule_ = options.schedule();
   optimizer_ = make_optimizer(net.parameters(), options);
-  exit_loss_sum_.assign(static_cast<std::size_t>(net.num_exits()), 0);
-  right_.assign(static_cast<std::size_t>(net.num_exits()), 0);
+  clear_sums();
 }
 
 std::int64_t Trainer::steps_total() const { return std::int64_t{options_.epochs} * source_.batches(); }
 
+double Trainer::rate(std::int64_t step) const { return options_.rate(at_.epoch, step, steps_total()); }
+
+void Trainer::clear_sums() {
+  const auto exits = static_cast<std::size_t>(net_.num_exits());
+  at_.seen = 0;
+  at_.loss = at_.strategy = 0;
+  at_.exit_loss.assign(exits, 0);
+  at_.right.assign(exits, 0);
+}
+
 void Trainer::begin_epoch() {
-  source_.start(epoch_, batch_);
-  weights_ = loss_weights(options_.kind, caps_, epoch_, options_.epochs);
+  source_.start(at_.epoch, at_.batch);
+  weights_ = objective_.weights(at_.epoch);
+  if (static_cast<int>(weights_.size()) != net_.num_exits()) {
+    throw ValueError("training: expected a loss weight for each of " + std::to_string(net_.num_exits()) +
+                     " exits, the objective gave " + std::to_string(weights_.size()));
+  }
   net_.device().upload(device_weights_.raw(), weights_.data(), device_weights_.bytes());
   positioned_ = true;
 }
@@ -69,20 +105,18 @@ TrainPass Trainer::pass() const {
 }
 
 // Forward, losses, backward and update: nothing here waits for the device.
-MultiExitResult Trainer::run_program(const Batch& batch) {
+MultiExitResult Trainer::run_program(const Tensor& inputs, MultiExitTargets targets) {
   ParameterSet& parameters = net_.parameters();
+  targets.exit_weight = device_weights_;
+  targets.state = scalars_.device_pointer();
   MultiExitResult result;
   {
     Recording recording(options_.kind == TrainKind::kExitsOnly ? parameters.exit_targets()
                                                                : parameters.targets());
     const std::vector<Tensor> logits = [&] {
       const Range range("train/forward");
-      return net_.forward(batch.inputs, pass());
+      return net_.forward(inputs, pass());
     }();
-    MultiExitTargets targets;
-    targets.labels = batch.labels;
-    targets.exit_weight = device_weights_;
-    targets.state = scalars_.device_pointer();
     result = [&] {
       const Range range("train/loss");
       return multi_exit_loss(logits, targets);
@@ -95,21 +129,25 @@ MultiExitResult Trainer::run_program(const Batch& batch) {
   return result;
 }
 
-MultiExitResult Trainer::replay(const Batch& batch) {
-  const Device& device = net_.device();
-  auto found = captured_.find(batch.inputs.shape().n());
+MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& targets) {
+  const int n = inputs.shape().n();
+  auto found = captured_.find(n);
   if (found == captured_.end()) {
-    Batch own{Tensor::empty(batch.inputs.shape(), device, batch.inputs.dtype(), "captured batch"),
-              Tensor::empty(batch.labels.shape(), device, batch.labels.dtype(), "captured batch")};
-    found =
-        captured_.emplace(batch.inputs.shape().n(), Captured{std::move(own), {}, CapturedStep(device)}).first;
+    MultiExitTargets own = targets;
+    own.labels = place_for(targets.labels);
+    own.target = place_for(targets.target);
+    own.exits = place_for(targets.exits);
+    found = captured_.emplace(n, Captured{place_for(inputs), std::move(own), {}, CapturedStep(net_.device())})
+                .first;
   }
   Captured& c = found->second;
-  device.copy(c.batch.inputs.raw(), batch.inputs.raw(), batch.inputs.bytes());
-  device.copy(c.batch.labels.raw(), batch.labels.raw(), batch.labels.bytes());
+  put(c.inputs, inputs);
+  put(c.targets.labels, targets.labels);
+  put(c.targets.target, targets.target);
+  put(c.targets.exits, targets.exits);
   c.step.run([&] {
     c.result = {};
-    c.result = run_program(c.batch);
+    c.result = run_program(c.inputs, c.targets);
   });
   return c.result;
 }
@@ -117,13 +155,14 @@ MultiExitResult Trainer::replay(const Batch& batch) {
 // Puts the step behind those that run already onto the device.
 void Trainer::launch() {
   Running running{source_.next(), std::exchange(spare_, Readback(net_.device()))};
-  const int n = running.batch.inputs.shape().n();
-  const auto step = static_cast<int>(step_ + static_cast<std::int64_t>(running_.size()));
+  const Tensor& inputs = running.batch.inputs;
+  const std::int64_t step = at_.step + static_cast<std::int64_t>(running_.size());
   // A flag that nobody has looked at yet stops this step too.
   const auto flag = running_.empty() ? NonfiniteFlag::kClear : NonfiniteFlag::kKeep;
-  scalars_.set(static_cast<float>(schedule_.at_epoch(epoch_)), step, n, flag);
+  scalars_.set(static_cast<float>(rate(step)), static_cast<int>(step), inputs.shape().n(), flag);
+  const MultiExitTargets targets = objective_.targets(running.batch);
   const MultiExitResult result =
-      mode_ == StepMode::kCaptured ? replay(running.batch) : run_program(running.batch);
+      mode_ == StepMode::kCaptured ? replay(inputs, targets) : run_program(inputs, targets);
   running.readback.start(
       std::vector<Tensor>{result.parts, result.argmax, running.batch.labels, scalars_.memory()});
   running_.push_back(std::move(running));
@@ -131,8 +170,8 @@ void Trainer::launch() {
 
 // One step ahead, but not across what somebody may save: a checkpoint or the end of an epoch.
 bool Trainer::may_look_ahead() const {
-  if (mode_ == StepMode::kEager || running_.size() != 1 || batch_ + 2 >= source_.batches()) return false;
-  return options_.checkpoint_every == 0 || (step_ + 1) % options_.checkpoint_every != 0;
+  if (mode_ == StepMode::kEager || running_.size() != 1 || at_.batch + 2 >= source_.batches()) return false;
+  return options_.checkpoint_every == 0 || (at_.step + 1) % options_.checkpoint_every != 0;
 }
 
 StepReport Trainer::step() {
@@ -157,35 +196,34 @@ StepReport Trainer::finish() {
   if (running.readback.values<StepState>(3)[0].nonfinite != 0) {
     running_.clear();  // the step under way changed nothing either
     positioned_ = false;
-    scalars_.set(static_cast<float>(schedule_.at_epoch(epoch_)), static_cast<int>(step_), 0);
+    scalars_.set(static_cast<float>(rate(at_.step)), static_cast<int>(at_.step), 0);
     explain_nonfinite(running.batch);
   }
   const auto n = static_cast<int>(labels.size());
-  StepReport report{.epoch = epoch_,
-                    .batch = batch_,
-                    .step = step_,
+  StepReport report{.epoch = at_.epoch,
+                    .batch = at_.batch,
+                    .step = at_.step,
                     .samples = n,
-                    .loss = parts[0],
+                    .loss = parts.front(),
+                    .strategy_loss = parts.back(),
                     .exit_loss = {parts.begin() + 1, parts.end() - 1},
                     .epoch_end = {}};
-  seen_ += n;
-  loss_sum_ += report.loss * n;
-  for (std::size_t e = 0; e < exit_loss_sum_.size(); ++e) {
-    exit_loss_sum_[e] += static_cast<double>(report.exit_loss[e]) * n;
+  at_.seen += n;
+  at_.loss += report.loss * n;
+  at_.strategy += report.strategy_loss * n;
+  for (std::size_t e = 0; e < at_.right.size(); ++e) {
+    at_.exit_loss[e] += static_cast<double>(report.exit_loss[e]) * n;
     for (std::size_t i = 0; i < labels.size(); ++i) {
-      right_[e] += predicted[e * labels.size() + i] == labels[i] ? 1 : 0;
+      at_.right[e] += predicted[e * labels.size() + i] == labels[i] ? 1 : 0;
     }
   }
-  ++step_;
-  if (++batch_ == source_.batches()) {
+  ++at_.step;
+  if (++at_.batch == source_.batches()) {
     report.epoch_end = this->report();
-    batch_ = 0;
-    ++epoch_;
+    at_.batch = 0;
+    ++at_.epoch;
     positioned_ = false;
-    seen_ = 0;
-    loss_sum_ = 0;
-    exit_loss_sum_.assign(exit_loss_sum_.size(), 0);
-    right_.assign(right_.size(), 0);
+    clear_sums();
   }
   spare_ = std::move(running.readback);
   return report;
@@ -193,15 +231,16 @@ StepReport Trainer::finish() {
 
 EpochReport Trainer::report() const {
   EpochReport r;
-  r.epoch = epoch_;
-  r.learning_rate = schedule_.at_epoch(epoch_);
+  r.epoch = at_.epoch;
+  r.learning_rate = rate(at_.step - 1);
   r.weights = weights_;
-  r.samples = seen_;
-  const auto n = static_cast<double>(seen_);
-  r.loss = loss_sum_ / n;
-  for (std::size_t e = 0; e < right_.size(); ++e) {
-    r.exit_loss.push_back(exit_loss_sum_[e] / n);
-    r.exit_accuracy.push_back(static_cast<double>(right_[e]) / n);
+  r.samples = at_.seen;
+  const auto n = static_cast<double>(at_.seen);
+  r.loss = at_.loss / n;
+  r.strategy_loss = at_.strategy / n;
+  for (std::size_t e = 0; e < at_.right.size(); ++e) {
+    r.exit_loss.push_back(at_.exit_loss[e] / n);
+    r.exit_accuracy.push_back(static_cast<double>(at_.right[e]) / n);
   }
   return r;
 }
@@ -222,57 +261,83 @@ void Trainer::explain_nonfinite(const Batch& batch) {
       break;
     }
   }
-  throw NumericError("training: the loss is not finite at epoch " + std::to_string(epoch_) + ", batch " +
-                     std::to_string(batch_) + " (step " + std::to_string(step_) +
+  throw NumericError("training: the loss is not finite at epoch " + std::to_string(at_.epoch) + ", batch " +
+                     std::to_string(at_.batch) + " (step " + std::to_string(at_.step) +
                      "); first non-finite values behind " + (where.empty() ? "the logits" : where));
 }
 
 void Trainer::save(const std::filesystem::path& path, const Metadata& extra) {
   while (!running_.empty()) ready_ = std::make_unique<StepReport>(finish());
   Metadata metadata = to_metadata(options_);
-  metadata["state.epoch"] = text::number(epoch_);
-  metadata["state.batch"] = text::number(batch_);
-  metadata["state.step"] = text::number(step_);
-  metadata["state.seen"] = text::number(seen_);
-  metadata["state.loss_sum"] = text::number(loss_sum_);
-  metadata["state.exit_loss_sum"] = text::list(exit_loss_sum_);
-  metadata["state.right"] = text::list(right_);
+  metadata.merge(objective_.description());
+  metadata["state.epoch"] = text::number(at_.epoch);
+  metadata["state.batch"] = text::number(at_.batch);
+  metadata["state.step"] = text::number(at_.step);
+  metadata["state.seen"] = text::number(at_.seen);
+  metadata["state.loss_sum"] = text::number(at_.loss);
+  metadata["state.strategy_sum"] = text::number(at_.strategy);
+  metadata["state.exit_loss_sum"] = text::list(at_.exit_loss);
+  metadata["state.right"] = text::list(at_.right);
   metadata["state.samples"] = text::number(source_.samples());
   for (const auto& [key, value] : extra) metadata.insert_or_assign(key, value);
   save_checkpoint(path, net_, {}, metadata, optimizer_.get());
 }
 
+// Throws ValueError for a position outside this run.
+Trainer::Position Trainer::position_in(const Metadata& metadata) const {
+  const auto value = [&](const char* key) -> const std::string& { return text::required(metadata, key); };
+  const auto integer = [&](const char* key) { return text::read_number<std::int64_t>(key, value(key)); };
+  Position p;
+  p.epoch = text::read_number<int>("state.epoch", value("state.epoch"));
+  p.batch = text::read_number<int>("state.batch", value("state.batch"));
+  p.step = integer("state.step");
+  p.seen = integer("state.seen");
+  p.loss = text::read_number<double>("state.loss_sum", value("state.loss_sum"));
+  if (metadata.contains("state.strategy_sum"))  // of earlier builds: no
+    p.strategy = text::read_number<double>("state.strategy_sum", value("state.strategy_sum"));
+  p.exit_loss = text::read_list<double>("state.exit_loss_sum", value("state.exit_loss_sum"));
+  p.right = text::read_list<std::int64_t>("state.right", value("state.right"));
+  const auto exits = static_cast<std::size_t>(net_.num_exits());
+  if (p.epoch < 1 || p.epoch > options_.epochs + 1 || p.batch < 0 || p.batch >= source_.batches() ||
+      p.step != std::int64_t{p.epoch - 1} * source_.batches() + p.batch || p.seen < 0 ||
+      p.seen > source_.samples() || p.exit_loss.size() != exits || p.right.size() != exits) {
+    throw ValueError("the training position in the metadata does not fit the net and the data");
+  }
+  return p;
+}
+
 void Trainer::load(const std::filesystem::path& path) {
-  running_.clear();
-  ready_.reset();
   const safetensors::Reader file(path);
-  const auto& metadata = file.metadata();
+  const Metadata metadata = objective_.in_todays_keys(file.metadata());
   const auto differs = [&](const std::string& what) {
     throw ValueError("resume: " + path.string() + " was trained with other " + what);
+  };
+  // Every key of `now` must have the value that it has in `saved`.
+  const auto compare = [&](const std::string& what, const Metadata& saved, const Metadata& now) {
+    for (const auto& [key, value] : now) {
+      const std::string& was = text::required(saved, key);
+      if (was != value) differs(what + ": " + key + " was " + was + ", now " + value);
+    }
   };
   if (options_from_metadata(metadata) != net_.options()) differs("net options");
   TrainOptions saved = train_options_from_metadata(metadata);
   saved.checkpoint_every = options_.checkpoint_every;  // when to save does not change what is computed
-  if (saved != options_) differs("training options");
+  compare("training options", to_metadata(saved), to_metadata(options_));
+  compare("targets", metadata, objective_.description());
   if (text::read_number<int>("state.samples", text::required(metadata, "state.samples")) !=
       source_.samples()) {
     differs("data");
   }
-  load_state_dict(net_, file, Strictness::kComplete);
-  load_moments(file, net_, *optimizer_);
-  const auto value = [&](const char* key) -> const std::string& { return text::required(metadata, key); };
-  epoch_ = text::read_number<int>("state.epoch", value("state.epoch"));
-  batch_ = text::read_number<int>("state.batch", value("state.batch"));
-  step_ = text::read_number<std::int64_t>("state.step", value("state.step"));
-  seen_ = text::read_number<std::int64_t>("state.seen", value("state.seen"));
-  loss_sum_ = text::read_number<double>("state.loss_sum", value("state.loss_sum"));
-  exit_loss_sum_ = text::read_list<double>("state.exit_loss_sum", value("state.exit_loss_sum"));
-  right_ = text::read_list<std::int64_t>("state.right", value("state.right"));
-  const auto exits = static_cast<std::size_t>(net_.num_exits());
-  if (epoch_ < 1 || batch_ < 0 || batch_ >= source_.batches() || exit_loss_sum_.size() != exits ||
-      right_.size() != exits) {
-    throw FileError(path.string(), "the training position in the metadata does not fit the net and the data");
+  Position position;
+  try {
+    position = position_in(metadata);
+  } catch (const ValueError& error) {
+    throw FileError(path.string(), error.what());
   }
+  load_state_dict(net_, file, Strictness::kComplete, optimizer_.get());
+  running_.clear();
+  ready_.reset();
+  at_ = std::move(position);
   positioned_ = false;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Training, one step at a time, so that a run can stop after any step and continue with the same bits.
+// Training, one step at a time, so that a run can stop after any step and continue with the same bits. What is
+// learnt is an Objective's matter; without one it is the labels of the source (nets/training/joint.h).
 //
 //   Trainer trainer(net, options, source);        // or Trainer::load into an equal net
 //   while (!trainer.done()) { StepReport r = trainer.step(); ... trainer.save(path); }
@@ -21,18 +22,20 @@
 #include "engine/readback.h"
 #include "nets/graph/state_dict.h"
 #include "nets/training/batch_source.h"
+#include "nets/training/objective.h"
 #include "nets/training/train_options.h"
 
 namespace offramp::nets {
 
 // Means over the samples of an epoch so far, as seen by training (augmented images, before each update).
 struct EpochReport {
-  int epoch = 0;  // from 1
-  double learning_rate = 0;
+  int epoch = 0;                      // from 1
+  double learning_rate = 0;           // of its last step
   std::vector<float> weights;         // of each exit's loss
   double loss = 0;                    // weighted total
+  double strategy_loss = 0;           // without lambda; 0 where the objective has none
   std::vector<double> exit_loss;      // [num_exits]
-  std::vector<double> exit_accuracy;  // [num_exits]
+  std::vector<double> exit_accuracy;  // [num_exits] share of samples where the exit says the batch's label
   std::int64_t samples = 0;
 };
 
@@ -40,7 +43,7 @@ struct StepReport {
   int epoch = 0, batch = 0;  // epoch from 1, batch from 0
   std::int64_t step = 0;     // from 0, over the whole run
   int samples = 0;
-  double loss = 0;
+  double loss = 0, strategy_loss = 0;
   std::vector<float> exit_loss;
   std::optional<EpochReport> epoch_end;  // after the last batch of an epoch
 };
@@ -52,12 +55,19 @@ class Trainer {
   // The net must be initialised or loaded. Net and source must outlive the trainer. Throws ValueError where
   // options do not fit, or steps are to be captured on a device that cannot.
   Trainer(Network& net, const TrainOptions& options, BatchSource& source, StepMode mode = StepMode::kEager);
+  // The same with another objective, which must outlive the trainer. Of the options `kind` says what learns: all
+  // of the net, or the exits alone.
+  Trainer(Network& net,
+          const TrainOptions& options,
+          const Objective& objective,
+          BatchSource& source,
+          StepMode mode = StepMode::kEager);
 
-  bool done() const { return epoch_ > options_.epochs && !ready_; }
-  int epoch() const { return epoch_; }
-  int batch() const { return batch_; }
+  bool done() const { return at_.epoch > options_.epochs && !ready_; }
+  int epoch() const { return at_.epoch; }
+  int batch() const { return at_.batch; }
   int batches() const { return source_.batches(); }
-  std::int64_t steps_done() const { return step_; }
+  std::int64_t steps_done() const { return at_.step; }
   std::int64_t steps_total() const;
   const TrainOptions& options() const { return options_; }
   Optimizer& optimizer() { return *optimizer_; }
@@ -71,10 +81,19 @@ class Trainer {
   // after the steps that checkpoint_every counts, and at the end of an epoch.
   void save(const std::filesystem::path& path, const Metadata& extra = {});
   // Throws FileError where the file is damaged or does not fit the net, ValueError where it was trained with
-  // other options (checkpoint_every may differ) or data.
+  // other options (checkpoint_every may differ), another objective or other data; net and trainer are then as
+  // before.
   void load(const std::filesystem::path& path);
 
  private:
+  // Where the run stands, and sums over the samples of its epoch so far.
+  struct Position {
+    int epoch = 1, batch = 0;
+    std::int64_t step = 0, seen = 0;
+    double loss = 0, strategy = 0;
+    std::vector<double> exit_loss;    // [num_exits]
+    std::vector<std::int64_t> right;  // [num_exits]
+  };
   // A batch on its way through the device, and what comes back of it.
   struct Running {
     Batch batch;  // kept until the loss is known to be finite
@@ -82,25 +101,35 @@ class Trainer {
   };
   // A recorded step and the memory that it reads and writes.
   struct Captured {
-    Batch batch;
+    Tensor inputs;
+    MultiExitTargets targets;
     MultiExitResult result;
     CapturedStep step;
   };
+  Trainer(Network& net,
+          const TrainOptions& options,
+          std::unique_ptr<const Objective> own,
+          const Objective* objective,
+          BatchSource& source,
+          StepMode mode);
   void begin_epoch();
   void launch();
   bool may_look_ahead() const;
   StepReport finish();
-  MultiExitResult run_program(const Batch& batch);
-  MultiExitResult replay(const Batch& batch);
+  MultiExitResult run_program(const Tensor& inputs, MultiExitTargets targets);
+  MultiExitResult replay(const Tensor& inputs, const MultiExitTargets& targets);
   TrainPass pass() const;
+  double rate(std::int64_t step) const;
   [[noreturn]] void explain_nonfinite(const Batch& batch);
   EpochReport report() const;
+  void clear_sums();
+  Position position_in(const Metadata& metadata) const;
 
   Network& net_;
   TrainOptions options_;
+  std::unique_ptr<const Objective> own_;  // where nobody gave one
+  const Objective& objective_;
   BatchSource& source_;
-  std::vector<double> caps_;  // m_i
-  MultiStepSchedule schedule_;
   std::unique_ptr<Optimizer> optimizer_;
   StepMode mode_;
   StepScalars scalars_;
@@ -108,16 +137,10 @@ class Trainer {
   std::deque<Running> running_;        // the step to be reported next, and perhaps one more
   std::unique_ptr<StepReport> ready_;  // of a step that save() has waited for
   Readback spare_;                     // of the step before: its memory serves the next one
-  int epoch_ = 1, batch_ = 0;
-  std::int64_t step_ = 0;
-  bool positioned_ = false;  // the source stands at (epoch_, batch_) and weights_ are this epoch's
+  Position at_;
+  bool positioned_ = false;  // the source stands at `at_` and weights_ are this epoch's
   std::vector<float> weights_;
   Tensor device_weights_;  // [num_exits], the same memory in every epoch
-  // Sums over the samples of this epoch.
-  std::int64_t seen_ = 0;
-  double loss_sum_ = 0;
-  std::vector<double> exit_loss_sum_;
-  std::vector<std::int64_t> right_;
 };
 
 }  // namespace offramp::nets

@@ -16,7 +16,7 @@ constexpr double kCellsPerBandwidth = 32;  // relative error of a kernel 12 h aw
 constexpr double kPointsPerBandwidth = 8;
 constexpr double kMaxPoints = 1 << 21;
 
-using Point = DensityExtrema::Point;
+using Extremum = DensityExtrema::Point;
 
 // Runs of samples whose neighbours are closer than two reaches.
 std::vector<std::span<const double>> blocks_of(std::span<const double> sorted, double h) {
@@ -42,7 +42,7 @@ bool too_many_points(std::span<const double> sorted, double h) {
 }
 
 // Golden section for the minimum of sign * f on [low, high].
-Point refine(const BinnedDensity& f, double low, double high, double sign) {
+Extremum refine(const BinnedDensity& f, double low, double high, double sign) {
   constexpr double kGolden = 1 / std::numbers::phi;
   double a = high - kGolden * (high - low), b = low + kGolden * (high - low);
   double fa = sign * f(a), fb = sign * f(b);
@@ -87,10 +87,10 @@ void append_block(DensityExtrema& out,
   // Walk runs of equal values; a run between a rise and a fall is a peak, between a fall and a rise a valley.
   int direction = 1;  // the density rises from zero at the left end
   std::size_t run = 0;
-  std::vector<Point> peaks, valleys;
+  std::vector<Extremum> peaks, valleys;
   const auto point = [&](std::size_t first, std::size_t last, double sign) {
     if (last > first || y[first] == 0) {
-      return Point{(x[first] + x[last]) / 2, y[first]};
+      return Extremum{(x[first] + x[last]) / 2, y[first]};
     }
     return refine(f, x[first] - step, x[last] + step, sign);
   };
@@ -110,10 +110,10 @@ void append_block(DensityExtrema& out,
   if (direction == 1) {
     peaks.push_back(point(run, points - 1, -1));
   }
-  for (const Point& p : peaks) {
+  for (const Extremum& p : peaks) {
     out.peaks.push_back({p.x, p.f * share});
   }
-  for (const Point& p : valleys) {
+  for (const Extremum& p : valleys) {
     out.valleys.push_back({p.x, p.f * share});
   }
 }
@@ -133,7 +133,7 @@ class ClusterList {
       const bool last = i == e.valleys.size();
       const std::size_t upto = last ? sorted.size() : count_below(sorted, e.valleys[i].x);
       clusters_.push_back({e.peaks[i],
-                           last ? Point{0, 0} : e.valleys[i],
+                           last ? Extremum{0, 0} : e.valleys[i],
                            upto - before,
                            i == 0 ? kNone : i - 1,
                            last ? kNone : i + 1,
@@ -180,7 +180,7 @@ class ClusterList {
 
  private:
   struct Cluster {
-    Point peak, valley;
+    Extremum peak, valley;
     std::size_t samples, left, right;
     bool gone;
   };

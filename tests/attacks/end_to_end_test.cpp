@@ -55,12 +55,11 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
     std::vector<float> truth;
     for (const auto label : train.labels)
       for (int c = 0; c < 3; ++c) truth.push_back(label == c ? 1.0f : 0.0f);
-    SubstituteTrainer owner(
-        *victim,
-        {.method = FitMethod::kKnockoff, .epochs = 6, .batch_size = 50, .learning_rate = 0.05},
-        train,
-        {truth, {}});
-    while (!owner.done()) owner.step();
+    Fit owner(*victim,
+              {.method = FitMethod::kKnockoff, .epochs = 6, .batch_size = 50, .learning_rate = 0.05},
+              train,
+              {truth, {}});
+    while (!owner.trainer().done()) owner.trainer().step();
   }
   nets::ExitPolicy policy{.thresholds = {}, .rule = nets::ExitRule::kAbove};
   const auto table = exit_table(*victim, train);
@@ -82,9 +81,8 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   nets::NetOptions base = test::tiny_options(1);
   nets::Network copy(substitute_options(base, 3), test::one_thread());
   nets::initialize(copy, 99);
-  SubstituteTrainer trainer(
-      copy, {.epochs = 8, .batch_size = 50, .learning_rate = 0.05}, queries, {trace.outputs, exits});
-  while (!trainer.done()) trainer.step();
+  Fit fit(copy, {.epochs = 8, .batch_size = 50, .learning_rate = 0.05}, queries, {trace.outputs, exits});
+  while (!fit.trainer().done()) fit.trainer().step();
   const auto confidences = exit_table(copy, queries);
   const auto found = search_strategy(confidences, exits, {});
 

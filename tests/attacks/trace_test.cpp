@@ -74,41 +74,106 @@ INSTANTIATE_TEST_SUITE_P(
     Kinds,
     BadTrace,
     testing::Values(
-        BadFile{"order.csv", "index,t1,t2\n", "expected the header 'index,p1,p2', got 'index,t1,t2', line 1"},
-        BadFile{"order.csv", "index,p1,p2\n0,0,x\n", "expected a position from 0, got 'x', line 2"},
+        BadFile{"order.csv",
+                "index,t1,t2\n0,1,2\n",
+                "expected the columns of 2 repetitions, 'p1' to 'p2', found 'index', 't1', 't2'"},
+        BadFile{"order.csv",
+                "index,p1,p2\n0,0,x\n1,1,1\n2,2,2\n",
+                "line 2: expected a position from 0 in column 'p2', found 'x'"},
         BadFile{"order.csv",
                 "index,p1,p2\n0,0,0\n1,1,3\n2,2,1\n",
-                "expected each position 0..2 once in column p2, got 3, line 3"},
+                "line 3: expected each position 0..2 once in column p2, got 3"},
         BadFile{"order.csv",
                 "index,p1,p2\n0,0,0\n1,0,1\n2,2,2\n",
-                "expected each position 0..2 once in column p1, got 0 again, line 3"},
-        BadFile{"times.csv", "", "expected the header 'index,t1,t2', the file is empty, line 0"},
-        BadFile{"times.csv", "index,t1\n", "expected the header 'index,t1,t2', got 'index,t1', line 1"},
-        BadFile{"times.csv", "index,t1,t2\n0,1,2\n1,3\n", "expected 3 fields, got 2, line 3"},
-        BadFile{"times.csv", "index,t1,t2\n0,1,2\n2,3,4\n", "expected index 1, line 3"},
-        BadFile{
-            "times.csv", "index,t1,t2\n0,1,-2\n", "expected a whole number of nanoseconds, got '-2', line 2"},
+                "line 3: expected each position 0..2 once in column p1, got 0 again"},
+        BadFile{"times.csv", "", "expected a header line, the file is empty"},
         BadFile{"times.csv",
-                "index,t1,t2\n0,1,1e9\n",
-                "expected a whole number of nanoseconds, got '1e9', line 2"},
-        BadFile{"times.csv",
-                "index,t1,t2\n0,1,99999999999999999999\n",
-                "expected a whole number of nanoseconds, got '99999999999999999999', line 2"},
+                "index,t1\n0,1\n",
+                "expected the columns of 2 repetitions, 't1' to 't2', found 'index', 't1'"},
+        BadFile{"times.csv", "t1,t2\n1,2\n", "expected a column 'index', found 't1', 't2'"},
         BadFile{
-            "times.csv", "index,t1,t2\n0,1,2\n1,1,2\n", "expected 3 rows as trace.json says, got 2, line 3"},
+            "times.csv", "index,t1,t2\n0,1,2\n1,3\n", "line 3: expected 3 fields as in the header, found 2"},
+        BadFile{"times.csv", "index,t1,t2\n0,1,2\n2,3,4\n", "line 3: expected index 1, found 2"},
+        BadFile{"times.csv",
+                "index,t1,t2\n0,1,-2\n1,1,1\n2,1,1\n",
+                "line 2: expected a whole number of nanoseconds in column 't2', found '-2'"},
+        BadFile{"times.csv",
+                "index,t1,t2\n0,1,1.5\n1,1,1\n2,1,1\n",
+                "line 2: expected a whole number of nanoseconds in column 't2', found '1.5'"},
+        BadFile{
+            "times.csv",
+            "index,t1,t2\n0,1,99999999999999999999\n1,1,1\n2,1,1\n",
+            "line 2: expected a whole number of nanoseconds in column 't2', found '99999999999999999999'"},
+        BadFile{"times.csv", "index,t1,t2\n0,1,2\n1,1,2\n", "expected 3 rows as trace.json says, found 2"},
         BadFile{"times.csv",
                 "index,t1,t2\n0,1,2\n1,1,2\n2,1,2\n3,1,2\n",
-                "expected 3 rows as trace.json says, there are more, line 5"},
+                "expected 3 rows as trace.json says, found 4"},
         BadFile{"trace.json", "{\"format\":", "expected JSON, at byte 11"},
-        BadFile{"trace.json", "[]", "expected \"format\": \"offramp-trace\""},
+        BadFile{"trace.json", "[]", "expected a JSON object"},
+        BadFile{"trace.json", R"({"format":5})", "expected \"format\": \"offramp-trace\""},
         BadFile{"trace.json", R"({"format":"offramp-trace","version":2})", "expected version 1, got 2"},
+        BadFile{"trace.json",
+                R"({"format":"offramp-trace","version":1.9})",
+                "expected a whole number under 'version', got '1.9'"},
         BadFile{"trace.json", R"({"format":"offramp-trace"})", "expected the key 'version'"},
         BadFile{"trace.json",
                 R"({"format":"offramp-trace","version":1,"samples":"3"})",
-                "the value of 'samples' has another type: \"3\""},
+                "expected a whole number under 'samples', got '\"3\"'"},
+        BadFile{"trace.json",
+                R"({"format":"offramp-trace","version":1,"samples":1e18})",
+                "expected a whole number under 'samples', got '1e+18'"},
+        BadFile{"trace.json",
+                R"({"format":"offramp-trace","version":1,"samples":3,"classes":4294967299})",
+                "expected a whole number under 'classes', got '4294967299'"},
+        BadFile{"trace.json",
+                R"({"format":"offramp-trace","version":1,"samples":3,"classes":3.7})",
+                "expected a whole number under 'classes', got '3.7'"},
+        BadFile{"trace.json",
+                R"({"format":"offramp-trace","version":1,"samples":3,"classes":2,"repetitions":2,"seed":-1})",
+                "expected a whole number under 'seed', got '-1'"},
         BadFile{"trace.json",
                 R"({"format":"offramp-trace","version":1,"samples":3,"classes":1,"repetitions":2})",
                 "expected samples >= 1, classes >= 2, repetitions >= 1"}));
+
+// A number that the files cannot bear out is found by reading them, not by asking for its memory.
+TEST(Trace, ManyMoreSamplesThanThereAreIsAMessage) {
+  test::TempFolder folder;
+  write_trace(folder.path(), small_trace());
+  test::write_text(
+      folder / "trace.json",
+      R"({"format":"offramp-trace","version":1,"samples":1000000000000000000,"classes":2,"repetitions":2})");
+  EXPECT_EQ(
+      test::message_of([&] { read_trace(folder.path()); }),
+      (folder / "times.csv").string() + ": expected 1000000000000000000 rows as trace.json says, found 3");
+}
+
+// What pandas, spreadsheets and other recorders write; `extract estimate` reads the same.
+TEST(Trace, OneKindOfFileHasOneReader) {
+  test::TempFolder folder;
+  Trace expected = small_trace();
+  expected.times_ns = {10, 11, 151907, 21, 30, 31};
+  write_trace(folder.path(), expected);
+  for (const char* text : {"\xEF\xBB\xBFindex,t1,t2\n0,10,11\n1,151907,21\n2,30,31\n",
+                           "index,t1,t2\n0,10,11\n1,151907.0,21\n2,30,31\n\n",
+                           "index,t0,t1\n0,10,11\n1,151907,21\n2,30,31\n",
+                           "host,index,t2,t1\n\"a, b\",0,11,10\nb,1,21,151907\nc,2,31,30\n"}) {
+    test::write_text(folder / "times.csv", text);
+    EXPECT_EQ(read_trace(folder.path()), expected) << text;
+  }
+}
+
+TEST(Trace, NamesThatAreNoUtf8LoseNothingElse) {
+  test::TempFolder folder;
+  Trace trace = small_trace();
+  trace.info.victim =
+      "donn\xe9"
+      "es";
+  write_trace(folder.path(), trace);
+  trace.info.victim =
+      "donn\xef\xbf\xbd"
+      "es";
+  EXPECT_EQ(read_trace(folder.path()), trace);
+}
 
 TEST(Trace, LogitsAreNotTakenForProbabilities) {
   test::TempFolder folder;

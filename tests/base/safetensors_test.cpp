@@ -15,7 +15,7 @@ using test::read_text;
 using test::TempFolder;
 using test::write_text;
 
-std::string length_field(std::uint64_t length) {
+std::string length_of_header(std::uint64_t length) {
   std::string field(8, '\0');
   std::memcpy(field.data(), &length, 8);
   return field;
@@ -75,7 +75,7 @@ TEST(Safetensors, ReadsAFileLaidOutByHand) {
   const TempFolder folder;
   const std::string header =
       R"({"b":{"data_offsets":[0,4],"shape":[2,2],"dtype":"U8"},"a":{"dtype":"I16","shape":[1],"data_offsets":[4,6]}} )";
-  write_text(folder / "x", length_field(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
+  write_text(folder / "x", length_of_header(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
   const Reader reader(folder / "x");
   ASSERT_EQ(reader.entries().size(), 2u);
   EXPECT_EQ(reader.entries()[0].name, "b");  // in order of their bytes
@@ -86,7 +86,7 @@ TEST(Safetensors, ReadsAFileLaidOutByHand) {
 
 TEST(Safetensors, ReadsAFileWithoutTensors) {
   const TempFolder folder;
-  write_text(folder / "x", length_field(2) + "{}");
+  write_text(folder / "x", length_of_header(2) + "{}");
   EXPECT_TRUE(Reader(folder / "x").entries().empty());
   write(folder / "y", {});
   EXPECT_TRUE(Reader(folder / "y").entries().empty());
@@ -108,23 +108,35 @@ TEST(Safetensors, EveryDtypeKeepsNameAndSize) {
                                                                   {"F32", 4},
                                                                   {"F64", 8},
                                                                   {"I64", 8},
-                                                                  {"U64", 8}};
-  const std::vector<std::byte> data(3 * 8, std::byte{0x5a});
+                                                                  {"U64", 8},
+                                                                  {"F8_E4M3FNUZ", 1},
+                                                                  {"F8_E5M2FNUZ", 1},
+                                                                  {"F8_E8M0", 1},
+                                                                  {"C64", 8}};
+  // Elements that share bytes: eight of 4 or 6 bits.
+  const std::map<std::string, std::size_t> packed{{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+  const std::vector<std::byte> data(8 * 8, std::byte{0x5a});
   std::vector<Source> sources;
-  for (int i = 0; i <= static_cast<int>(Dtype::kU64); ++i) {
+  for (int i = 0; i <= static_cast<int>(kLastDtype); ++i) {
     const auto dtype = static_cast<Dtype>(i);
-    sources.push_back(
-        {std::string(dtype_name(dtype)), dtype, {3}, std::span(data).first(3 * dtype_bytes(dtype))});
+    sources.push_back({std::string(dtype_name(dtype)), dtype, {8}, std::span(data).first(dtype_bits(dtype))});
   }
-  ASSERT_EQ(sources.size(), expected.size());
+  ASSERT_EQ(sources.size(), expected.size() + packed.size());
   write(folder / "x", sources);
   const Reader reader(folder / "x");
-  for (const auto& [name, bytes] : expected) {
+  const auto expect = [&](const std::string& name, std::size_t bytes) {
     const Entry* const entry = reader.find(name);
     ASSERT_NE(entry, nullptr) << name;
     EXPECT_EQ(dtype_name(entry->dtype), name);
-    EXPECT_EQ(entry->bytes(), 3 * bytes) << name;
-  }
+    EXPECT_EQ(entry->bytes(), bytes) << name;
+    EXPECT_EQ(entry->elements(), 8u) << name;
+  };
+  for (const auto& [name, bytes] : expected) expect(name, 8 * bytes);
+  for (const auto& [name, bytes] : packed) expect(name, bytes);
+
+  Source half_a_byte{"w", Dtype::kF4, {3}, std::span(data).first(2)};
+  EXPECT_EQ(message_of([&] { write(folder / "y", std::span(&half_a_byte, 1)); }),
+            "safetensors shape: [3] of F4 does not fill whole bytes of tensor 'w'");
 }
 
 TEST(Safetensors, EveryTensorIsAlignedWhateverTheOrderAndEqualContentGivesEqualBytes) {
@@ -142,7 +154,7 @@ TEST(Safetensors, EveryTensorIsAlignedWhateverTheOrderAndEqualContentGivesEqualB
   const Reader reader(folder / "x");
   for (const Entry& entry : reader.entries()) {
     const auto address = reinterpret_cast<std::uintptr_t>(reader.bytes(entry).data());
-    EXPECT_EQ(address % dtype_bytes(entry.dtype), 0u) << entry.name;
+    EXPECT_EQ(address % (dtype_bits(entry.dtype) / 8), 0u) << entry.name;
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/errors.h"
 
 namespace offramp {
@@ -28,10 +30,39 @@ TEST(MultiStepSchedule, SteppingAtTheEndDropsOneEpochLater) {
   EXPECT_EQ(s.at_epoch(86), 0.0001);
 }
 
+std::vector<int> milestones(int epochs, MilestoneShare share) {
+  return MultiStepSchedule{}.scaled(epochs, 100, share).milestones;
+}
+
 TEST(MultiStepSchedule, ScalesItsMilestones) {
-  const MultiStepSchedule s = MultiStepSchedule{}.scaled(30, 100);
-  EXPECT_EQ(s.milestones, (std::vector<int>{11, 18, 26}));
-  EXPECT_EQ(MultiStepSchedule{}.scaled(1, 100).milestones, (std::vector<int>{1, 1, 1}));
+  EXPECT_EQ(milestones(30, MilestoneShare::kEpochsBefore), (std::vector<int>{11, 19, 26}));
+  EXPECT_EQ(milestones(30, MilestoneShare::kNumber), (std::vector<int>{11, 18, 26}));
+  EXPECT_EQ(milestones(8, MilestoneShare::kNumber), (std::vector<int>{3, 5, 7}));
+  EXPECT_EQ(milestones(12, MilestoneShare::kNumber), (std::vector<int>{4, 7, 10}));
+  EXPECT_EQ(milestones(24, MilestoneShare::kNumber), (std::vector<int>{8, 14, 20}));
+  for (const auto share : {MilestoneShare::kEpochsBefore, MilestoneShare::kNumber})
+    EXPECT_EQ(milestones(100, share), MultiStepSchedule{}.milestones);
+}
+
+// The numbers themselves, scaled and rounded: what a run of five epochs or more has always had.
+TEST(MultiStepSchedule, AMilestoneKeepsItsNumberWhereTheFirstEpochAllowsIt) {
+  for (int epochs = 5; epochs <= 300; ++epochs) {
+    std::vector<int> expected;
+    for (const int m : {35, 60, 85}) expected.push_back(static_cast<int>(std::lround(m * epochs / 100.0)));
+    EXPECT_EQ(milestones(epochs, MilestoneShare::kNumber), expected) << epochs;
+  }
+}
+
+TEST(MultiStepSchedule, TheFirstEpochHasTheFullRateHoweverShortTheRun) {
+  for (const auto share : {MilestoneShare::kEpochsBefore, MilestoneShare::kNumber}) {
+    for (const bool at_start : {true, false}) {
+      for (const int epochs : {1, 2, 3, 4, 5, 100}) {
+        MultiStepSchedule s;
+        s.step_at_start = at_start;
+        EXPECT_EQ(s.scaled(epochs, 100, share).at_epoch(1), 0.1) << epochs;
+      }
+    }
+  }
 }
 
 TEST(MultiStepSchedule, IsNeverRoundedToNothing) {

@@ -11,9 +11,9 @@
 #include "kernels/ref/conv2d.h"
 #include "tests/support/backends.h"
 #include "tests/support/close.h"
+#include "tests/support/conv2d_data.h"
 #include "tests/support/fenced.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/winograd_bound.h"
 
 namespace offramp {
 void PrintTo(const Conv2dGeom& g, std::ostream* out) {
@@ -91,34 +91,6 @@ const Conv2dGeom kGeoms[] = {
     {25, 4, 3, 10, 18, 3, 3, 2, 1, 2},
     {67, 1, 2, 5, 3, 3, 3, 1, 1, 1}};
 
-std::vector<double> absolute(std::vector<double> values) {
-  for (double& value : values) value = std::fabs(value);
-  return values;
-}
-
-// Values that T holds exactly, so that rounding of inputs (of the weights in bf16) is no part of the error.
-template <class T>
-std::vector<float> exact_in(std::vector<float> values) {
-  for (float& value : values) value = static_cast<float>(T(value));
-  return values;
-}
-
-template <class T>
-struct ConvData {
-  explicit ConvData(const Conv2dGeom& g)
-      : x(random_vector<T>(static_cast<std::size_t>(g.x_size()), 1)),
-        dy(random_vector<T>(static_cast<std::size_t>(g.y_size()), 2)),
-        w(exact_in<T>(random_vector(static_cast<std::size_t>(g.w_size()), 3))),
-        b(random_vector(static_cast<std::size_t>(g.k), 4)),
-        xd(to_double(x)),
-        dyd(to_double(dy)),
-        wd(to_double(w)),
-        bd(to_double(b)) {}
-  std::vector<T> x, dy;
-  std::vector<float> w, b;
-  std::vector<double> xd, dyd, wd, bd;
-};
-
 // The packed weights of a device's op namespace.
 template <class Device>
 struct PackedOf {
@@ -131,28 +103,24 @@ struct PackedOf<CudaDevice> {
 };
 #endif
 
-// Result of one direction against the reference, which adds to its output: reference(x, dy, w, b, out). The
-// bound is that of a direct sum, or `other_bound` where that is larger. A kernel that returns false has no
-// such case.
-template <class Device, class T, class Out, class Kernel, class Reference>
-bool check_direction(const ConvData<T>& d,
-                     const std::vector<Out>& like,
+// Result of one direction against the reference's sums, which it adds to `like` or not. The bound is that of
+// a direct sum, or `other_bound` where that is larger. A kernel that returns false has no such case.
+template <class Device, class Out, class Kernel>
+bool check_direction(const std::vector<Out>& like,
+                     const Sums& sums,
                      double length,
                      const std::vector<double>& other_bound,
                      Write write,
                      std::size_t offset,
-                     Kernel kernel,
-                     Reference reference) {
+                     Kernel kernel) {
   const bool adds = write == Write::kAccumulate;
   Fenced<Out, Device> out(like.size(), offset);
   if (adds) out.assign(like);
   if (!kernel(out.data())) return false;
-  std::vector<double> fresh(like.size()), sums(like.size()), bound(like.size());
-  reference(d.xd, d.dyd, d.wd, d.bd, fresh.data());
-  reference(absolute(d.xd), absolute(d.dyd), absolute(d.wd), absolute(d.bd), sums.data());
+  std::vector<double> fresh = sums.value, bound(like.size());
   const std::vector<double> before = to_double(like);
   for (std::size_t i = 0; i < like.size(); ++i) {
-    const double computed = sum_bound(length, sums[i]);
+    const double computed = sum_bound(length, sums.size[i]);
     bound[i] =
         stored_bound<Out>(fresh[i], other_bound.empty() ? computed : std::max(computed, other_bound[i]));
     if (!adds) continue;
@@ -171,73 +139,49 @@ double weight_length(const Conv2dGeom& g) { return static_cast<double>(g.n) * g.
 template <class Device, class T, class Ops>
 int check_directions(const Conv2dGeom& g, bool winograd, std::size_t offset, const Ops& ops) {
   SCOPED_TRACE(::testing::PrintToString(g));
-  const ConvData<T> d(g);
+  const ConvData<T>& d = ConvData<T>::of(g);
   const Fenced<T, Device> x(d.x, offset), dy(d.dy, offset);
   const Fenced<float, Device> w(d.w, offset), b(d.b, offset);
   const bool wide_bound = winograd && g.r == 3 && g.s == 3 && g.stride == 1 && g.groups == 1 && g.pad <= 2;
-  const auto bound_of = [&](WinogradSum which, double length, const auto& p, const auto& q) {
-    return wide_bound ? winograd_bounds(g, which, length, p, q) : std::vector<double>();
+  const auto bound_of = [&](WinogradSum which, double length) {
+    return wide_bound ? d.winograd_bound(which, length) : std::vector<double>();
   };
-  const std::vector<double> forward_bound = bound_of(WinogradSum::kForward, forward_length(g), d.xd, d.wd);
-  const std::vector<double> input_bound = bound_of(WinogradSum::kInput, input_length(g), d.dyd, d.wd);
-  const std::vector<double> weight_bound = bound_of(WinogradSum::kWeight, weight_length(g), d.xd, d.dyd);
+  const std::vector<double> forward_bound = bound_of(WinogradSum::kForward, forward_length(g));
+  const std::vector<double> input_bound = bound_of(WinogradSum::kInput, input_length(g));
+  const std::vector<double> weight_bound = bound_of(WinogradSum::kWeight, weight_length(g));
   int done = 0;
   for (const bool biased : {false, true}) {
     SCOPED_TRACE(biased ? "forward with bias" : "forward");
     done += check_direction<Device>(
-        d,
         d.dy,
+        biased ? d.forward_with_bias() : d.forward(),
         forward_length(g),
         forward_bound,
         Write::kOverwrite,
         offset,
-        [&](T* y) { return ops.forward(x.data(), w.data(), biased ? b.data() : nullptr, y); },
-        [&](const auto& xr, const auto&, const auto& wr, const auto& br, double* y) {
-          ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
-        });
+        [&](T* y) { return ops.forward(x.data(), w.data(), biased ? b.data() : nullptr, y); });
   }
   for (const Write write : {Write::kOverwrite, Write::kAccumulate}) {
     SCOPED_TRACE(write == Write::kOverwrite ? "overwrite" : "accumulate");
     {
       SCOPED_TRACE("input gradient");
       done += check_direction<Device>(
-          d,
-          d.x,
-          input_length(g),
-          input_bound,
-          write,
-          offset,
-          [&](T* dx) { return ops.backward_input(dy.data(), w.data(), dx, write); },
-          [&](const auto&, const auto& dyr, const auto& wr, const auto&, double* dx) {
-            ref::conv2d_backward_input(g, dyr.data(), wr.data(), dx);
+          d.x, d.input_gradient(), input_length(g), input_bound, write, offset, [&](T* dx) {
+            return ops.backward_input(dy.data(), w.data(), dx, write);
           });
     }
     {
       SCOPED_TRACE("weight gradient");
       done += check_direction<Device>(
-          d,
-          d.w,
-          weight_length(g),
-          weight_bound,
-          write,
-          offset,
-          [&](float* dw) { return ops.backward_weight(x.data(), dy.data(), dw, write); },
-          [&](const auto& xr, const auto& dyr, const auto&, const auto&, double* dw) {
-            ref::conv2d_backward_weight(g, xr.data(), dyr.data(), dw);
+          d.w, d.weight_gradient(), weight_length(g), weight_bound, write, offset, [&](float* dw) {
+            return ops.backward_weight(x.data(), dy.data(), dw, write);
           });
     }
     {
       SCOPED_TRACE("bias gradient");
       done += check_direction<Device>(
-          d,
-          d.b,
-          weight_length(g),
-          {},
-          write,
-          offset,
-          [&](float* db) { return ops.backward_bias(dy.data(), db, write); },
-          [&](const auto&, const auto& dyr, const auto&, const auto&, double* db) {
-            ref::conv2d_backward_bias(g, dyr.data(), db);
+          d.b, d.bias_gradient(), weight_length(g), {}, write, offset, [&](float* db) {
+            return ops.backward_bias(dy.data(), db, write);
           });
     }
   }
@@ -293,7 +237,7 @@ void check_packed(Conv2dGeom g) {
     std::shared_ptr<const typename PackedOf<Device>::type> packed;
     for (const int batch : {packed_for, 1, packed_for + 3}) {
       g.n = batch;
-      const ConvData<T> d(g);
+      const ConvData<T>& d = ConvData<T>::of(g);
       const Fenced<T, Device> x(d.x), residual(d.dy);
       if (!packed) {
         const Fenced<float, Device> w(d.w), b(d.b);
@@ -303,25 +247,17 @@ void check_packed(Conv2dGeom g) {
         for (const bool relu : {false, true}) {
           SCOPED_TRACE(::testing::Message() << "batch " << batch << " bias " << biased << " residual " << adds
                                             << " relu " << relu);
+          Sums sums = biased ? d.forward_with_bias() : d.forward();
+          for (std::size_t i = 0; i < sums.value.size(); ++i) {
+            if (adds) sums.value[i] += d.dyd[i];
+            if (adds) sums.size[i] += std::fabs(d.dyd[i]);
+            if (relu) sums.value[i] = std::max(sums.value[i], 0.0);
+          }
           // Evaluation is direct everywhere.
-          check_direction<Device>(
-              d,
-              d.dy,
-              forward_length(g),
-              {},
-              Write::kOverwrite,
-              0,
-              [&](T* y) {
-                conv2d_forward_packed(ctx, g, *packed, x.data(), adds ? residual.data() : nullptr, relu, y);
-                return true;
-              },
-              [&](const auto& xr, const auto& dyr, const auto& wr, const auto& br, double* y) {
-                ref::conv2d_forward(g, xr.data(), wr.data(), biased ? br.data() : nullptr, y);
-                for (std::size_t i = 0; i < d.dy.size(); ++i) {
-                  if (adds) y[i] += dyr[i];
-                  if (relu) y[i] = std::max(y[i], 0.0);
-                }
-              });
+          check_direction<Device>(d.dy, sums, forward_length(g), {}, Write::kOverwrite, 0, [&](T* y) {
+            conv2d_forward_packed(ctx, g, *packed, x.data(), adds ? residual.data() : nullptr, relu, y);
+            return true;
+          });
         }
       }
     }
@@ -450,7 +386,7 @@ TEST(Conv2dReference, GradientsMatchCentralDifferences) {
   const Conv2dGeom geoms[] = {{2, 5, 4, 3, 4, 3, 3, 2, 1, 1}, {1, 4, 5, 4, 6, 3, 2, 1, 1, 2}};
   for (const Conv2dGeom& g : geoms) {
     SCOPED_TRACE(::testing::PrintToString(g));
-    const ConvData<float> d(g);
+    const ConvData<float>& d = ConvData<float>::of(g);
     const auto forward = [&](const auto& x, const auto& w, const auto& b) {
       std::vector<double> y(d.dy.size());
       ref::conv2d_forward(g, x.data(), w.data(), b.data(), y.data());
@@ -489,7 +425,7 @@ struct ConvResults {
 
 template <class T>
 ConvResults<T> run_all(const Conv2dGeom& g, cpu::Context& ctx) {
-  const ConvData<T> d(g);
+  const ConvData<T>& d = ConvData<T>::of(g);
   ConvResults<T> out{d.dy, d.x, d.x, d.w, d.b};
   cpu::conv2d_forward(ctx, g, d.x.data(), d.w.data(), d.b.data(), out.y.data());
   cpu::conv2d_backward_input(ctx, g, d.dy.data(), d.w.data(), out.dx.data(), Write::kOverwrite);
@@ -530,7 +466,7 @@ void check_batch_invariance(cpu::ConvBackend backend) {
   cpu::Context ctx(cpu::ContextOptions{.threads = 2, .conv = backend});
   for (Conv2dGeom g : kNetLayers) {
     SCOPED_TRACE(::testing::PrintToString(g));
-    const ConvData<float> d(g);
+    const ConvData<float>& d = ConvData<float>::of(g);
     std::vector<float> all(d.dy.size());
     cpu::conv2d_forward(ctx, g, d.x.data(), d.w.data(), d.b.data(), all.data());
     const std::int64_t image_in = g.x_size() / g.n, image_out = g.y_size() / g.n;

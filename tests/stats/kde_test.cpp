@@ -45,13 +45,13 @@ std::vector<double> grid(double low, double high, std::size_t count) {
 
 double peak(const std::vector<double>& f) { return *std::max_element(f.begin(), f.end()); }
 
-const std::vector<double> kSpecData = {1, 2, 2.5, 7, 7.2};
+const std::vector<double> kKdeSpecData = {1, 2, 2.5, 7, 7.2};
 
 TEST(Kde, CheckValuesOfTheSpec) {  // specs/extraction.md 2.3, printed to 8-9 digits
   const std::vector<double> x = {0, 1.5, 2, 7.1, 4.75};
   const std::vector<double> printed = {.021650513, .215172966, .277961589, .312834155, 1.3806e-5};
   const std::vector<double> half_last_digit = {5e-10, 5e-10, 5e-10, 5e-10, 5e-10};
-  const std::vector<double> f = kde_direct(kSpecData, x, 0.5);
+  const std::vector<double> f = kde_direct(kKdeSpecData, x, 0.5);
   for (std::size_t i = 0; i < x.size(); ++i) {
     EXPECT_NEAR(f[i], printed[i], half_last_digit[i]) << "x = " << x[i];
   }
@@ -127,7 +127,7 @@ TEST(Kde, SameBitsForAnyThreadCount) {
   for (const double tolerance : {1e-4, 1e-8}) {
     EXPECT_EQ(kde_binned(t, x, 0.05, tolerance, 1), kde_binned(t, x, 0.05, tolerance, 3));
   }
-  EXPECT_EQ(kde_direct(kSpecData, x, 0.05, 1), kde_direct(kSpecData, x, 0.05, 3));
+  EXPECT_EQ(kde_direct(kKdeSpecData, x, 0.05, 1), kde_direct(kKdeSpecData, x, 0.05, 3));
 }
 
 TEST(Kde, AHugeRangeFallsBackToSorting) {

@@ -9,15 +9,15 @@
 namespace offramp::stats {
 namespace {
 
-constexpr double kRounding = 1e-13;
+constexpr double kInformationRounding = 1e-13;
 
 TEST(MutualInformation, ByHandFromATable) {
   // Counts 3 1 / 1 3: 2 * 3/8 log2(3/8 / (1/4)) + 2 * 1/8 log2(1/8 / (1/4))
   const std::vector<std::size_t> x = {0, 0, 0, 0, 1, 1, 1, 1}, y = {5, 5, 5, 9, 5, 9, 9, 9};
   const MutualInformation m = mutual_information(x, y);
-  EXPECT_NEAR(m.plug_in, 0.75 * std::log2(1.5) - 0.25, kRounding);
-  EXPECT_NEAR(m.corrected, m.plug_in - 1 / (16 * std::log(2)), kRounding);
-  EXPECT_NEAR(m.of_labels, 1, kRounding);
+  EXPECT_NEAR(m.plug_in, 0.75 * std::log2(1.5) - 0.25, kInformationRounding);
+  EXPECT_NEAR(m.corrected, m.plug_in - 1 / (16 * std::log(2)), kInformationRounding);
+  EXPECT_NEAR(m.of_labels, 1, kInformationRounding);
 }
 
 TEST(MutualInformation, IsTheEntropyWhenTimeTellsAll) {
@@ -28,11 +28,11 @@ TEST(MutualInformation, IsTheEntropyWhenTimeTellsAll) {
     t.push_back(100.0 * static_cast<double>(i % 4) + static_cast<double>(i) * 1e-3);
   }
   const MutualInformation m = mutual_information(t, e, 40);
-  EXPECT_NEAR(m.plug_in, 2, kRounding);
-  EXPECT_NEAR(m.of_labels, 2, kRounding);
+  EXPECT_NEAR(m.plug_in, 2, kInformationRounding);
+  EXPECT_NEAR(m.of_labels, 2, kInformationRounding);
   // Equal values share a bin: 4 distinct times give at most 4 bins.
   for (std::size_t i = 0; i < 400; ++i) t[i] = static_cast<double>(i % 4);
-  EXPECT_NEAR(mutual_information(t, e, 40).plug_in, 2, kRounding);
+  EXPECT_NEAR(mutual_information(t, e, 40).plug_in, 2, kInformationRounding);
 }
 
 TEST(MutualInformation, IsSymmetricAndTheCorrectionRemovesTheBiasOfIndependentData) {
@@ -55,7 +55,7 @@ TEST(MutualInformation, IsSymmetricAndTheCorrectionRemovesTheBiasOfIndependentDa
   EXPECT_NEAR(plug_in, bias, 0.12 * bias);
   EXPECT_LT(corrected, 0.2 * bias);
   const std::vector<std::size_t> a = {1, 1, 2, 3}, b = {4, 5, 4, 4};
-  EXPECT_NEAR(mutual_information(a, b).plug_in, mutual_information(b, a).plug_in, kRounding);
+  EXPECT_NEAR(mutual_information(a, b).plug_in, mutual_information(b, a).plug_in, kInformationRounding);
 }
 
 TEST(MutualInformation, PermutationTestTellsDependenceFromChance) {

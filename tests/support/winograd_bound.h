@@ -29,19 +29,29 @@ inline double winograd_power(int i, int exponent, int degree) {
   return std::pow(kWinogradPoint[i], exponent);
 }
 
-// out[36] = M m M^T with M[i][j] squared, m of side `side`.
-template <class Entry>
-void square_transform(int rows, int side, Entry entry, const double* m, double* out) {
-  for (int a = 0; a < rows; ++a) {
-    for (int b = 0; b < rows; ++b) {
+// Entries of a matrix of six rows, squared.
+template <int kColumns>
+struct WinogradSquares {
+  template <class Entry>
+  explicit WinogradSquares(Entry entry) {
+    for (int i = 0; i < 6; ++i)
+      for (int j = 0; j < kColumns; ++j) of[i][j] = entry(i, j) * entry(i, j);
+  }
+  double of[6][kColumns];
+};
+
+// out[36] = M m M^T, m of kSide times kSide, with the entries of M and m squared.
+template <int kSide>
+void square_transform(const WinogradSquares<kSide>& matrix, const double* m, double* out) {
+  double half[6][kSide] = {};
+  for (int a = 0; a < 6; ++a)
+    for (int i = 0; i < kSide; ++i)
+      for (int j = 0; j < kSide; ++j) half[a][j] += matrix.of[a][i] * m[i * kSide + j] * m[i * kSide + j];
+  for (int a = 0; a < 6; ++a) {
+    for (int b = 0; b < 6; ++b) {
       double sum = 0;
-      for (int i = 0; i < side; ++i) {
-        for (int j = 0; j < side; ++j) {
-          const double e = entry(a, i) * entry(b, j);
-          sum += e * e * m[i * side + j] * m[i * side + j];
-        }
-      }
-      out[a * rows + b] = sum;
+      for (int j = 0; j < kSide; ++j) sum += half[a][j] * matrix.of[b][j];
+      out[a * 6 + b] = sum;
     }
   }
 }
@@ -60,8 +70,11 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
   const int in_h = input ? g.out_h() : g.h, in_w = input ? g.out_w() : g.w, in_c = input ? g.k : g.c;
   const int out_h = input ? g.h : g.out_h(), out_w = input ? g.w : g.out_w(), out_c = input ? g.c : g.k;
   const int pad = input ? 2 - g.pad : g.pad;
-  const auto taps_entry = [](int i, int j) { return kWinogradFactor[i] * winograd_power(i, j, 2); };
-  const auto tile_entry = [](int i, int j) { return kWinogradFactor[i] * winograd_power(i, j, 3); };
+  const WinogradSquares<3> taps([](int i, int j) { return kWinogradFactor[i] * winograd_power(i, j, 2); });
+  const WinogradSquares<4> tile([](int i, int j) { return kWinogradFactor[i] * winograd_power(i, j, 3); });
+  const WinogradSquares<6> input_tile([](int i, int j) { return kWinogradInput[i][j]; });
+  const WinogradSquares<3> back_to_taps([](int i, int j) { return winograd_power(i, j, 2); });
+  const WinogradSquares<4> back_to_tile([](int i, int j) { return winograd_power(i, j, 3); });
   const auto index = [](std::int64_t i) { return static_cast<std::size_t>(i); };
   std::vector<double> filters;  // [out_c][in_c][36]
   if (!weight) {
@@ -73,7 +86,7 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
           m[t] = input ? b[index((std::int64_t{c} * 9 + 8 - t) * g.c + o)]
                        : b[index((std::int64_t{o} * 9 + t) * g.c + c)];
         }
-        square_transform(6, 3, taps_entry, m, &filters[index((std::int64_t{o} * in_c + c) * 36)]);
+        square_transform(taps, m, &filters[index((std::int64_t{o} * in_c + c) * 36)]);
       }
     }
   }
@@ -90,8 +103,7 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
             const bool inside = row >= 0 && row < in_h && column >= 0 && column < in_w;
             m[t] = inside ? a[index(((std::int64_t{n} * in_h + row) * in_w + column) * in_c + c)] : 0;
           }
-          square_transform(
-              6, 6, [](int i, int j) { return kWinogradInput[i][j]; }, m, &v[index(std::int64_t{c} * 36)]);
+          square_transform(input_tile, m, &v[index(std::int64_t{c} * 36)]);
         }
         for (int o = 0; o < out_c; ++o) {
           if (weight) {
@@ -101,7 +113,7 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
               const bool inside = row < out_h && column < out_w;
               m[t] = inside ? b[index(((std::int64_t{n} * out_h + row) * out_w + column) * out_c + o)] : 0;
             }
-            square_transform(6, 4, tile_entry, m, d.data());
+            square_transform(tile, m, d.data());
             for (int c = 0; c < in_c; ++c) {
               for (int p = 0; p < 36; ++p) {
                 sums[index((std::int64_t{o} * in_c + c) * 36 + p)] +=
@@ -120,7 +132,7 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
             for (int s = 0; s < std::min(4, out_w - left); ++s) {
               double sum = 0;
               for (int p = 0; p < 36; ++p)
-                sum += std::pow(winograd_power(p / 6, r, 3) * winograd_power(p % 6, s, 3), 2) * m[p];
+                sum += back_to_tile.of[p / 6][r] * back_to_tile.of[p % 6][s] * m[p];
               sums[index(((std::int64_t{n} * out_h + top + r) * out_w + left + s) * out_c + o)] =
                   sum_bound(length, std::sqrt(sum));
             }
@@ -136,7 +148,7 @@ inline std::vector<double> winograd_bounds(const Conv2dGeom& g,
       for (int t = 0; t < 9; ++t) {
         double sum = 0;
         for (int p = 0; p < 36; ++p) {
-          sum += std::pow(winograd_power(p / 6, t / 3, 2) * winograd_power(p % 6, t % 3, 2), 2) *
+          sum += back_to_taps.of[p / 6][t / 3] * back_to_taps.of[p % 6][t % 3] *
                  sums[index((k * g.c + c) * 36 + p)];
         }
         out[index((k * 9 + t) * g.c + c)] = sum_bound(length, std::sqrt(sum));

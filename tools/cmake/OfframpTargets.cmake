@@ -1,13 +1,23 @@
 # offramp_room(ROOM [sources...] [LINK other rooms or libraries...] [PRIVATE_LINK ...]): the library of one room.
 # A room sees only the headers of the rooms it links: its include path is <build>/rooms/<room>, which holds one
 # link named after the room, so that `#include "engine/tensor.h"` fails to build in a room that does not link engine.
-# offramp_test(NAME sources... LINK ...): a GoogleTest program, each test known to ctest.
+# offramp_test(NAME sources... LINK ... [COST N]): a GoogleTest program, each test known to ctest, which starts those of
+# high cost first.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+# CMAKE_UNITY_BUILD (the presets asan, tsan and cuda-host*): several sources are one for the compiler, which takes a
+# quarter of the time. A name in an anonymous namespace is therefore used once in a room. The presets cpu and standalone
+# compile each source by itself and see what it forgets to include.
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
+find_program(OFFRAMP_CCACHE ccache DOC "Compiler cache; used where it is installed and no other launcher is set")
+mark_as_advanced(OFFRAMP_CCACHE)
+if(OFFRAMP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${OFFRAMP_CCACHE})
+endif()
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
@@ -21,6 +31,8 @@ target_compile_options(offramp_options INTERFACE
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-sign-conversion>
   # GCC 12 warns about correct std::string code (bug 105651).
   $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>
+  # To GCC a source inside another one looks like a header with an anonymous namespace.
+  $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<BOOL:${CMAKE_UNITY_BUILD}>>:-Wno-subobject-linkage>
   # Clang sees that libstdc++ 12's own stable_sort uses a function that C++20 deprecates.
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wno-deprecated-declarations>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${OFFRAMP_WERROR}>>:-Werror>)
@@ -34,6 +46,10 @@ elseif(OFFRAMP_SANITIZE STREQUAL "thread")
   target_link_options(offramp_options INTERFACE -fsanitize=thread)
 elseif(OFFRAMP_SANITIZE)
   message(FATAL_ERROR "OFFRAMP_SANITIZE: expected address or thread, got '${OFFRAMP_SANITIZE}'")
+endif()
+if(OFFRAMP_FUZZ)
+  target_compile_options(offramp_options INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_link_options(offramp_options INTERFACE -fsanitize=address,undefined)
 endif()
 if(OFFRAMP_SANITIZE)
   target_compile_definitions(offramp_options INTERFACE OFFRAMP_SANITIZED=1)
@@ -66,12 +82,15 @@ function(offramp_room room)
 endfunction()
 
 function(offramp_test name)
-  cmake_parse_arguments(ARG "" "PREFIX" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "PREFIX;COST" "SOURCES;LINK" ${ARGN})
+  if(NOT ARG_COST)
+    set(ARG_COST 1)
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_BINARY_DIR}/rooms/tests)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # compile time counts more than theirs
   target_link_libraries(${name} PRIVATE offramp_options ${ARG_LINK} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE OFFRAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(${name} TEST_PREFIX "${ARG_PREFIX}" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT 300)
+    PROPERTIES TIMEOUT 300 COST ${ARG_COST})
 endfunction()

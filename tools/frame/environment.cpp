@@ -1,21 +1,19 @@
 #include "tools/frame/environment.h"
 
+#include "base/cpus.h"
 #include "tools/frame/build_info.h"
 
 #include <fmt/format.h>
 
-#include <sched.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <iterator>
 #include <sstream>
-#include <thread>
 
 namespace offramp::tools {
 namespace {
@@ -52,14 +50,6 @@ void read_meminfo(Machine& machine) {
   }
 }
 
-// The quota of a container (cgroup 2): "200000 100000" is two CPUs.
-int quota_cpus(int otherwise) {
-  std::ifstream in("/sys/fs/cgroup/cpu.max");
-  double quota = 0, period = 0;
-  if (!(in >> quota >> period) || period <= 0) return otherwise;  // "max 100000"
-  return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, otherwise);
-}
-
 std::string variable(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -80,11 +70,8 @@ Machine this_machine() {
   Machine machine;
   read_cpuinfo(machine);
   read_meminfo(machine);
-  machine.cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : machine.cpus;
-  machine.usable_cpus = quota_cpus(allowed);
+  machine.cpus = static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+  machine.usable_cpus = usable_cpus();
   utsname name{};
   if (uname(&name) == 0) machine.system = fmt::format("{} {} {}", name.sysname, name.release, name.machine);
   return machine;

@@ -13,10 +13,10 @@ struct Machine {
   std::string cpu_model;               // "unknown" where the kernel does not say
   std::vector<std::string> cpu_flags;  // those of kInterestingFlags that the CPU has
   int cpus = 0;                        // logical CPUs of the machine
-  int usable_cpus = 0;             // those this process may run on (affinity, then cgroup quota, rounded up)
-  std::uint64_t memory_bytes = 0;  // of the machine
-  std::uint64_t available_bytes = 0;  // now
-  std::string system;                 // "Linux 6.1.0 x86_64"
+  int usable_cpus = 0;                 // those this process may use: base/cpus.h
+  std::uint64_t memory_bytes = 0;      // of the machine
+  std::uint64_t available_bytes = 0;   // now
+  std::string system;                  // "Linux 6.1.0 x86_64"
 };
 
 // Vector and matrix extensions that change which kernels run.

@@ -8,7 +8,7 @@
 namespace offramp::report {
 namespace {
 
-constexpr double kMargin = 16, kTickSize = 11;
+constexpr double kChartMargin = 16, kTickSize = 11;
 
 void draw_sample(SvgWriter& svg, double x, double y, const LegendEntry& entry) {
   const std::string n = std::to_string(entry.colour % 8);
@@ -79,15 +79,15 @@ double Scale::operator()(double value) const {
 bool Scale::shows(double value) const { return std::isfinite(value) && (!log_ || value > 0); }
 
 double draw_head(SvgWriter& svg, const Frame& frame, const std::vector<LegendEntry>& legend) {
-  double y = kMargin;
-  if (!frame.title.empty()) svg.text(kMargin, y += 10, frame.title, "title");
-  if (!frame.subtitle.empty()) svg.text(kMargin, y += 18, frame.subtitle, "sub");
+  double y = kChartMargin;
+  if (!frame.title.empty()) svg.text(kChartMargin, y += 10, frame.title, "title");
+  if (!frame.subtitle.empty()) svg.text(kChartMargin, y += 18, frame.subtitle, "sub");
   if (frame.legend && legend.size() > 1) {
-    double x = kMargin;
+    double x = kChartMargin;
     y += frame.title.empty() && frame.subtitle.empty() ? 4 : 22;
     for (const LegendEntry& entry : legend) {
       const double width = 24 + text_width(entry.name, 12) + 18;
-      if (x > kMargin && x + width > frame.width - kMargin) x = kMargin, y += 19;
+      if (x > kChartMargin && x + width > frame.width - kChartMargin) x = kChartMargin, y += 19;
       draw_sample(svg, x, y - 4, entry);
       svg.text(x + 24, y, entry.name, "");
       x += width;
@@ -99,10 +99,10 @@ double draw_head(SvgWriter& svg, const Frame& frame, const std::vector<LegendEnt
 PlotArea draw_axes(SvgWriter& svg, const Frame& frame, double top, Scale& x, Scale& y) {
   double widest = 0;
   for (const Tick& tick : y.ticks()) widest = std::max(widest, text_width(tick.label, kTickSize));
-  const double left = kMargin + widest + 8 + (frame.y.label.empty() ? 0 : 18),
-               bottom = frame.height - kMargin - 16 - (frame.x.label.empty() ? 0 : 20);
+  const double left = kChartMargin + widest + 8 + (frame.y.label.empty() ? 0 : 18),
+               bottom = frame.height - kChartMargin - 16 - (frame.x.label.empty() ? 0 : 20);
   const PlotArea area{
-      left, top, std::max(40., frame.width - kMargin - 6 - left), std::max(40., bottom - top)};
+      left, top, std::max(40., frame.width - kChartMargin - 6 - left), std::max(40., bottom - top)};
   x.place(area.left, area.right());
   y.place(area.bottom(), area.top);
   for (const Tick& tick : y.ticks()) {
@@ -123,7 +123,7 @@ PlotArea draw_axes(SvgWriter& svg, const Frame& frame, double top, Scale& x, Sca
   }
   if (!frame.x.label.empty())
     svg.text(area.left + area.width / 2, base + 38, frame.x.label, "label", Anchor::kMiddle);
-  if (!frame.y.label.empty()) svg.text_up(kMargin + 10, area.top + area.height / 2, frame.y.label, "label");
+  if (!frame.y.label.empty()) svg.text_up(kChartMargin + 10, area.top + area.height / 2, frame.y.label, "label");
   return area;
 }
 

@@ -9,7 +9,7 @@
 namespace offramp::report {
 namespace {
 
-constexpr double kMargin = 16;
+constexpr double kMapMargin = 16;
 
 std::string number(const HeatMap& map, double v) {
   if (map.percent) return fixed(100 * v, map.decimals) + "%";
@@ -27,9 +27,9 @@ std::string render(const HeatMap& map) {
   double row_names = 0, column_names = 0;
   for (const auto& name : map.rows) row_names = std::max(row_names, text_width(name, 11));
   for (const auto& name : map.columns) column_names = std::max(column_names, text_width(name, 11));
-  const double left = kMargin + row_names + 10 + (map.row_label.empty() ? 0 : 20);
+  const double left = kMapMargin + row_names + 10 + (map.row_label.empty() ? 0 : 20);
   const double cell_w =
-      columns == 0 ? 60 : std::clamp((map.width - left - kMargin) / static_cast<double>(columns), 6., 110.);
+      columns == 0 ? 60 : std::clamp((map.width - left - kMapMargin) / static_cast<double>(columns), 6., 110.);
   const double cell_h = std::clamp(cell_w * .62, std::min(cell_w, 22.), 46.);
   const bool turned = column_names + 8 > cell_w;  // long names are written upwards
 
@@ -37,17 +37,17 @@ std::string render(const HeatMap& map) {
   const double head = (map.title.empty() ? 0 : 26) + (map.subtitle.empty() ? 0 : 18) + 16;
   const double top = head + (map.column_label.empty() ? 0 : 20) + (turned ? column_names + 8 : 18);
   const double grid_w = cell_w * static_cast<double>(columns), grid_h = cell_h * static_cast<double>(rows);
-  const double height = top + std::max(grid_h, 40.) + kMargin;
+  const double height = top + std::max(grid_h, 40.) + kMapMargin;
 
   SvgWriter svg(map.width, height, map.title);
   draw_head(svg, frame, {});
   if (map.values.empty()) {
-    draw_no_data(svg, {left, top, std::max(40., map.width - left - kMargin), 40});
+    draw_no_data(svg, {left, top, std::max(40., map.width - left - kMapMargin), 40});
     return std::move(svg).inline_svg();
   }
   if (!map.column_label.empty())
     svg.text(left + grid_w / 2, head + 12, map.column_label, "label", Anchor::kMiddle);
-  if (!map.row_label.empty()) svg.text_up(kMargin + 10, top + grid_h / 2, map.row_label, "label");
+  if (!map.row_label.empty()) svg.text_up(kMapMargin + 10, top + grid_h / 2, map.row_label, "label");
 
   double greatest = 0, widest = 0;
   for (const double v : map.values) {

@@ -13,6 +13,7 @@ void add_verbs(Program& program) {
   program.add(make_import_verb());
   program.add(make_bench_op_verb());
   program.add(make_bench_step_verb());
+  program.add(make_bench_image_verb());
   program.add(make_profile_verb());
   program.add(make_curves_verb());
   program.add(make_demo_verb());

@@ -15,6 +15,7 @@ std::unique_ptr<Verb> make_infer_verb();
 std::unique_ptr<Verb> make_import_verb();
 std::unique_ptr<Verb> make_bench_op_verb();
 std::unique_ptr<Verb> make_bench_step_verb();
+std::unique_ptr<Verb> make_bench_image_verb();
 std::unique_ptr<Verb> make_profile_verb();
 std::unique_ptr<Verb> make_curves_verb();
 std::unique_ptr<Verb> make_devices_verb();

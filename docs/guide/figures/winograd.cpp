@@ -17,7 +17,7 @@
 namespace offramp::guide {
 namespace {
 
-constexpr int kFilter = 3, kSide = 12, kOutputs = 16;  // kSide: a multiple of every m
+constexpr int kFilter = 3, kWinogradSide = 12, kOutputs = 16;  // kWinogradSide: a multiple of every m
 
 struct Matrix {
   int rows, columns;
@@ -144,7 +144,7 @@ std::string winograd_figure() {
   for (report::Series* s : {&direct, &kernel, &two, &four, &six}) s->draw = report::Draw::kLineAndPoints;
   for (const int channels : {16, 32, 64, 128, 256, 512}) {
     const Conv2dGeom g{
-        .n = 1, .h = kSide, .w = kSide, .c = channels, .k = kOutputs, .r = kFilter, .s = kFilter, .pad = 1};
+        .n = 1, .h = kWinogradSide, .w = kWinogradSide, .c = channels, .k = kOutputs, .r = kFilter, .s = kFilter, .pad = 1};
     const std::vector<float> x = drawn(g.x_size(), 0, true), w = drawn(g.w_size(), 1, false);
     const std::vector<double> xd(x.begin(), x.end()), wd(w.begin(), w.end());
     std::vector<double> exact(static_cast<std::size_t>(g.y_size()));

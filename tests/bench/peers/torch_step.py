@@ -4,7 +4,7 @@
 Architectures of docs (VGG-16, ResNet-56, MobileNet v1 with early exits at the equal-cost positions), joint loss, SGD
 with momentum, random data, channels_last. Prints one line a round: milliseconds of each step's median.
 
-  torch_step.py --net resnet56 --exits 4 --batch 128 --precision f32|bf16 --steps 20 --threads 2
+  torch_step.py --net resnet56 --exits 4 --batch 128 --precision f32|bf16 --mode eager|compiled --steps 20 --threads 2
 """
 import argparse
 import json
@@ -118,6 +118,7 @@ def main():
     p.add_argument("--exits", type=int, default=4)
     p.add_argument("--batch", type=int, default=128)
     p.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    p.add_argument("--mode", default="eager", choices=["eager", "compiled"])
     p.add_argument("--steps", type=int, default=20)
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
@@ -125,6 +126,7 @@ def main():
     torch.manual_seed(1)
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     net = Sdn(a.net, a.exits).to(memory_format=torch.channels_last)
+    forward = torch.compile(net) if a.mode == "compiled" else net
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     x = torch.randn(a.batch, 3, 32, 32).to(memory_format=torch.channels_last)
     y = torch.randint(0, 10, (a.batch,))
@@ -133,7 +135,7 @@ def main():
         start = time.perf_counter()
         optimiser.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "bf16"):
-            logits = net(x)
+            logits = forward(x)
         loss = sum((0.5 if i + 1 < len(logits) else 1.0) * F.cross_entropy(z.float(), y) for i, z in enumerate(logits))
         loss.backward()
         optimiser.step()
@@ -142,7 +144,7 @@ def main():
     median = statistics.median(times)
     print(json.dumps({
         "peer": "torch " + torch.__version__, "net": a.net, "exits": a.exits, "batch": a.batch,
-        "precision": a.precision, "threads": a.threads, "step_ms": round(median * 1e3, 2),
+        "precision": a.precision, "mode": a.mode, "threads": a.threads, "step_ms": round(median * 1e3, 2),
         "images_per_s": round(a.batch / median, 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "library_mb": round(baseline / 1024, 1)}))

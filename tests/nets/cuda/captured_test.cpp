@@ -8,6 +8,7 @@
 #include "nets/exits/captured_inference.h"
 #include "nets/training/trainer.h"
 #include "tests/nets/cuda/device_nets.h"
+#include "tests/nets/training/answers.h"
 
 namespace offramp::nets {
 namespace {
@@ -79,6 +80,35 @@ TEST_F(CudaCapturedTraining, EqualsEagerTrainingBitForBit) {
     EXPECT_EQ(steps, 10);
     EXPECT_TRUE(captured.trainer.done());
     EXPECT_SAME_BITS(eager.state(), captured.state());
+  }
+}
+
+// Targets from tables and the hinge on exits; the weights of the exits change with the epoch.
+TEST_F(CudaCapturedTraining, AnotherObjectiveEqualsEagerTrainingBitForBit) {
+  constexpr int kRagged = kSamples - 1;
+  const TrainOptions train = train_options();
+  std::vector<float> states[2];
+  std::vector<EpochReport> epochs[2];
+  for (const StepMode mode : {StepMode::kEager, StepMode::kCaptured}) {
+    const auto which = static_cast<std::size_t>(mode);
+    Network net(net_options(), Device::cuda());
+    initialize(net, 3);
+    MemorySource source(net.input(), net.classes(), kRagged, kBatch, 9, Device::cuda());
+    const test::AnswersOfATable answers(kRagged, net.classes(), net.num_exits(), Device::cuda());
+    Trainer trainer(net, train, answers, source, mode);
+    while (!trainer.done()) {
+      if (auto end = trainer.step().epoch_end) epochs[which].push_back(*end);
+    }
+    states[which] = net.parameters().values().to_host<float>();
+  }
+  EXPECT_SAME_BITS(states[0], states[1]);
+  ASSERT_EQ(epochs[1].size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(epochs[0][i].loss, epochs[1][i].loss);
+    EXPECT_EQ(epochs[0][i].exit_loss, epochs[1][i].exit_loss);
+    EXPECT_EQ(epochs[0][i].exit_accuracy, epochs[1][i].exit_accuracy);
+    EXPECT_EQ(epochs[0][i].strategy_loss, epochs[1][i].strategy_loss);
+    EXPECT_GT(epochs[1][i].strategy_loss, 0);
   }
 }
 

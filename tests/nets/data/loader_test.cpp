@@ -123,7 +123,7 @@ TEST(Loader, ASlowConsumerNeverWaits) {
 }
 
 TEST(Loader, ErrorsOfTheSourceReachTheConsumer) {
-  BatchSource<float> source;
+  SampleSource<float> source;
   const std::vector<std::int32_t> labels(10);
   source.n = 10;
   source.sample_size = 1;

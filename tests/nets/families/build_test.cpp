@@ -6,6 +6,7 @@
 
 #include "base/errors.h"
 #include "nets/graph/network.h"
+#include "tests/nets/nets.h"
 
 namespace offramp::nets {
 namespace {
@@ -26,15 +27,7 @@ std::map<std::string, std::string> state_dict_of(const NetOptions& o) {
   return shapes;
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
+using test::message_of;
 
 // specs: networks, last section.
 TEST(Builders, StateDictNamesAreThoseOfTheReferenceModules) {
@@ -141,6 +134,31 @@ TEST(Builders, AnyClassCountAndChannelCountBuilds) {
   o.side = 28;
   o.channels = 1;
   EXPECT_EQ(build(o).num_exits(), 4);
+}
+
+// Tiny ImageNet's 64 pixels give the first exit windows of 16; beyond that a net is refused when it is built.
+TEST(Builders, ExitPoolsUpTo16WideAreBuiltAndWiderOnesRefused) {
+  for (const char* name : {"vgg-16", "resnet-8", "mobilenet", "wrn-32-4", "small-cnn"}) {
+    NetOptions o = named(name);
+    o.width_divisor = 8;
+    if (o.name == "resnet-8") o.num_exits = 3;
+    o.side = 64;
+    EXPECT_GT(build(o).num_exits(), 1) << name;
+  }
+  NetOptions o = named("resnet-8");
+  o.num_exits = 3;
+  o.placement = Placement::kExplicit;
+  o.exits_after = {0, 1};
+  o.side = 128;  // the stem halves it
+  EXPECT_EQ(build(o).num_exits(), 3);
+  o.side = 256;
+  EXPECT_EQ(
+      message_of([&] { build(o); }),
+      "net resnet-8: with images of side 256 the exit after block 0 pools maps of [16,128,128] by windows of "
+      "32, at most 16 are computed; smaller images or a later exit");
+  o.exits_after = {2};  // a later exit
+  o.num_exits = 2;
+  EXPECT_EQ(message_of([&] { build(o); }).substr(0, 60), "nothing was thrown");
 }
 
 TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {

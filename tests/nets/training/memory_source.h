@@ -44,7 +44,7 @@ class MemorySource final : public nets::BatchSource {
     const int first = at_++ * batch_, m = std::min(batch_, n_ - first);
     const auto size = static_cast<std::size_t>(input_.size());
     std::vector<float> values;
-    std::vector<std::int32_t> labels;
+    std::vector<std::int32_t> labels, indices;
     for (int i = 0; i < m; ++i) {
       // A rotation by the epoch: another order, the same samples.
       const auto sample = static_cast<std::size_t>((first + i + 7 * epoch_) % n_);
@@ -52,11 +52,14 @@ class MemorySource final : public nets::BatchSource {
                     values_.begin() + static_cast<std::ptrdiff_t>(sample * size),
                     values_.begin() + static_cast<std::ptrdiff_t>((sample + 1) * size));
       labels.push_back(labels_[sample]);
+      indices.push_back(static_cast<std::int32_t>(sample));
     }
     if (poison_epoch == epoch_ && poison_batch == at_ - 1)
       values[5] = std::numeric_limits<float>::quiet_NaN();
     const Shape shape = input_.h == 1 ? Shape{m, input_.c} : Shape{m, input_.c, input_.h, input_.w};
-    return {Tensor::from<float>(shape, values, device_), Tensor::from<std::int32_t>({m}, labels, device_)};
+    return {Tensor::from<float>(shape, values, device_),
+            Tensor::from<std::int32_t>({m}, labels, device_),
+            std::move(indices)};
   }
 
   int poison_epoch = 0, poison_batch = 0;  // a NaN in one sample of that batch

@@ -18,11 +18,11 @@ using test::draw_small;
 using test::ThresholdData;
 
 // Every combination of one threshold per gap between distinct confidences of each column.
-struct Enumerated {
+struct Optima {
   double joint = 0, separable_remaining = 0, separable_all = 0;
 };
 
-Enumerated enumerate(const ThresholdData& d) {
+Optima enumerate(const ThresholdData& d) {
   std::vector<std::vector<double>> candidates(d.num_exits - 1);
   for (std::size_t k = 0; k + 1 < d.num_exits; ++k) {
     std::set<double> values;
@@ -30,7 +30,7 @@ Enumerated enumerate(const ThresholdData& d) {
     candidates[k].push_back(*values.begin() - 1);
     candidates[k].insert(candidates[k].end(), values.begin(), values.end());  // T = v: v itself stays
   }
-  Enumerated best;
+  Optima best;
   std::vector<std::size_t> at(d.num_exits - 1, 0);
   std::vector<double> t(d.num_exits - 1);
   for (;;) {
@@ -117,7 +117,7 @@ TEST(ThresholdSearch, EqualsFullEnumerationOnRandomInstancesHalfWithHeavyTies) {
                                           : 0.1 + std::sqrt(static_cast<double>(i)));
       }
     }
-    const Enumerated want = enumerate(d);
+    const Optima want = enumerate(d);
     const SearchResult joint = search_thresholds(d.samples());
     const double rounding = 1e-12 * (1 + want.joint) * (d.weights.empty() ? 0 : 1);
     ASSERT_NEAR(joint.value, want.joint, rounding) << "seed " << seed << " exits " << num_exits << " n " << n;

@@ -46,4 +46,13 @@ TEST(ProfileVerb, StepsForNsightWantANumberedRangeAndADevice) {
   EXPECT_NE(cpu.text().find("wants --device cuda"), std::string::npos) << cpu.text();
 }
 
+TEST(BenchImageVerb, TimesEveryExitInOrder) {
+  const Outcome o = run_offramp_line("bench image --net small-cnn --exits 3 --images 3 --threads 1 --log json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const auto json = nlohmann::json::parse(o.out);
+  ASSERT_EQ(json["exit_ms"].size(), 3u);
+  for (const auto& ms : json["exit_ms"]) EXPECT_GT(ms.get<double>(), 0);
+  EXPECT_EQ(run_offramp_line("bench image --net small-cnn --exits 7").code, 2);
+}
+
 }  // namespace

@@ -9,7 +9,7 @@
 namespace offramp::report {
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool page_has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(HtmlReport, TheExampleIsWellFormedAndComplete) {
   const std::string html = example_report();
@@ -23,17 +23,17 @@ TEST(HtmlReport, TheExampleIsWellFormedAndComplete) {
   EXPECT_EQ(facts.count("image"), 12);
   for (const char* part :
        {"escaping of <tags>", "88.6 %", "Exit confusion", "config.toml", "net = \"resnet56\"", "no data"})
-    EXPECT_TRUE(has(facts.text, part)) << part;
+    EXPECT_TRUE(page_has(facts.text, part)) << part;
   EXPECT_EQ(example_report(), html);
 }
 
 TEST(HtmlReport, NothingIsFetchedFromANetwork) {
   const std::string html = example_report();
-  EXPECT_FALSE(has(html, "http://"));
-  EXPECT_FALSE(has(html, "https://"));
-  EXPECT_FALSE(has(html, "url(//"));
-  EXPECT_FALSE(has(html, "@import"));
-  EXPECT_TRUE(has(html, "default-src 'none'"));
+  EXPECT_FALSE(page_has(html, "http://"));
+  EXPECT_FALSE(page_has(html, "https://"));
+  EXPECT_FALSE(page_has(html, "url(//"));
+  EXPECT_FALSE(page_has(html, "@import"));
+  EXPECT_TRUE(page_has(html, "default-src 'none'"));
 }
 
 TEST(HtmlReport, EveryTextIsEscaped) {
@@ -66,9 +66,9 @@ TEST(HtmlReport, TablesAlignAndRefuseRaggedRows) {
       {.columns = {{"name", Align::kLeft}, {"n"}}, .rows = {{"a", "1"}, {"b", "2"}}, .strong_rows = {1}});
   report.table({.columns = {{"x"}, {"y"}}});
   const std::string html = report.html();
-  EXPECT_TRUE(has(html, "<td class=\"a-l\">a</td><td class=\"a-r\">1</td>"));
-  EXPECT_TRUE(has(html, "<tr class=\"strong\"><td class=\"a-l\">b</td>"));
-  EXPECT_TRUE(has(html, "colspan=\"2\">no rows"));
+  EXPECT_TRUE(page_has(html, "<td class=\"a-l\">a</td><td class=\"a-r\">1</td>"));
+  EXPECT_TRUE(page_has(html, "<tr class=\"strong\"><td class=\"a-l\">b</td>"));
+  EXPECT_TRUE(page_has(html, "colspan=\"2\">no rows"));
   try {
     report.table({.columns = {{"x"}, {"y"}}, .rows = {{"1"}}});
     FAIL() << "a ragged row was taken";

@@ -7,7 +7,7 @@
 namespace offramp::tools {
 namespace {
 
-std::string percent(double share) { return fmt::format("{:.2f}", 100 * share); }
+std::string hundredths(double share) { return fmt::format("{:.2f}", 100 * share); }
 
 nlohmann::ordered_json agreement_json(const attacks::Agreement& a) {
   return {{"class_and_exit", a.class_and_exit}, {"class", a.only_class}, {"exit", a.only_exit}};
@@ -29,11 +29,11 @@ std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
                "time ratio"});
   for (const auto& s : scores)
     table.row({s.name,
-               percent(s.accuracy),
-               percent(s.test.class_and_exit),
-               percent(s.test.only_class),
-               percent(s.test.only_exit),
-               percent(s.queries.class_and_exit),
+               hundredths(s.accuracy),
+               hundredths(s.test.class_and_exit),
+               hundredths(s.test.only_class),
+               hundredths(s.test.only_exit),
+               hundredths(s.queries.class_and_exit),
                fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
                fmt::format("{:.3f}", s.ratio_ops_profiler),
                fmt::format("{:.3f}", s.ratio_macs),
@@ -47,7 +47,7 @@ std::string score_text(const ExtractionOutcome& o) {
          fmt::format("exits: {} estimated, {} true; right for {} % of the {} query images\n",
                      o.estimate.num_exits,
                      o.scores.front().num_exits,
-                     percent(o.exits.accuracy),
+                     hundredths(o.exits.accuracy),
                      with_thousands(o.trace.samples));
 }
 
@@ -92,14 +92,14 @@ std::string verdict(const ExtractionOutcome& o) {
       "queries were put to the exit they really took. ",
       o.estimate.num_exits,
       victim.num_exits,
-      percent(o.exits.accuracy));
+      hundredths(o.exits.accuracy));
   text += fmt::format(
       "The copy is right on {} % of the test images where the victim is right on {} %, it says the same and "
       "leaves at "
       "the same exit for {} % of them, and costs {:.2f} times what the victim costs. ",
-      percent(ours.accuracy),
-      percent(victim.accuracy),
-      percent(ours.test.class_and_exit),
+      hundredths(ours.accuracy),
+      hundredths(victim.accuracy),
+      hundredths(ours.test.class_and_exit),
       ours.ratio_ops_profiler);
   if (o.scores.size() > 2) {
     const auto& knockoff = o.scores[1];
@@ -107,8 +107,8 @@ std::string verdict(const ExtractionOutcome& o) {
         "An ordinary theft that ignores the exits (Knockoff) reaches {} % and agrees in class and exit on {} "
         "%, at {:.2f} "
         "times the victim's cost.",
-        percent(knockoff.accuracy),
-        percent(knockoff.test.class_and_exit),
+        hundredths(knockoff.accuracy),
+        hundredths(knockoff.test.class_and_exit),
         knockoff.ratio_ops_profiler);
   } else {
     text += fmt::format("Without early exit the victim would cost {:.2f} times as much.",

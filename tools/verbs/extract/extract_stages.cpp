@@ -131,7 +131,8 @@ FittedNet fit_stage(Session& session,
   fitted.net = std::make_unique<nets::Network>(net_options, Device::by_name(session.device()));
   nets::initialize(*fitted.net, options.seed);
   if (!pretrained.empty()) attacks::start_from(*fitted.net, pretrained);
-  attacks::SubstituteTrainer trainer(*fitted.net, options, images, targets);
+  attacks::Fit fit(*fitted.net, options, images, targets);
+  nets::Trainer& trainer = fit.trainer();
   std::filesystem::create_directories(folder / "checkpoints");
   const auto checkpoint = folder / "checkpoints" / (name + ".safetensors");
   if (std::filesystem::exists(checkpoint)) {
@@ -150,17 +151,17 @@ FittedNet fit_stage(Session& session,
   };
   Progress progress(session.log, "fit " + name, per_epoch * epochs, "img", images_done());
   while (!trainer.done()) {
-    if (const auto epoch = trainer.step()) {
-      fitted.history.push_back(*epoch);
+    if (const auto end = trainer.step().epoch_end) {
+      const attacks::FitEpoch& epoch = fitted.history.emplace_back(attacks::fit_epoch(*end));
       save();
-      log_epoch(session.log, name, *epoch);
-      if (epoch->epoch == 2 && has_learnt_nothing(*epoch, trainer.constant_agreement()))
+      log_epoch(session.log, name, epoch);
+      if (epoch.epoch == 2 && has_learnt_nothing(epoch, fit.constant_agreement()))
         session.log.warn(fmt::format(
             "fit {}: after 2 epochs no exit agrees with the victim more often than the constant answer "
             "does ({:.2f} %): the training has probably collapsed; stop (Ctrl-C) and try a lower rate than "
             "{:g}",
             name,
-            100 * trainer.constant_agreement(),
+            100 * fit.constant_agreement(),
             options.learning_rate));
     }
     progress.update(images_done(),

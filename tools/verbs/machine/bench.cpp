@@ -78,7 +78,7 @@ class BenchStepVerb final : public Verb {
                 "A step is the forward pass through every exit, the joint loss, the backward pass and SGD. "
                 "The median of --steps is printed with images per second, peak memory, and the step's "
                 "floating-point operations over the matrix-product ceiling of the same run. "
-                "tests/bench/peers/step_vs_torch alternates it with PyTorch."};
+                "tools/bench_peer alternates it with PyTorch."};
   }
 
   void declare(Options& options) override {
