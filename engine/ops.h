@@ -57,6 +57,7 @@ Tensor global_avg_pool(const Tensor& x);              // [n,c,1,1] float32
 // alpha * max + (1 - alpha) * avg, window and stride k; alpha [1]; float32 out.
 Tensor exit_pool(const Tensor& x, const Tensor& alpha, int k);
 Tensor flatten(const Tensor& x);  // [n, c*h*w] in memory order H,W,C; shares memory
+// Maps of equal height and width, or rows: [n, sum of c, h, w] or [n, sum of c].
 Tensor concat_channels(std::span<const Tensor> parts);
 // Pixels [n,c,h,w] float32 in [0,1] -> (x - mean[c]) * inv_std[c] as `dtype`; mean, inv_std: [c].
 Tensor normalize_pixels(const Tensor& x, const Tensor& mean, const Tensor& inv_std, DType dtype);

@@ -16,14 +16,27 @@ enum class DType : std::uint8_t { kFloat32, kBFloat16, kInt32, kUInt8 };
 std::size_t dtype_size(DType);
 const char* dtype_name(DType);
 
+// Undefined for every other type, so that data<double>() does not compile.
 template <class T>
-inline constexpr DType kDTypeOf = DType::kUInt8;
+struct DTypeOf;
 template <>
-inline constexpr DType kDTypeOf<float> = DType::kFloat32;
+struct DTypeOf<float> {
+  static constexpr DType value = DType::kFloat32;
+};
 template <>
-inline constexpr DType kDTypeOf<bf16> = DType::kBFloat16;
+struct DTypeOf<bf16> {
+  static constexpr DType value = DType::kBFloat16;
+};
 template <>
-inline constexpr DType kDTypeOf<std::int32_t> = DType::kInt32;
+struct DTypeOf<std::int32_t> {
+  static constexpr DType value = DType::kInt32;
+};
+template <>
+struct DTypeOf<std::uint8_t> {
+  static constexpr DType value = DType::kUInt8;
+};
+template <class T>
+inline constexpr DType kDTypeOf = DTypeOf<T>::value;
 
 class Storage {
  public:

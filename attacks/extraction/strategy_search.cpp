@@ -1,44 +1,25 @@
 #include "attacks/extraction/strategy_search.h"
 
-#include <algorithm>
-#include <numeric>
 #include <string>
 
 #include "base/errors.h"
-#include "engine/ops.h"
-#include "engine/recording.h"
 #include "nets/exits/frozen.h"
+#include "nets/training/loader_source.h"
 
 namespace offramp::attacks {
 
 ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report) {
   constexpr int kBatch = 250;
-  const NoGrad no_grad;
-  const nets::FrozenNet frozen(net);
-  const ImageSource source = image_source(images);
-  const auto exits = static_cast<std::size_t>(net.num_exits()),
-             classes = static_cast<std::size_t>(net.classes());
-  ExitTable table{.num_exits = net.num_exits(),
-                  .confidence = std::vector<double>(static_cast<std::size_t>(images.n) * exits),
-                  .predicted = std::vector<std::int32_t>(static_cast<std::size_t>(images.n) * exits)};
-  std::vector<std::int32_t> indices;
-  for (int first = 0; first < images.n; first += kBatch) {
-    indices.resize(static_cast<std::size_t>(std::min(kBatch, images.n - first)));
-    std::iota(indices.begin(), indices.end(), first);
-    const auto logits = frozen.forward(source.load(indices).to(net.device()));
-    for (std::size_t e = 0; e < exits; ++e) {
-      const std::vector<float> p = softmax(logits[e]).to_host<float>();
-      for (std::size_t i = 0; i < indices.size(); ++i) {
-        const auto row = p.begin() + static_cast<std::ptrdiff_t>(i * classes);
-        const auto top = std::max_element(row, row + static_cast<std::ptrdiff_t>(classes));
-        const std::size_t at = (static_cast<std::size_t>(first) + i) * exits + e;
-        table.confidence[at] = static_cast<double>(*top);
-        table.predicted[at] = static_cast<std::int32_t>(top - row);
-      }
-    }
-    if (report) report(static_cast<int>(indices.size()));
-  }
-  return table;
+  nets::LoaderSource source(images, {}, nets::LoaderSource::evaluation(kBatch), net.device());
+  int before = 0;
+  return nets::exit_outputs(
+      nets::FrozenNet(net),
+      source,
+      [&](int done, int) {
+        if (report) report(done - before);
+        before = done;
+      },
+      nets::Keep::kConfidences);
 }
 
 Confidences confidences_of(const ExitTable& table,

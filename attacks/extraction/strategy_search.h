@@ -8,17 +8,14 @@
 #include "attacks/extraction/images.h"
 #include "nets/data/image_set.h"
 #include "nets/exits/exit_policy.h"
+#include "nets/exits/outputs.h"
 #include "nets/graph/network.h"
 #include "stats/search/threshold_search.h"
 
 namespace offramp::attacks {
 
 // What every exit of a net, frozen (nets/exits/frozen.h), says about every image.
-struct ExitTable {
-  int num_exits = 0;
-  std::vector<double> confidence;       // [n, num_exits]
-  std::vector<std::int32_t> predicted;  // [n, num_exits]
-};
+using ExitTable = nets::ExitOutputs;
 ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report = {});
 
 // What makes a query image count in the search.

@@ -106,10 +106,11 @@ Tensor concat_channels(std::span<const Tensor> parts) {
   int total = 0;
   for (const Tensor& part : parts) {
     check::floating(kOp, "a part", part);
-    check::rank(kOp, "a part", part, 4);
+    if (part.shape().rank() != 2) check::rank(kOp, "a part that is no rows", part, 4);
     check::same_device(kOp, parts[0], part);
     const Shape &a = parts[0].shape(), &b = part.shape();
-    if (a.n() != b.n() || a.h() != b.h() || a.w() != b.w() || parts[0].dtype() != part.dtype()) {
+    if (a.n() != b.n() || a.h() != b.h() || a.w() != b.w() || a.rank() != b.rank() ||
+        parts[0].dtype() != part.dtype()) {
       throw ShapeError("concat_channels: the parts differ beyond their channels, " +
                        check::describe(parts[0]) + " and " + check::describe(part));
     }
@@ -117,8 +118,9 @@ Tensor concat_channels(std::span<const Tensor> parts) {
     total += b.c();
   }
   const Shape& first = parts[0].shape();
-  Tensor y =
-      Tensor::empty({first.n(), total, first.h(), first.w()}, parts[0].device(), parts[0].dtype(), kOp);
+  const Shape joined =
+      first.rank() == 2 ? Shape{first.n(), total} : Shape{first.n(), total, first.h(), first.w()};
+  Tensor y = Tensor::empty(joined, parts[0].device(), parts[0].dtype(), kOp);
   const OpRange range(kOp, moving(y, y));
   const std::int64_t rows = std::int64_t{first.n()} * first.h() * first.w();
   by_float_type(y.dtype(), kOp, [&]<class T>() {

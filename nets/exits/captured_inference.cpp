@@ -38,6 +38,9 @@ void copy_rows(const Tensor& from, Tensor& to, int rows) {
   const std::size_t row_bytes = from.bytes() / static_cast<std::size_t>(from.shape().n());
   from.device().copy(to.raw(), from.raw(), static_cast<std::size_t>(rows) * row_bytes);
 }
+void copy_rows(const Features& from, Features& to, int rows) {
+  for (std::size_t i = 0; i < from.size(); ++i) copy_rows(from[i], to[i], rows);
+}
 
 }  // namespace
 
@@ -70,14 +73,17 @@ int CapturedInference::recorded() const {
   return count;
 }
 
-CapturedInference::Stage& CapturedInference::stage(int segment, const Shape& input, DType type) {
-  const int n = input.n();
+CapturedInference::Stage& CapturedInference::stage(int segment, int n, const Features& like) {
   const auto found = stages_.find({segment, n});
   if (found != stages_.end()) return found->second;
   std::vector<std::int32_t> identity(static_cast<std::size_t>(n));
   std::iota(identity.begin(), identity.end(), 0);
   const Shape rows{n};
-  Stage made{.input = Tensor::zeros(input, device_, type),
+  Features input;
+  for (const Tensor& map : like) {
+    input.push_back(Tensor::zeros(with_rows(map.shape(), n), device_, map.dtype()));
+  }
+  Stage made{.input = std::move(input),
              .sample = Tensor::from<std::int32_t>(rows, identity, device_),
              .segment = {},
              .row = Tensor::zeros(rows, device_, DType::kInt32),
@@ -92,7 +98,7 @@ void CapturedInference::run(int segment, Stage& s) {
   const bool last = segment + 1 == net_.num_exits();
   s.step.run([&] {
     s.segment = {};
-    s.gathered = {};
+    s.gathered.clear();
     s.segment = net_.forward_segment(segment, s.input);
     ExitDecision decision{.exit = segment + 1,
                           .last = last,
@@ -111,21 +117,24 @@ void CapturedInference::run(int segment, Stage& s) {
                           .next_sample = s.next_sample,
                           .count = counts_[place + 1]};
     decide_exits(decision);
-    if (!last) s.gathered = gather_rows(s.segment.features, s.row);
+    if (last) return;
+    for (const Tensor& map : s.segment.features) s.gathered.push_back(gather_rows(map, s.row));
   });
 }
 
-EarlyExitResult CapturedInference::infer(const Tensor& x) {
-  const int n = x ? x.shape().n() : 0;
+EarlyExitResult CapturedInference::infer(const Features& x) {
+  const bool given = !x.empty() && x[0];
+  const int n = given ? x[0].shape().n() : 0;
   if (n < 1 || n > max_batch_) {
     throw ShapeError("captured inference: expected 1 to " + std::to_string(max_batch_) + " samples, got " +
-                     (x ? x.shape().to_string() : "no tensor"));
+                     (given ? x[0].shape().to_string() : "no tensor"));
   }
+  net_.check_inputs(x);
   const NoGrad no_grad;
   const auto padded = [](int count) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count))); };
   device_.copy(confidence_.raw(), no_confidence_.raw(), confidence_.bytes());
   device_.upload(counts_[0].raw(), &n, sizeof n);
-  Stage* now = &stage(0, with_rows(x.shape(), padded(n)), x.dtype());
+  Stage* now = &stage(0, padded(n), x);
   copy_rows(x, now->input, n);
   int remaining = n;
   for (int segment = 0;; ++segment) {
@@ -136,7 +145,7 @@ EarlyExitResult CapturedInference::infer(const Tensor& x) {
     remaining = readback_.values<std::int32_t>(0)[0];
     if (remaining == 0) break;
     const int rows = padded(remaining);
-    Stage& next = stage(segment + 1, with_rows(now->gathered.shape(), rows), now->gathered.dtype());
+    Stage& next = stage(segment + 1, rows, now->gathered);
     copy_rows(now->gathered, next.input, rows);
     copy_rows(now->next_sample, next.sample, rows);
     now = &next;

@@ -23,18 +23,22 @@ class CapturedInference {
   CapturedInference(const Network& net, const ExitPolicy& policy, int max_batch);
 
   // x [n, ...] with n from 1 to max_batch, on the net's device. Throws ShapeError for other batches.
-  EarlyExitResult infer(const Tensor& x);
+  EarlyExitResult infer(const Tensor& x) { return infer(Features{x}); }
+  EarlyExitResult infer(const Features& x);
   int recorded() const;  // graphs made so far
 
  private:
   // One segment at one batch size, with the memory that its graph reads and writes.
   struct Stage {
-    Tensor input, sample;
+    Features input;
+    Tensor sample;
     Segment segment;
-    Tensor row, next_sample, gathered;
+    Tensor row, next_sample;
+    Features gathered;
     CapturedStep step;
   };
-  Stage& stage(int segment, const Shape& input, DType type);
+  // Shapes and types of its input are those of `like`, but for the rows.
+  Stage& stage(int segment, int rows, const Features& like);
   void run(int segment, Stage& stage);
   EarlyExitResult result(int n);
 

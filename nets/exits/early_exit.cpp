@@ -12,10 +12,17 @@ EarlyExitResult infer(const SegmentedNet& net,
                       const ExitPolicy& policy,
                       const Tensor& x,
                       const std::function<void(int, int)>& before_segment) {
+  return infer(net, policy, Features{x}, before_segment);
+}
+
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Features& x,
+                      const std::function<void(int, int)>& before_segment) {
   policy.check(net.num_exits());
-  if (!x) throw ShapeError("infer: expected a batch of samples, got no tensor");
+  if (x.empty() || !x[0]) throw ShapeError("infer: expected a batch of samples, got no tensor");
   const NoGrad no_grad;
-  const int n = x.shape().n(), classes = net.classes();
+  const int n = x[0].shape().n(), classes = net.classes();
   const auto count = static_cast<std::size_t>(n), width = static_cast<std::size_t>(classes);
   EarlyExitResult result{.n = n,
                          .classes = classes,
@@ -27,7 +34,7 @@ EarlyExitResult infer(const SegmentedNet& net,
   std::vector<std::int32_t> remaining(count);  // sample of each row that is still in the net
   for (int i = 0; i < n; ++i) remaining[static_cast<std::size_t>(i)] = i;
 
-  Tensor features = x;
+  Features features = x;
   const int last = net.num_exits() - 1;
   for (int s = 0; s <= last && !remaining.empty(); ++s) {
     if (before_segment) before_segment(s, static_cast<int>(remaining.size()));
@@ -66,7 +73,9 @@ EarlyExitResult infer(const SegmentedNet& net,
     remaining = std::move(next);
     if (remaining.empty()) break;
     const Shape shape{static_cast<std::int64_t>(stay.size())};
-    features = gather_rows(segment.features, Tensor::from<std::int32_t>(shape, stay, x.device()));
+    const Tensor rows = Tensor::from<std::int32_t>(shape, stay, x[0].device());
+    features.clear();
+    for (const Tensor& map : segment.features) features.push_back(gather_rows(map, rows));
   }
   return result;
 }

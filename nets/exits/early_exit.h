@@ -26,5 +26,9 @@ EarlyExitResult infer(const SegmentedNet& net,
                       const ExitPolicy& policy,
                       const Tensor& x,
                       const std::function<void(int segment, int samples)>& before_segment = {});
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Features& x,
+                      const std::function<void(int segment, int samples)>& before_segment = {});
 
 }  // namespace offramp::nets

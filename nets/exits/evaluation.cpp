@@ -4,64 +4,8 @@
 #include <cmath>
 
 #include "base/errors.h"
-#include "engine/recording.h"
 
 namespace offramp::nets {
-
-ExitOutputs exit_outputs(const Network& net,
-                         BatchSource& source,
-                         const std::function<void(int, int)>& progress) {
-  const NoGrad no_grad;
-  ExitOutputs out{.num_exits = net.num_exits(),
-                  .n = source.samples(),
-                  .classes = net.classes(),
-                  .probabilities = {},
-                  .confidence = {},
-                  .predicted = {},
-                  .labels = {}};
-  const auto exits = static_cast<std::size_t>(out.num_exits), n = static_cast<std::size_t>(out.n),
-             classes = static_cast<std::size_t>(out.classes);
-  out.probabilities.resize(exits * n * classes);
-  out.confidence.resize(exits * n);
-  out.predicted.resize(exits * n);
-  source.start(1, 0);
-  std::size_t done = 0;
-  for (int b = 0; b < source.batches(); ++b) {
-    const Batch batch = source.next();
-    const std::vector<std::int32_t> labels = batch.labels.to_host<std::int32_t>();
-    out.labels.insert(out.labels.end(), labels.begin(), labels.end());
-    const std::vector<Tensor> logits = net.forward(batch.inputs);
-    for (std::size_t e = 0; e < exits; ++e) {
-      const std::vector<float> p = softmax(logits[e]).to_host<float>();
-      std::copy(p.begin(),
-                p.end(),
-                out.probabilities.begin() + static_cast<std::ptrdiff_t>((e * n + done) * classes));
-      for (std::size_t i = 0; i < labels.size(); ++i) {
-        const float* row = p.data() + i * classes;
-        const float* top = std::max_element(row, row + classes);
-        out.confidence[e * n + done + i] = *top;
-        out.predicted[e * n + done + i] = static_cast<std::int32_t>(top - row);
-      }
-    }
-    done += labels.size();
-    if (progress) progress(static_cast<int>(done), out.n);
-  }
-  if (done != n) {
-    throw ValueError("evaluation: the source promised " + std::to_string(n) + " samples and gave " +
-                     std::to_string(done));
-  }
-  return out;
-}
-
-std::vector<double> accuracy(const ExitOutputs& out) {
-  std::vector<double> shares;
-  for (int e = 0; e < out.num_exits; ++e) {
-    std::int64_t right = 0;
-    for (int i = 0; i < out.n; ++i) right += out.right(e, i) ? 1 : 0;
-    shares.push_back(static_cast<double>(right) / std::max(1, out.n));
-  }
-  return shares;
-}
 
 std::vector<double> mean_loss(const ExitOutputs& out) {
   std::vector<double> losses;
@@ -69,7 +13,7 @@ std::vector<double> mean_loss(const ExitOutputs& out) {
     double sum = 0;
     for (int i = 0; i < out.n; ++i) {
       const std::size_t label = static_cast<std::size_t>(out.labels[static_cast<std::size_t>(i)]);
-      const double p = out.probabilities[out.at(e, i) * static_cast<std::size_t>(out.classes) + label];
+      const double p = out.row(i, e)[label];
       sum -= std::log(std::max(p, 1e-45));  // the smallest float: a probability may have rounded to 0
     }
     losses.push_back(sum / std::max(1, out.n));
@@ -81,14 +25,12 @@ PolicyResult apply(const ExitPolicy& policy, const ExitOutputs& out, const NetCo
   policy.check(out.num_exits);
   PolicyResult result;
   result.histogram.assign(static_cast<std::size_t>(out.num_exits), 0);
-  std::vector<float> confidence(static_cast<std::size_t>(out.num_exits));
+  const auto exits = static_cast<std::size_t>(out.num_exits);
   std::int64_t right = 0;
   for (int i = 0; i < out.n; ++i) {
-    for (int e = 0; e < out.num_exits; ++e)
-      confidence[static_cast<std::size_t>(e)] = out.confidence[out.at(e, i)];
-    const ExitChoice choice = choose_exit(policy, confidence);
+    const ExitChoice choice = choose_exit(policy, std::span(out.confidence).subspan(out.at(i, 0), exits));
     ++result.histogram[static_cast<std::size_t>(choice.stopped)];
-    right += out.right(choice.answered, i) ? 1 : 0;
+    right += out.right(i, choice.answered) ? 1 : 0;
   }
   const double n = std::max(1, out.n);
   result.accuracy = static_cast<double>(right) / n;
@@ -119,17 +61,17 @@ Overthinking overthinking(const ExitOutputs& out, std::span<const double> relati
   for (int i = 0; i < out.n; ++i) {
     int first = out.num_exits;
     for (int e = last; e >= 0; --e) {
-      if (out.right(e, i)) first = e;
+      if (out.right(i, e)) first = e;
     }
     for (int e = first; e <= last; ++e) result.cumulative_accuracy[static_cast<std::size_t>(e)] += 1;
     // The last exit costs 1 whether it is right or not.
     cost += first < last ? relative_cost[static_cast<std::size_t>(first)] : 1.0;
-    const bool final_right = out.right(last, i);
+    const bool final_right = out.right(i, last);
     final_errors += final_right ? 0 : 1;
     if (!final_right && first < last) ++result.destructive;
     for (std::size_t e = 0; e < ics; ++e) {
-      if (!out.right(static_cast<int>(e), i)) continue;
-      const double c = out.confidence[out.at(static_cast<int>(e), i)];
+      if (!out.right(i, static_cast<int>(e))) continue;
+      const double c = out.confidence[out.at(i, static_cast<int>(e))];
       ++count_right[e];
       sum_right[e] += c;
       if (final_right) continue;
@@ -154,9 +96,9 @@ std::vector<double> confusion(const ExitOutputs& out) {
   std::vector<double> values(static_cast<std::size_t>(out.n), 0);
   const auto classes = static_cast<std::size_t>(out.classes);
   for (int i = 0; i < out.n; ++i) {
-    const float* last = out.probabilities.data() + out.at(out.num_exits - 1, i) * classes;
+    const float* last = out.row(i, out.num_exits - 1);
     for (int e = 0; e + 1 < out.num_exits; ++e) {
-      const float* p = out.probabilities.data() + out.at(e, i) * classes;
+      const float* p = out.row(i, e);
       for (std::size_t c = 0; c < classes; ++c) {
         values[static_cast<std::size_t>(i)] +=
             std::abs(static_cast<double>(last[c]) - static_cast<double>(p[c]));
@@ -181,7 +123,7 @@ ConfusionSummary confusion_summary(const ExitOutputs& out, const ConfusionScale&
   std::int64_t right = 0;
   for (int i = 0; i < out.n; ++i) {
     const double d = (values[static_cast<std::size_t>(i)] - scale.mean) / scale.deviation;
-    const bool is_right = out.right(out.num_exits - 1, i);
+    const bool is_right = out.right(i, out.num_exits - 1);
     right += is_right ? 1 : 0;
     (is_right ? summary.right : summary.wrong) += d;
   }

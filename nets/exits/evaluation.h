@@ -1,41 +1,16 @@
 #pragma once
-// Every exit's output on a data set, and what follows from it: accuracy, policies, overthinking, confusion
-// (specs: training 4 and 5).
+// What follows from every exit's outputs on a data set: loss, policies, overthinking, confusion (specs: training 4
+// and 5). All but policies and overthinking need the probabilities.
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "nets/exits/exit_policy.h"
-#include "nets/graph/network.h"
-#include "nets/training/batch_source.h"
+#include "nets/exits/outputs.h"
+#include "nets/graph/cost.h"
 
 namespace offramp::nets {
 
-// Softmax outputs of all exits for n samples.
-struct ExitOutputs {
-  int num_exits = 0, n = 0, classes = 0;
-  std::vector<float> probabilities;     // [num_exits, n, classes]
-  std::vector<float> confidence;        // [num_exits, n]: the largest of them
-  std::vector<std::int32_t> predicted;  // [num_exits, n]
-  std::vector<std::int32_t> labels;     // [n]
-
-  std::size_t at(int exit, int sample) const {
-    return static_cast<std::size_t>(exit) * static_cast<std::size_t>(n) + static_cast<std::size_t>(sample);
-  }
-  bool right(int exit, int sample) const {
-    return predicted[at(exit, sample)] == labels[static_cast<std::size_t>(sample)];
-  }
-};
-
-// Runs every exit on one epoch of the source. `progress(done, all)`, where given, is called after each batch
-// and may throw to stop.
-ExitOutputs exit_outputs(const Network& net,
-                         BatchSource& source,
-                         const std::function<void(int done, int all)>& progress = {});
-
-// Share of right answers of each exit, in [0,1].
-std::vector<double> accuracy(const ExitOutputs& outputs);
 // Mean cross entropy of each exit.
 std::vector<double> mean_loss(const ExitOutputs& outputs);
 

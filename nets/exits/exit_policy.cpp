@@ -7,25 +7,16 @@
 #include "nets/graph/metadata_text.h"
 
 namespace offramp::nets {
-namespace {
-
-constexpr text::Names<ExitRule, 2> kRules{{{ExitRule::kAtLeast, ">="}, {ExitRule::kAbove, ">"}}};
-constexpr text::Names<Fallback, 2> kFallbacks{
-    {{Fallback::kLast, "last"}, {Fallback::kMostConfident, "most-confident"}}};
-
-}  // namespace
-
 ExitPolicy ExitPolicy::uniform(int num_exits, double threshold) {
   ExitPolicy policy;
   policy.thresholds.assign(static_cast<std::size_t>(num_exits - 1), threshold);
   return policy;
 }
 
-bool ExitPolicy::stops(int exit, float confidence) const {
+bool ExitPolicy::stops(int exit, double confidence) const {
   const auto e = static_cast<std::size_t>(exit);
   if (e >= thresholds.size()) return true;  // the last exit
-  const double c = confidence;
-  return rule == ExitRule::kAtLeast ? c >= thresholds[e] : c > thresholds[e];
+  return rule == ExitRule::kAtLeast ? confidence >= thresholds[e] : confidence > thresholds[e];
 }
 
 void ExitPolicy::check(int num_exits) const {
@@ -42,7 +33,7 @@ void ExitPolicy::check(int num_exits) const {
   }
 }
 
-ExitChoice choose_exit(const ExitPolicy& policy, std::span<const float> confidence) {
+ExitChoice choose_exit(const ExitPolicy& policy, std::span<const double> confidence) {
   OFFRAMP_ASSERT(confidence.size() == policy.thresholds.size() + 1);
   const int last = static_cast<int>(confidence.size()) - 1;
   for (int e = 0; e < last; ++e) {
@@ -56,10 +47,12 @@ ExitChoice choose_exit(const ExitPolicy& policy, std::span<const float> confiden
   return {last, best};
 }
 
-const char* to_text(ExitRule value) { return text::of(kRules, value); }
-const char* to_text(Fallback value) { return text::of(kFallbacks, value); }
-ExitRule exit_rule_from(const std::string& name) { return text::value_of(kRules, "exit rule", name); }
-Fallback fallback_from(const std::string& name) { return text::value_of(kFallbacks, "fallback", name); }
+ExitRule exit_rule_from(const std::string& name) {
+  return text::value_of(stats::kExitRules, "exit rule", name);
+}
+Fallback fallback_from(const std::string& name) {
+  return text::value_of(stats::kFallbacks, "fallback", name);
+}
 
 std::map<std::string, std::string> to_metadata(const ExitPolicy& policy) {
   return {{"policy.thresholds", text::list(policy.thresholds)},

@@ -6,17 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "stats/search/exit_rule.h"
+
 namespace offramp::nets {
 
-enum class ExitRule {
-  kAtLeast,  // confidence >= threshold: the reference code
-  kAbove,    // confidence >  threshold: v1, and thresholds that were searched
-};
-// What a sample gets that no internal classifier was sure of; it has paid for the whole net either way.
-enum class Fallback {
-  kLast,           // the last exit
-  kMostConfident,  // the most confident of all exits: the reference code
-};
+using stats::ExitRule;
+using stats::Fallback;
+using stats::to_text;
 
 struct ExitPolicy {
   std::vector<double> thresholds;  // one per internal classifier; may lie outside [0,1]
@@ -24,8 +20,8 @@ struct ExitPolicy {
   Fallback fallback = Fallback::kLast;
 
   static ExitPolicy uniform(int num_exits, double threshold);
-  // exit from 0; compared in double.
-  bool stops(int exit, float confidence) const;
+  // exit from 0.
+  bool stops(int exit, double confidence) const;
   // Throws ValueError where the thresholds do not fit a net of num_exits, or one is not a number.
   void check(int num_exits) const;
   friend bool operator==(const ExitPolicy&, const ExitPolicy&) = default;
@@ -36,10 +32,8 @@ struct ExitChoice {
   int answered = 0;  // the exit whose output is returned (from 0); differs with Fallback::kMostConfident
 };
 // confidence [num_exits] of one sample.
-ExitChoice choose_exit(const ExitPolicy& policy, std::span<const float> confidence);
+ExitChoice choose_exit(const ExitPolicy& policy, std::span<const double> confidence);
 
-const char* to_text(ExitRule);
-const char* to_text(Fallback);
 ExitRule exit_rule_from(const std::string& text);  // throw ValueError that lists what is known
 Fallback fallback_from(const std::string& text);
 // "policy.thresholds" (17 digits), "policy.rule", "policy.fallback".

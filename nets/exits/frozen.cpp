@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "engine/ops.h"
 #include "engine/recording.h"
 #include "nets/graph/overloaded.h"
 
@@ -70,9 +71,9 @@ class FrozenNet::Builder {
  public:
   Builder(const Network& net) : device_(net.device()), mixed_(net.options().precision == Precision::kMixed) {}
 
-  // The steps of a list of layers on samples of `extent`, which becomes that of the output. `sum_relu`: the
-  // last convolution also adds the residual, with (true) or without (false) a ReLU; null: no residual.
-  std::vector<Step> steps(const std::vector<Layer>& layers, Extent& extent, const bool* sum_relu) const {
+  // The steps of a list of layers on samples of `extent`. `sum`: the last convolution, which ends the list (alone
+  // or with its batch norm), also adds the residual.
+  std::vector<Step> steps(const std::vector<Layer>& layers, Extent extent, Join sum = Join::kFirst) const {
     std::vector<Step> out;
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const Extent in = extent;
@@ -87,21 +88,22 @@ class FrozenNet::Builder {
       while (next < layers.size() && std::holds_alternative<Dropout>(layers[next])) ++next;
       const BatchNorm* norm = next < layers.size() ? std::get_if<BatchNorm>(&layers[next]) : nullptr;
       if (norm) i = next;
-      const bool last = i + 1 == layers.size();
-      const bool relu = last && sum_relu ? *sum_relu : norm && norm->relu;
-      out.push_back(packed(*conv, norm, in, relu));
+      const bool sums = sum != Join::kFirst && i + 1 == layers.size();
+      out.push_back(packed(*conv, norm, in, sums ? sum == Join::kAddRelu : norm && norm->relu));
     }
     return out;
   }
 
-  FrozenBlock block(const Block& b, Extent& extent) const {
-    FrozenBlock frozen;
-    frozen.join = b.join;
-    Extent shortcut_extent = extent;
-    const bool relu = b.join == Join::kAddRelu;
-    frozen.sum_in_last = b.join != Join::kNone;
-    frozen.shortcut = steps(b.shortcut, shortcut_extent, nullptr);
-    frozen.steps = steps(b.layers, extent, frozen.sum_in_last ? &relu : nullptr);
+  FrozenPath path(const Path& p, const std::vector<Extent>& in, Join sum = Join::kFirst) const {
+    return {p.from, steps(p.layers, in[static_cast<std::size_t>(p.from)], sum)};
+  }
+
+  FrozenMap map(const Map& m, const std::vector<Extent>& in) const {
+    FrozenMap frozen{{}, m.join, sums_in_convolution(m)};
+    for (const Path& p : m.paths) {
+      const bool sums = frozen.sum_in_last && frozen.paths.empty();
+      frozen.paths.push_back(path(p, in, sums ? m.join : Join::kFirst));
+    }
     return frozen;
   }
 
@@ -116,6 +118,14 @@ class FrozenNet::Builder {
   }
 
  private:
+  // Whether a packed convolution ends paths[0] of a sum, so that it can add the residual in its own pass.
+  static bool sums_in_convolution(const Map& m) {
+    if ((m.join != Join::kAdd && m.join != Join::kAddRelu) || m.paths[0].layers.empty()) return false;
+    const std::vector<Layer>& layers = m.paths[0].layers;
+    const bool folds_norm = norm_with_sum(m) && layers.size() > 1;
+    return std::holds_alternative<Conv2d>(layers[layers.size() - (folds_norm ? 2 : 1)]);
+  }
+
   Step packed(const Conv2d& conv, const BatchNorm* norm, const Extent& in, bool relu) const {
     const Conv2dGeom g{.n = 1,
                        .h = in.h,
@@ -157,63 +167,79 @@ class FrozenNet::Builder {
   bool mixed_;
 };
 
-FrozenNet::FrozenNet(const Network& net) : classes_(net.classes()), input_(net.input()) {
+FrozenNet::FrozenNet(const Network& net) : classes_(net.classes()), inputs_(net.inputs()) {
   const NoGrad no_grad;
   const Architecture& arch = net.architecture();
   const Builder builder(net);
-  Extent extent = arch.input;
+  std::vector<Extent> extents = stem_effect(arch).out;
   FrozenSegment segment;
-  FrozenBlock stem;
-  stem.steps = builder.steps(arch.stem, extent, nullptr);
-  if (arch.pixels) stem.steps.insert(stem.steps.begin(), builder.normalisation(net));
-  segment.blocks.push_back(std::move(stem));
+  segment.first = builder.steps(arch.stem, arch.inputs[0]);
+  if (arch.pixels) segment.first.insert(segment.first.begin(), builder.normalisation(net));
   std::size_t exit = 0;
   for (std::size_t b = 0; b < arch.blocks.size(); ++b) {
-    segment.blocks.push_back(builder.block(arch.blocks[b], extent));
+    std::vector<FrozenMap>& maps = segment.blocks.emplace_back();
+    for (const Map& map : arch.blocks[b].maps) maps.push_back(builder.map(map, extents));
+    extents = effect_of(arch.blocks[b], extents).out;
     if (exit < arch.exits.size() && arch.exits[exit].after_block == static_cast<int>(b)) {
-      Extent head_extent = extent;
-      segment.head = builder.steps(arch.exits[exit++].layers, head_extent, nullptr);
+      segment.head = builder.path(arch.exits[exit++].path, extents);
       segments_.push_back(std::exchange(segment, {}));
     }
   }
-  segment.head = builder.steps(arch.end, extent, nullptr);
+  segment.head = builder.path(arch.end, extents);
   segments_.push_back(std::move(segment));
 }
 
-Tensor FrozenNet::run(const std::vector<Step>& steps, Tensor x) {
-  for (const Step& step : steps) x = step(x, {});
-  return x;
-}
-
-Tensor FrozenNet::run(const FrozenBlock& block, const Tensor& x) {
-  if (!block.sum_in_last) return run(block.steps, x);
-  const Tensor residual = run(block.shortcut, x);
-  Tensor y = x;
-  for (std::size_t i = 0; i < block.steps.size(); ++i) {
-    y = block.steps[i](y, i + 1 == block.steps.size() ? residual : Tensor());
+Tensor FrozenNet::run(const FrozenPath& path, const Features& x, const Tensor& residual) {
+  Tensor y = x[static_cast<std::size_t>(path.from)];
+  for (std::size_t i = 0; i < path.steps.size(); ++i) {
+    y = path.steps[i](y, i + 1 == path.steps.size() ? residual : Tensor());
   }
   return y;
 }
 
-Segment FrozenNet::forward_segment(int segment, const Tensor& x) const {
+Tensor FrozenNet::run(const FrozenMap& map, const Features& x) {
+  if (map.join == Join::kFirst) return run(map.paths[0], x);
+  if (map.join == Join::kConcat) {
+    std::vector<Tensor> parts;
+    for (const FrozenPath& path : map.paths) parts.push_back(run(path, x));
+    return concat_channels(parts);
+  }
+  const Tensor residual = run(map.paths[1], x);
+  if (map.sum_in_last) return run(map.paths[0], x, residual);
+  const Tensor sum = add(run(map.paths[0], x), residual);
+  return map.join == Join::kAddRelu ? relu(sum) : sum;
+}
+
+Segment FrozenNet::forward_segment(int segment, const Features& x) const {
   if (segment < 0 || segment >= num_exits()) {
     throw ValueError("frozen net: segments are 0 to " + std::to_string(num_exits() - 1) + ", got " +
                      std::to_string(segment));
   }
   const NoGrad no_grad;
   const FrozenSegment& s = segments_[static_cast<std::size_t>(segment)];
-  Tensor y = x;
-  for (const FrozenBlock& block : s.blocks) y = run(block, y);
+  Features y = x;
+  for (const Step& step : s.first) y[0] = step(y[0], {});
+  for (const std::vector<FrozenMap>& maps : s.blocks) {
+    if (maps.size() == 1) {
+      y[0] = run(maps[0], y);
+      y.resize(1);
+      continue;
+    }
+    Features next;
+    for (const FrozenMap& map : maps) next.push_back(run(map, y));
+    y = std::move(next);
+  }
   Tensor logits = run(s.head, y);
-  return {segment + 1 < num_exits() ? y : Tensor(), std::move(logits)};
+  return {segment + 1 < num_exits() ? std::move(y) : Features(), std::move(logits)};
 }
 
-std::vector<Tensor> FrozenNet::forward(const Tensor& x) const {
+std::vector<Tensor> FrozenNet::forward(const Tensor& x) const { return forward(Features{x}); }
+
+std::vector<Tensor> FrozenNet::forward(Features x) const {
   std::vector<Tensor> logits;
-  Tensor features = x;
   for (int s = 0; s < num_exits(); ++s) {
-    Segment segment = forward_segment(s, features);
-    features = std::move(segment.features);
+    Segment segment = forward_segment(s, x);
+    x = std::move(segment.features);
     logits.push_back(std::move(segment.logits));
   }
   return logits;

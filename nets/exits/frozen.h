@@ -18,28 +18,34 @@ class FrozenNet final : public SegmentedNet {
 
   int num_exits() const override { return static_cast<int>(segments_.size()); }
   int classes() const override { return classes_; }
-  const Extent& input() const override { return input_; }
-  Segment forward_segment(int segment, const Tensor& x) const override;
+  const std::vector<Extent>& inputs() const override { return inputs_; }
+  Segment forward_segment(int segment, const Features& x) const override;
   std::vector<Tensor> forward(const Tensor& x) const;
+  std::vector<Tensor> forward(Features x) const;
 
  private:
-  // One step of a segment: (input, residual or empty) -> output.
+  // One step of a path: (input, residual or empty) -> output.
   using Step = std::function<Tensor(const Tensor& x, const Tensor& residual)>;
-  struct FrozenBlock {
-    std::vector<Step> steps, shortcut;
-    Join join = Join::kNone;
-    bool sum_in_last = false;  // the last step adds the residual itself
+  struct FrozenPath {
+    int from = 0;
+    std::vector<Step> steps;
+  };
+  struct FrozenMap {
+    std::vector<FrozenPath> paths;
+    Join join = Join::kFirst;
+    bool sum_in_last = false;  // the last step of paths[0] adds the residual (and does the ReLU) itself
   };
   struct FrozenSegment {
-    std::vector<FrozenBlock> blocks;
-    std::vector<Step> head;  // exit or end
+    std::vector<Step> first;  // normalisation and stem, on input 0
+    std::vector<std::vector<FrozenMap>> blocks;
+    FrozenPath head;  // exit or end
   };
   class Builder;
-  static Tensor run(const std::vector<Step>& steps, Tensor x);
-  static Tensor run(const FrozenBlock& block, const Tensor& x);
+  static Tensor run(const FrozenPath& path, const Features& x, const Tensor& residual = {});
+  static Tensor run(const FrozenMap& map, const Features& x);
 
   int classes_;
-  Extent input_;
+  std::vector<Extent> inputs_;
   std::vector<FrozenSegment> segments_;
 };
 

@@ -1,49 +1,16 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/errors.h"
 #include "kernels/pool.h"
-#include "nets/families/backbones.h"
 #include "nets/families/build.h"
+#include "nets/families/families.h"
 #include "nets/graph/cost.h"
 
 namespace offramp::nets {
 namespace {
 
-// n of "resnet-<6n+2>", or 0.
-int resnet_blocks(const std::string& name) {
-  const std::string prefix = "resnet-";
-  if (!name.starts_with(prefix)) return 0;
-  int depth = 0;
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, depth);
-  const bool fits =
-      error == std::errc{} && stop == end && depth >= 8 && depth <= 1202 && (depth - 2) % 6 == 0;
-  return fits ? (depth - 2) / 6 : 0;
-}
-
-// 1..4 of "fcn-18-<1..4>", or 0. Widths are the paper's; the reference code has 3702 for the third.
-int fcn_model(const std::string& name) {
-  for (int model = 1; model <= 4; ++model) {
-    if (name == "fcn-18-" + std::to_string(model)) return model;
-  }
-  return 0;
-}
-
-Backbone backbone(const NetOptions& o) {
-  if (o.name == "vgg-16") return vgg16(o);
-  if (o.name == "mobilenet") return mobilenet(o);
-  if (o.name == "wrn-32-4") return wide_resnet_32_4(o);
-  if (o.name == "small-cnn") return small_cnn(o);
-  if (const int n = resnet_blocks(o.name); n > 0) return resnet(o, n);
-  if (const int model = fcn_model(o.name); model > 0) return fcn18(o, 1024 * model);
-  std::string known;
-  for (const std::string& name : net_names()) known += (known.empty() ? "" : ", ") + name;
-  throw ValueError("net: expected one of " + known + ", got " + in_quotes(o.name));
-}
-
-void check(const NetOptions& o) {
+void check(const NetOptions& o, Takes takes) {
   const auto at_least = [&](const char* what, int value, int least) {
     if (value < least) {
       throw ValueError("net " + o.name + ": " + what + " must be at least " + std::to_string(least) +
@@ -53,7 +20,7 @@ void check(const NetOptions& o) {
   at_least("classes", o.classes, 2);
   at_least("width divisor", o.width_divisor, 1);
   at_least("exits", o.num_exits, 0);
-  if (fcn_model(o.name) > 0) {
+  if (takes == Takes::kRows) {
     at_least("features", o.features, 1);
     return;
   }
@@ -144,7 +111,8 @@ std::vector<int> positions(const NetOptions& o, const Backbone& net) {
 // Networks 1.1: pool to 4x4 with the mixed pool where the side is at least 4, flatten, classify.
 Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Extent& in) {
   const std::string name = parts::block(block) + ".output.";
-  Exit exit{block, {}};
+  Exit exit{block};
+  std::vector<Layer>& layers = exit.path.layers;
   Extent extent = in;
   if (in.h >= 4) {
     if (in.h / 4 > kMaxIndexedWindow) {  // here and not in the first forward pass
@@ -153,12 +121,12 @@ Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Exten
                        " by windows of " + std::to_string(in.h / 4) + ", at most " +
                        std::to_string(kMaxIndexedWindow) + " are computed; smaller images or a later exit");
     }
-    exit.layers.emplace_back(ExitPool{.name = name + "alpha", .k = in.h / 4, .alpha = {}});
-    extent = effect_of(exit.layers, in).out;
+    layers.emplace_back(ExitPool{.name = name + "alpha", .k = in.h / 4});
+    extent = effect_of(layers, in).out;
   }
-  exit.layers.emplace_back(Flatten{});
+  layers.emplace_back(Flatten{});
   const bool two_layer = o.form == ExitForm::kTwoLayer || !net.plain.pixels;
-  parts::append_classifier(exit.layers,
+  parts::append_classifier(layers,
                            two_layer ? name + "layer_0" : name + "linear",
                            name + "layer_2",
                            extent,
@@ -170,28 +138,25 @@ Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Exten
 
 }  // namespace
 
-std::vector<std::string> net_names() {
-  return {"vgg-16", "resnet-<6n+2>", "mobilenet", "wrn-32-4", "fcn-18-<1..4>", "small-cnn"};
-}
-
 Architecture build(const NetOptions& o) {
-  check(o);
-  const Backbone net = backbone(o);
+  const Family& family = known_family(o.name);
+  check(o, family.takes);
+  Backbone net = family.make(o, family.number_in(family, o.name));
+  net.plain.name = o.name;
+  net.plain.classes = o.classes;
   Architecture arch = net.plain;
-  arch.classes = o.classes;
-  Extent extent = effect_of(arch.stem, arch.input).out;
+  std::vector<Extent> extents = stem_effect(arch).out;
   std::vector<Extent> after;
-  for (const Block& block : arch.blocks) after.push_back(extent = effect_of(block, extent).out);
+  for (const Block& block : arch.blocks) {
+    extents = effect_of(block, extents).out;
+    after.push_back(extents.front());
+  }
   for (const int b : positions(o, net)) {
     arch.exits.push_back(exit_after(o, net, b, after[static_cast<std::size_t>(b)]));
   }
   if (arch.num_exits() > kMaxExits) {
     no_such_exits(o, "a net has at most " + std::to_string(kMaxExits));
   }
-  std::uint32_t dropouts = 0;
-  for_each_layer(arch, [&](Layer& layer, int) {
-    if (auto* dropout = std::get_if<Dropout>(&layer)) dropout->op = dropouts++;
-  });
   return arch;
 }
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "nets/families/backbones.h"
+#include "nets/families/backbone.h"
 
 namespace offramp::nets::parts {
 
@@ -21,14 +21,11 @@ void append_classifier(std::vector<Layer>& layers,
                 .out = hidden > 0 ? hidden : classes,
                 .flatten_h = flattened.h,
                 .flatten_w = flattened.w,
-                .init = init,
-                .weight = {},
-                .bias = {}};
+                .init = init};
   layers.emplace_back(linear);
   if (hidden == 0) return;
   layers.emplace_back(Dropout{.p = 0.5f});
-  layers.emplace_back(
-      Linear{.name = second, .in = hidden, .out = classes, .init = init, .weight = {}, .bias = {}});
+  layers.emplace_back(Linear{.name = second, .in = hidden, .out = classes, .init = init});
 }
 
 }  // namespace offramp::nets::parts

@@ -17,6 +17,7 @@ struct NetCosts {
   std::vector<double> exit_fraction_macs, exit_fraction_profiler;
 };
 
+// Infers every shape on the way: throws ShapeError or ValueError where parts do not fit.
 NetCosts costs_of(const Architecture& arch);
 
 }  // namespace offramp::nets

@@ -35,16 +35,16 @@ struct Conv2d {
   int in = 0, out = 0, kernel = 3, stride = 1, pad = 1, groups = 1;
   bool has_bias = false;
   Init init = Init::kHeFanOut;
-  Tensor weight, bias;
+  Tensor weight = {}, bias = {};
 };
 
 struct Linear {
   std::string name;
   int in = 0, out = 0;
-  int flatten_h = 1,
-      flatten_w = 1;  // of the map that was flattened before it: its columns are permuted on disk
+  // Of the map that was flattened before it: its columns are permuted on disk.
+  int flatten_h = 1, flatten_w = 1;
   Init init = Init::kFanIn;
-  Tensor weight, bias;
+  Tensor weight = {}, bias = {};
 };
 
 // BatchNorm2d or 1d, with the ReLU that follows it: one op.
@@ -54,7 +54,7 @@ struct BatchNorm {
   bool relu = true;
   float momentum = 0.1f;
   bool is_1d = false;  // over features: the reference profiler does not count it
-  BatchNormTensors tensors;
+  BatchNormTensors tensors = {};
 };
 
 struct Relu {};
@@ -67,14 +67,14 @@ struct AvgPool {
 };
 struct Dropout {
   float p = 0.5f;
-  std::uint32_t op = 0;  // place in the random stream: the how-manieth dropout of the net
+  std::uint32_t op = 0;  // place in the random stream: its number among the net's dropouts, from 0
 };
 // The mixed pool of an internal classifier: alpha * max + (1 - alpha) * avg, window and stride k
 // (networks 1.1).
 struct ExitPool {
   std::string name;
   int k = 1;
-  Tensor alpha;
+  Tensor alpha = {};
 };
 
 using Layer = std::variant<Conv2d, Linear, BatchNorm, Relu, Flatten, MaxPool, AvgPool, Dropout, ExitPool>;
@@ -110,7 +110,8 @@ struct PassContext {
   const DropoutState* dropout = nullptr;  // needed by a training pass through a Dropout
 };
 Tensor run(const Layer& layer, const Tensor& x, const PassContext& pass);
-// The batch norm that ends a residual block: relu(bn(x) + residual) as one op.
-Tensor run_residual(const BatchNorm& layer, const Tensor& x, const Tensor& residual, const PassContext& pass);
+// The batch norm that ends a residual path: bn(x) + residual as one op, with the ReLU behind the sum or without.
+Tensor run_residual(
+    const BatchNorm& layer, const Tensor& x, const Tensor& residual, bool relu, const PassContext& pass);
 
 }  // namespace offramp::nets

@@ -39,7 +39,7 @@ struct NetOptions {
   friend bool operator==(const NetOptions&, const NetOptions&) = default;
 };
 
-// What `name` may be: "vgg-16", "resnet-<6n+2>", ...
+// What `name` may be: the forms of nets/families/families.h.
 std::vector<std::string> net_names();
 
 const char* to_text(Placement);

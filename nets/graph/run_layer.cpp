@@ -6,9 +6,10 @@
 
 namespace offramp::nets {
 
-Tensor run_residual(const BatchNorm& l, const Tensor& x, const Tensor& residual, const PassContext& pass) {
+Tensor run_residual(
+    const BatchNorm& l, const Tensor& x, const Tensor& residual, bool relu, const PassContext& pass) {
   BatchNormTensors tensors = l.tensors;
-  return batch_norm(x, tensors, {.train = pass.train, .relu = true, .residual = residual});
+  return batch_norm(x, tensors, {.train = pass.train, .relu = relu, .residual = residual});
 }
 
 Tensor run(const Layer& layer, const Tensor& x, const PassContext& pass) {

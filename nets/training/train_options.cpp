@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/errors.h"
+#include "nets/families/families.h"
 #include "nets/graph/metadata_text.h"
 
 namespace offramp::nets {
@@ -33,7 +34,8 @@ double TrainOptions::rate(int epoch, std::int64_t step, std::int64_t steps_total
 TrainOptions reference_options(const std::string& net, TrainKind kind) {
   TrainOptions o;
   o.kind = kind;
-  o.weight_decay = net == "vgg-16" || net == "wrn-32-4" ? 5e-4 : 1e-4;
+  const Family* family = family_of(net);
+  o.weight_decay = family ? family->weight_decay : 1e-4;
   if (kind == TrainKind::kExitsOnly) {
     o.epochs = o.reference_epochs = 25;
     o.optimizer = OptimizerKind::kAdam;

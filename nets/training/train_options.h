@@ -47,8 +47,8 @@ struct TrainOptions {
   friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
 };
 
-// Reference settings for a net: weight decay 5e-4 for VGG and WideResNet, 1e-4 else; Adam 1e-3, 25 epochs and
-// milestone 15 for kExitsOnly.
+// Reference settings for a net: the weight decay of its family; Adam 1e-3, 25 epochs and milestone 15 for
+// kExitsOnly.
 TrainOptions reference_options(const std::string& net, TrainKind kind);
 
 // (0.15, 0.30, ..., 0.90): element i for the i-th internal classifier wherever it stands (oracle-notes S8).

@@ -45,7 +45,7 @@ void check(const ChoiceGoal& goal) {
 }
 
 bool leaves(ExitRule rule, double confidence, double threshold) {
-  return rule == ExitRule::kGreaterEqual ? confidence >= threshold : confidence > threshold;
+  return rule == ExitRule::kAtLeast ? confidence >= threshold : confidence > threshold;
 }
 
 // A threshold that lets `high` leave and keeps `low`, midway where possible.
@@ -54,7 +54,7 @@ double cut(ExitRule rule, double low, double high) {
   if (middle > low && middle < high) {
     return middle;
   }
-  return rule == ExitRule::kGreaterEqual ? high : low;
+  return rule == ExitRule::kAtLeast ? high : low;
 }
 
 // What a sample brings when it leaves at exit k, or when nobody left.
@@ -73,7 +73,7 @@ class Samples {
   }
   Result nobody(std::size_t i) const {
     std::size_t who = k_ - 1;
-    if (o_.fallback == ExitFallback::kMostConfident) {
+    if (o_.fallback == Fallback::kMostConfident) {
       const auto row = o_.confidences.subspan(i * k_, k_);
       who = static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
     }

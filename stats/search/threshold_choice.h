@@ -7,17 +7,16 @@
 #include <span>
 #include <vector>
 
-namespace offramp::stats {
+#include "stats/search/exit_rule.h"
 
-enum class ExitRule { kGreaterEqual, kGreater };  // leave at the first exit whose confidence is .. threshold
-enum class ExitFallback { kLast, kMostConfident };  // who answers when nobody left; the full cost is paid
+namespace offramp::stats {
 
 struct ExitOutcomes {
   std::span<const double> confidences;  // [n, num_exits]
   std::span<const int> correct;         // [n, num_exits], 1 where that exit's class is right, else 0
   std::span<const double> costs;        // [num_exits] of leaving there, ascending
-  ExitRule rule = ExitRule::kGreaterEqual;
-  ExitFallback fallback = ExitFallback::kLast;
+  ExitRule rule = ExitRule::kAtLeast;
+  Fallback fallback = Fallback::kLast;
 };
 
 struct OperatingPoint {
@@ -57,7 +56,7 @@ std::optional<OperatingPoint> choose_deepsloth(const ExitOutcomes& outcomes, dou
 
 // MSDNet's budgeted rule on validation confidences [n, num_exits]: q_k proportional to p^k; T_k is the
 // confidence of the floor(n q_k)-th of the samples that have not left, descending; 1e8 if there are fewer;
-// samples with confidence >= T_k leave. Returns num_exits - 1 thresholds for ExitRule::kGreaterEqual (T_K =
+// samples with confidence >= T_k leave. Returns num_exits - 1 thresholds for ExitRule::kAtLeast (T_K =
 // -1e8 is implied).
 std::vector<double> msdnet_thresholds(std::span<const double> confidences, std::size_t num_exits, double p);
 // p = j/20, j = 1..39.

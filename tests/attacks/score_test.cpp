@@ -113,10 +113,10 @@ TEST(StrategySearch, LeavesWhereTheVictimLeft) {
   EXPECT_EQ(joint.policy.rule, nets::ExitRule::kAbove);
   int matched = 0;
   for (std::size_t i = 0; i < 8; ++i) {
-    const std::vector<float> c = {static_cast<float>(table.confidence[3 * i]),
-                                  static_cast<float>(table.confidence[3 * i + 1]),
-                                  static_cast<float>(table.confidence[3 * i + 2])};
-    matched += nets::choose_exit(joint.policy, c).stopped + 1 == exits[i] ? 1 : 0;
+    matched +=
+        nets::choose_exit(joint.policy, std::span(table.confidence).subspan(3 * i, 3)).stopped + 1 == exits[i]
+            ? 1
+            : 0;
   }
   EXPECT_EQ(matched, 6);
   // With classes only samples count whose class at that exit is the victim's: the first four here.

@@ -97,6 +97,11 @@ std::vector<OpCase> make_table() {
   op(
       "concat_channels", {x, {{2, 2, 5, 7}}, x}, [](Inputs in) { return concat_channels(in); }, true);
   op(
+      "concat_channels_rows",
+      {{{5, 3}}, {{5, 1}}, {{5, 4}}},
+      [](Inputs in) { return concat_channels(in); },
+      true);
+  op(
       "dropout", {x}, [](Inputs in) { return dropout(in[0], .3f, {.seed = 5, .stream = 1}, nullptr); }, true);
   op("normalize_pixels", {x}, [](Inputs in) {
     const std::vector<float> mean{.5f, .25f, .125f}, inv_std{2.f, 4.f, 3.f};

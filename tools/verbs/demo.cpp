@@ -8,9 +8,9 @@
 #include "nets/data/open_dataset.h"
 #include "nets/data/text.h"
 #include "nets/data/transform.h"
+#include "nets/exits/choose_policy.h"
 #include "nets/training/loader_source.h"
 #include "nets/training/trainer.h"
-#include "stats/search/threshold_choice.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/extract/extract_report.h"
@@ -182,30 +182,20 @@ class DemoVerb final : public Verb {
 
     // The owner's rule (training.md 4): the cheapest threshold whose accuracy is within half a point of the
     // full net's.
-    const auto table = attacks::exit_table(net, held_out);
-    const auto width = static_cast<std::size_t>(net.num_exits());
-    std::vector<int> correct;
-    for (std::size_t i = 0; i < table.predicted.size(); ++i)
-      correct.push_back(table.predicted[i] == held_out.labels[i / width] ? 1 : 0);
+    const nets::ExitOutputs outputs = attacks::exit_table(net, held_out);
     std::vector<double> costs;
     for (const auto& cost : net.costs().exits) costs.push_back(static_cast<double>(cost.ops_profiler));
-    double full = 0;
-    for (std::size_t i = width - 1; i < correct.size(); i += width) full += correct[i];
-    full /= held_out.n;
-    const auto point =
-        stats::choose_one_threshold({.confidences = table.confidence, .correct = correct, .costs = costs},
-                                    {.min_accuracy = full - 0.005});
-    if (!point)
+    const auto choice = nets::choose_policy(outputs, costs, {.max_drop = 0.005});
+    if (!choice)
       throw std::runtime_error("demo: no threshold keeps the victim within half a point of its full net");
-    const nets::ExitPolicy policy{.thresholds = point->thresholds, .rule = nets::ExitRule::kAtLeast};
-    nets::save_checkpoint(path, net, policy, metadata());
+    nets::save_checkpoint(path, net, choice->policy, metadata());
     session.log.info(
         fmt::format("victim: held-out accuracy {:.2f} % in full, {:.2f} % with exits at {:.1f} % of the cost "
                     "(threshold {:.3f})",
-                    100 * full,
-                    100 * point->accuracy,
-                    100 * point->mean_cost / static_cast<double>(net.costs().plain.ops_profiler),
-                    point->thresholds.front()));
+                    100 * choice->last_exit_accuracy,
+                    100 * choice->accuracy,
+                    100 * choice->mean_cost / static_cast<double>(net.costs().plain.ops_profiler),
+                    choice->policy.thresholds.front()));
     return history;
   }
 

@@ -52,28 +52,6 @@ struct TwinNets {
   nets::Network cpu, cuda;
 };
 
-// How far two float32 passes through a net may be apart, relative to the largest value of a tensor that they
-// make (first order). A layer that sums `length` products perturbs its result by sum_bound, relative to the
-// sum of absolute products, and what comes in with a perturbation goes out with it: along the path they add
-// up. Lengths: of a convolution its filter, of a linear layer its input, of a batch norm the samples and
-// pixels (input at most `side` x `side`). `passes`: 1 forward, 3 with the gradients of inputs and weights,
-// whose sums run over samples and pixels.
-inline double pass_bound(const nets::Architecture& arch, int batch, int passes) {
-  double roots = 0;
-  const double positions = static_cast<double>(batch) * arch.input.h * arch.input.w;
-  for_each_layer(arch, [&](const nets::Layer& layer, int) {
-    if (const auto* conv = std::get_if<nets::Conv2d>(&layer)) {
-      roots += std::sqrt(static_cast<double>(conv->in / conv->groups) * conv->kernel * conv->kernel);
-    } else if (const auto* linear = std::get_if<nets::Linear>(&layer)) {
-      roots += std::sqrt(static_cast<double>(linear->in));
-    } else if (std::holds_alternative<nets::BatchNorm>(layer)) {
-      roots += std::sqrt(positions);
-    }
-  });
-  if (passes > 1) roots = passes * roots + std::sqrt(positions);
-  return sum_bound(1, roots);
-}
-
 inline double largest(const std::vector<float>& a) {
   double size = 0;
   for (const float v : a) size = std::max(size, std::fabs(double{v}));

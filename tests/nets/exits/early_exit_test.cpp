@@ -32,8 +32,8 @@ ExitPolicy spreading_policy(const Network& net, const Tensor& x) {
 ExitChoice expected(const ExitPolicy& policy,
                     const std::vector<std::vector<float>>& confidence,
                     std::size_t i) {
-  std::vector<float> row;
-  for (const auto& exit : confidence) row.push_back(exit[i]);
+  std::vector<double> row;
+  for (const auto& exit : confidence) row.push_back(static_cast<double>(exit[i]));
   return choose_exit(policy, row);
 }
 
@@ -94,8 +94,8 @@ class CountingNet final : public SegmentedNet {
   explicit CountingNet(const Network& net) : net_(net) {}
   int num_exits() const override { return net_.num_exits(); }
   int classes() const override { return net_.classes(); }
-  const Extent& input() const override { return net_.input(); }
-  Segment forward_segment(int segment, const Tensor& x) const override {
+  const std::vector<Extent>& inputs() const override { return net_.inputs(); }
+  Segment forward_segment(int segment, const Features& x) const override {
     return net_.forward_segment(segment, x, [&](std::string_view, const Tensor& y) {
       ++layers;
       rows += y.shape().n();
@@ -115,7 +115,7 @@ TEST(EarlyExit, LayersBehindTheExitAreNotExecuted) {
   std::vector<int> layers;  // of segments 0..s
   {
     const CountingNet counting(*net);
-    Tensor features = x;
+    Features features = {x};
     for (int s = 0; s < exits; ++s) {
       features = counting.forward_segment(s, features).features;
       layers.push_back(counting.layers);

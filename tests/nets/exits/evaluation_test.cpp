@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "nets/exits/choose_policy.h"
 #include "nets/exits/early_exit.h"
 #include "tests/nets/nets.h"
 #include "tests/nets/training/memory_source.h"
@@ -21,19 +23,14 @@ using test::message_of;
 //   2           1       .8  .3  .2                2 3
 //   3           1       .7  .9  .6              never
 ExitOutputs example() {
-  ExitOutputs out{.num_exits = 3,
-                  .n = 4,
-                  .classes = 2,
-                  .probabilities = {},
-                  .confidence = {},
-                  .predicted = {},
-                  .labels = {0, 0, 1, 1}};
-  const float p0[3][4] = {{.9f, .6f, .8f, .7f}, {.8f, .4f, .3f, .9f}, {.7f, .3f, .2f, .6f}};
-  for (const auto& exit : p0) {
-    for (const float p : exit) {
+  ExitOutputs out{
+      .num_exits = 3, .n = 4, .classes = 2, .confidence = {}, .predicted = {}, .labels = {0, 0, 1, 1}};
+  const float p0[4][3] = {{.9f, .8f, .7f}, {.6f, .4f, .3f}, {.8f, .3f, .2f}, {.7f, .9f, .6f}};
+  for (const auto& sample : p0) {
+    for (const float p : sample) {
       out.probabilities.push_back(p);
       out.probabilities.push_back(1 - p);
-      out.confidence.push_back(std::max(p, 1 - p));
+      out.confidence.push_back(static_cast<double>(std::max(p, 1 - p)));
       out.predicted.push_back(p > 0.5f ? 0 : 1);
     }
   }
@@ -101,6 +98,64 @@ TEST(Evaluation, APolicyPaysForTheExitsThatItTakes) {
             0.25);  // 0 at exit 1; 1 wrong at the end; 2 wrong at .8 or right at .8: the earlier
 }
 
+TEST(Evaluation, WhoNeedsNoProbabilitiesKeepsNone) {
+  const auto net = drawn(test::small_options("resnet-8"), 7);
+  test::MemorySource source(net->input(), net->classes(), 11, 4, 3);
+  const ExitOutputs all = exit_outputs(*net, source);
+  std::vector<int> seen;
+  const ExitOutputs few = exit_outputs(
+      *net, source, [&](int done, int) { seen.push_back(done); }, Keep::kConfidences);
+  EXPECT_EQ(seen, (std::vector<int>{4, 8, 11}));
+  EXPECT_TRUE(few.probabilities.empty());
+  EXPECT_EQ(few.confidence, all.confidence);
+  EXPECT_EQ(few.predicted, all.predicted);
+  EXPECT_EQ(few.labels, all.labels);
+  ASSERT_EQ(all.probabilities.size(), 11U * 3 * 5);
+  for (int i = 0; i < 11; ++i) {
+    for (int e = 0; e < 3; ++e) {
+      const std::vector<float> row(all.row(i, e), all.row(i, e) + 5);
+      const auto top = std::max_element(row.begin(), row.end());
+      EXPECT_EQ(all.confidence[all.at(i, e)], static_cast<double>(*top));
+      EXPECT_EQ(all.predicted[all.at(i, e)], top - row.begin());
+    }
+  }
+}
+
+// The worked example: the end is right on half; leaving at .9 costs 2 x .2 + 2 x 1 for the same half.
+TEST(ChoosePolicy, TakesTheCheapestWithinTheDropAndTheBestWithinTheBudget) {
+  const double costs[] = {.2, .6, 1};
+  const auto cheap = choose_policy(example(), costs, {.max_drop = 0.0});
+  ASSERT_TRUE(cheap);
+  EXPECT_EQ(cheap->last_exit_accuracy, 0.5);
+  EXPECT_GE(cheap->accuracy, 0.5);
+  NetCosts as_net;
+  as_net.exits = {{0, 20, 1}, {0, 60, 1}, {0, 100, 1}};
+  as_net.plain = {0, 100, 1};
+  for (const Thresholds kind : {Thresholds::kOne, Thresholds::kPerExit}) {
+    for (const ExitRule rule : {ExitRule::kAtLeast, ExitRule::kAbove}) {
+      for (const Fallback fallback : {Fallback::kLast, Fallback::kMostConfident}) {
+        for (const double budget : {.25, .65, 1.0}) {
+          const auto choice = choose_policy(
+              example(),
+              costs,
+              {.max_mean_cost = budget, .thresholds = kind, .rule = rule, .fallback = fallback});
+          ASSERT_TRUE(choice);
+          EXPECT_EQ(choice->policy.rule, rule);
+          EXPECT_EQ(choice->policy.fallback, fallback);
+          EXPECT_LE(choice->mean_cost, budget);
+          // What the policy does with the samples, told by the other counter.
+          const PolicyResult applied = apply(choice->policy, example(), as_net);
+          EXPECT_DOUBLE_EQ(applied.accuracy, choice->accuracy);
+          EXPECT_NEAR(applied.mean_macs / 100, choice->mean_cost, 1e-12);
+        }
+      }
+    }
+  }
+  EXPECT_FALSE(choose_policy(example(), costs, {.max_mean_cost = .1}));
+  EXPECT_NE(message_of([&] { static_cast<void>(choose_policy(example(), costs, {})); }).find("set either"),
+            std::string::npos);
+}
+
 TEST(Evaluation, OutputsAgreeWithRealEarlyExit) {
   const auto net = drawn(test::small_options("resnet-8"), 7);
   test::MemorySource source(net->input(), net->classes(), 30, 8, 3);
@@ -108,7 +163,7 @@ TEST(Evaluation, OutputsAgreeWithRealEarlyExit) {
   ASSERT_EQ(out.n, 30);
   ExitPolicy policy = ExitPolicy::uniform(3, 0);
   for (std::size_t e = 0; e < 2; ++e) {
-    policy.thresholds[e] = out.confidence[e * 30 + 7];
+    policy.thresholds[e] = out.confidence[out.at(7, static_cast<int>(e))];
   }
   const PolicyResult batched = apply(policy, out, net->costs());
   std::vector<std::int64_t> histogram(3, 0);

@@ -65,7 +65,7 @@ TEST(FrozenNet, GivesTheLogitsOfTheNet) {
 }
 
 TEST(FrozenNet, MixedPrecisionStaysNearTheFloatNet) {
-  for (const char* name : {"vgg-16", "resnet-8", "wrn-32-4"}) {
+  for (const char* name : {"vgg-16", "resnet-8", "mobilenet-v2", "wrn-32-4"}) {
     SCOPED_TRACE(name);
     NetOptions o = small_options(name);
     const auto exact = drawn(o, 7);

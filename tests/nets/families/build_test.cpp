@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/errors.h"
+#include "nets/graph/network.h"
 #include "tests/nets/nets.h"
 
 namespace offramp::nets {
@@ -68,6 +69,22 @@ TEST(Builders, StateDictNamesAreThoseOfTheReferenceModules) {
   EXPECT_EQ(mobilenet.at("layers.1.layers.4.weight"), "[128]");
   EXPECT_EQ(mobilenet.at("end_layers.2.weight"), "[10,1024]");
 
+  o.name = "mobilenet-v2";
+  auto v2 = state_dict_of(o);
+  EXPECT_EQ(v2.at("conv1.weight"), "[32,3,3,3]");
+  EXPECT_EQ(v2.at("bn1.running_var"), "[32]");
+  EXPECT_EQ(v2.at("layers.0.conv1.weight"), "[32,32,1,1]");
+  EXPECT_EQ(v2.at("layers.0.shortcut.0.weight"), "[16,32,1,1]");
+  EXPECT_EQ(v2.at("layers.0.shortcut.1.weight"), "[16]");
+  EXPECT_EQ(v2.at("layers.3.conv2.weight"), "[144,1,3,3]");
+  EXPECT_EQ(v2.at("layers.3.bn3.bias"), "[32]");
+  EXPECT_EQ(v2.count("layers.3.shortcut.0.weight"), 0U);  // stride 2: nothing is added
+  EXPECT_EQ(v2.count("layers.4.shortcut.0.weight"), 0U);  // the input itself is
+  EXPECT_EQ(v2.at("layers.2.output.linear.weight"), "[10,384]");
+  EXPECT_EQ(v2.at("conv2.weight"), "[1280,320,1,1]");
+  EXPECT_EQ(v2.at("bn2.weight"), "[1280]");
+  EXPECT_EQ(v2.at("linear.weight"), "[10,1280]");
+
   o.name = "wrn-32-4";
   auto wide = state_dict_of(o);
   EXPECT_EQ(wide.at("init_conv.weight"), "[16,3,3,3]");
@@ -102,7 +119,7 @@ TEST(Builders, AnExitBehindTheFullyConnectedBlockIsABareLinearLayer) {
 }
 
 TEST(Builders, AnyClassCountAndChannelCountBuilds) {
-  for (const char* name : {"vgg-16", "resnet-20", "mobilenet", "wrn-32-4", "small-cnn"}) {
+  for (const char* name : {"vgg-16", "resnet-20", "mobilenet", "mobilenet-v2", "wrn-32-4", "small-cnn"}) {
     for (const int channels : {1, 3}) {
       NetOptions o = named(name);
       o.classes = 43;
@@ -110,7 +127,7 @@ TEST(Builders, AnyClassCountAndChannelCountBuilds) {
       o.width_divisor = 8;
       const Architecture arch = build(o);
       EXPECT_EQ(arch.num_exits(), 4) << name;
-      EXPECT_EQ(arch.input, (Extent{channels, 32, 32}));
+      EXPECT_EQ(arch.inputs, (std::vector<Extent>{{channels, 32, 32}}));
     }
   }
   NetOptions o = named("small-cnn");
@@ -147,10 +164,11 @@ TEST(Builders, ExitPoolsUpTo16WideAreBuiltAndWiderOnesRefused) {
 TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {
   NetOptions o = named("wrn-32-4");
   o.form = ExitForm::kTwoLayer;
-  Architecture arch = build(o);
+  o.width_divisor = 8;
+  const Network net(o, Device::cpu());
   std::set<std::uint32_t> seen;
   int dropouts = 0;
-  for_each_layer(arch, [&](Layer& layer, int) {
+  for_each_layer(net.architecture(), [&](const Layer& layer, int) {
     if (const auto* dropout = std::get_if<Dropout>(&layer)) {
       seen.insert(dropout->op);
       ++dropouts;
@@ -161,9 +179,10 @@ TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {
 }
 
 TEST(Builders, WrongUseIsNamed) {
-  EXPECT_EQ(message_of([] { build(named("resnet-57")); }),
-            "net: expected one of vgg-16, resnet-<6n+2>, mobilenet, wrn-32-4, fcn-18-<1..4>, small-cnn, got "
-            "'resnet-57'");
+  EXPECT_EQ(
+      message_of([] { build(named("resnet-57")); }),
+      "net: expected one of vgg-16, resnet-<6n+2>, mobilenet, mobilenet-v2, wrn-32-4, fcn-18-<1..4>, small-cnn, got "
+      "'resnet-57'");
   NetOptions o = named("small-cnn");
   o.num_exits = 7;
   EXPECT_EQ(message_of([&] { build(o); }),

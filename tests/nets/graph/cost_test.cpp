@@ -54,14 +54,14 @@ TEST(Cost, SdnNetsAtDefaultPositionsMatchTheTables) {
     if (row.exit < 0) continue;
     ASSERT_LT(index, arch.exits.size());
     EXPECT_EQ(arch.exits[index].after_block, row.after);
-    EXPECT_EQ(std::get<Linear>(arch.exits[index].layers.back()).in, row.features);
+    EXPECT_EQ(std::get<Linear>(arch.exits[index].path.layers.back()).in, row.features);
     expect_printed(costs.exit_fraction_macs[index], row.fraction_macs, 1e-4, "MACs");
     expect_printed(costs.exit_fraction_profiler[index], row.fraction_profiler, 1e-4, "profiler");
   }
 }
 
 TEST(Cost, ThePlainNetIsTheNetWithOneExit) {
-  for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "wrn-32-4", "small-cnn"}) {
+  for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "mobilenet-v2", "wrn-32-4", "small-cnn"}) {
     NetOptions o = options(net, 32, 10);
     const Cost with_exits = costs_of(build(o)).plain;
     o.num_exits = 1;
@@ -69,6 +69,26 @@ TEST(Cost, ThePlainNetIsTheNetWithOneExit) {
     ASSERT_EQ(plain.exits.size(), 1U);
     EXPECT_EQ(plain.exits[0], with_exits);
     EXPECT_EQ(plain.plain, with_exits);
+  }
+}
+
+// specs: networks 2.5. The sum of a block adds nothing; a shortcut of its own convolution does.
+TEST(Cost, MobileNetV2HasTheSpecsParametersAndMacs) {
+  NetOptions o = options("mobilenet-v2", 32, 10);
+  const Cost plain = costs_of(build(o)).plain;
+  EXPECT_EQ(plain.parameters, 2296922);
+  EXPECT_EQ(plain.macs, 91154944);
+  o.placement = Placement::kSdn;
+  const Architecture arch = build(o);
+  EXPECT_EQ(positions_of(arch), (std::vector<int>{2, 5, 9, 11, 13, 16}));
+  // Networks 3.1: every exit at the block nearest to its share of the cost.
+  const NetCosts costs = costs_of(arch);
+  const double wanted[] = {.15, .30, .45, .60, .75, .90};
+  for (std::size_t e = 0; e < 6; ++e) {
+    const double distance = std::abs(costs.exit_fraction_macs[e] - wanted[e]);
+    for (const double fraction : costs.block_fraction_macs) {
+      EXPECT_LE(distance, std::abs(fraction - wanted[e])) << "exit " << e + 1;
+    }
   }
 }
 
@@ -166,7 +186,7 @@ TEST(Cost, MoreClassesAddTheFeaturesOfEachClassifier) {
   const NetCosts many = costs_of(build(o));
   std::int64_t features = 0;
   for (std::size_t i = 0; i < arch.exits.size(); ++i) {
-    features += std::get<Linear>(arch.exits[i].layers.back()).in;
+    features += std::get<Linear>(arch.exits[i].path.layers.back()).in;
     EXPECT_EQ(many.exits[i].macs, ten.exits[i].macs + 33 * features);
   }
   EXPECT_EQ(many.exits.back().macs, ten.exits.back().macs + 33 * (features + 64));

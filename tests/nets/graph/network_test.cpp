@@ -22,14 +22,14 @@ TEST(Network, SegmentsGiveTheLogitsOfTheWholeForward) {
     const Tensor x = pixels(net.input(), 3, 11);
     const std::vector<Tensor> whole = net.forward(x);
     ASSERT_EQ(static_cast<int>(whole.size()), net.num_exits());
-    Tensor features = x;
+    Features features = {x};
     for (int s = 0; s < net.num_exits(); ++s) {
       const Segment segment = net.forward_segment(s, features);
       EXPECT_EQ(segment.logits.to_host<float>(), whole[static_cast<std::size_t>(s)].to_host<float>());
       EXPECT_EQ(segment.logits.shape(), (Shape{3, net.classes()}));
       features = segment.features;
     }
-    EXPECT_FALSE(features);
+    EXPECT_TRUE(features.empty());
   }
 }
 
@@ -87,7 +87,7 @@ TEST(Network, DropoutIsActiveOnlyInTrainingAndFollowsItsSeed) {
 }
 
 TEST(Network, MixedPrecisionKeepsLogitsFloatAndNearTheFloatNet) {
-  for (const char* name : {"vgg-16", "resnet-8", "mobilenet", "wrn-32-4", "small-cnn"}) {
+  for (const char* name : {"vgg-16", "resnet-8", "mobilenet", "mobilenet-v2", "wrn-32-4", "small-cnn"}) {
     SCOPED_TRACE(name);
     NetOptions o = small_options(name);
     const auto owner_exact = test::drawn(o, 7);
@@ -141,7 +141,7 @@ TEST(Network, WrongInputIsNamed) {
               static_cast<void>(net.forward(Tensor::zeros({2, 1, 28, 28}, Device::cpu())));
             }),
             "net small-cnn: expected pixels [n,3,32,32], got [2,1,28,28]");
-  EXPECT_EQ(message_of([&] { static_cast<void>(net.forward_segment(4, Tensor())); }),
+  EXPECT_EQ(message_of([&] { static_cast<void>(net.forward_segment(4, {})); }),
             "net small-cnn: segments are 0 to 3, got 4");
 }
 
@@ -168,6 +168,8 @@ TEST(Initialize, WeightsHaveTheirDistribution) {
       {"mobilenet", "layers.6.layers.3.weight", 1 / std::sqrt(512.0), false},
       {"mobilenet", "layers.11.layers.0.weight", 1 / std::sqrt(9.0), false},
       {"mobilenet", "end_layers.2.weight", 1 / std::sqrt(1024.0), false},
+      {"mobilenet-v2", "layers.13.conv1.weight", 1 / std::sqrt(96.0), false},
+      {"mobilenet-v2", "layers.13.conv2.weight", 1 / std::sqrt(9.0), false},
       {"wrn-32-4", "layers.12.layers.0.2.weight", std::sqrt(2.0) * std::sqrt(6.0 / (9 * 512)), false},
       {"wrn-32-4", "layers.3.output.linear.weight", 1 / std::sqrt(1024.0), false},
   };
@@ -213,7 +215,7 @@ TEST(Initialize, BiasesAlphaAndNormsStartAsSpecified) {
   EXPECT_GE(alpha, 0.f);
   EXPECT_LT(alpha, 1.f);
   EXPECT_NE(values("layers.7.output.alpha")[0], alpha);
-  EXPECT_EQ(std::get<BatchNorm>(net.architecture().end[0]).tensors.momentum, 0.9f);
+  EXPECT_EQ(std::get<BatchNorm>(net.architecture().end.layers[0]).tensors.momentum, 0.9f);
 }
 
 }  // namespace

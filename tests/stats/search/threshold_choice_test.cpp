@@ -13,8 +13,7 @@ namespace {
 struct Data {
   std::vector<double> confidences, costs;
   std::vector<int> correct;
-  ExitOutcomes outcomes(ExitRule rule = ExitRule::kGreaterEqual,
-                        ExitFallback fallback = ExitFallback::kLast) const {
+  ExitOutcomes outcomes(ExitRule rule = ExitRule::kAtLeast, Fallback fallback = Fallback::kLast) const {
     return {confidences, correct, costs, rule, fallback};
   }
 };
@@ -33,18 +32,15 @@ Data draw(std::size_t n, std::size_t k, int levels, std::uint64_t seed) {
 }
 
 // Definition, sample by sample, sharing nothing with the library.
-std::pair<double, double> run(const Data& d,
-                              const std::vector<double>& t,
-                              ExitRule rule,
-                              ExitFallback fallback) {
+std::pair<double, double> run(const Data& d, const std::vector<double>& t, ExitRule rule, Fallback fallback) {
   const std::size_t k = d.costs.size(), n = d.correct.size() / k;
   double right = 0, cost = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const double* c = &d.confidences[i * k];
     std::size_t e = 0;
-    while (e < k - 1 && !(rule == ExitRule::kGreater ? c[e] > t[e] : c[e] >= t[e])) ++e;
+    while (e < k - 1 && !(rule == ExitRule::kAbove ? c[e] > t[e] : c[e] >= t[e])) ++e;
     std::size_t answer = e;
-    if (e == k - 1 && fallback == ExitFallback::kMostConfident) {
+    if (e == k - 1 && fallback == Fallback::kMostConfident) {
       answer = static_cast<std::size_t>(std::max_element(c, c + k) - c);
     }
     right += d.correct[i * k + answer];
@@ -71,8 +67,8 @@ std::vector<double> every_tau(const Data& d, std::size_t only_exit, bool all_exi
 const double kSums = 1e-12;  // a few hundred additions of numbers of order 1
 
 TEST(ThresholdChoice, EvaluationFollowsTheRulesAndFallbacks) {
-  for (const auto rule : {ExitRule::kGreaterEqual, ExitRule::kGreater}) {
-    for (const auto fallback : {ExitFallback::kLast, ExitFallback::kMostConfident}) {
+  for (const auto rule : {ExitRule::kAtLeast, ExitRule::kAbove}) {
+    for (const auto fallback : {Fallback::kLast, Fallback::kMostConfident}) {
       const Data d = draw(200, 4, 5, 3);  // five levels: confidences equal to the thresholds
       const std::vector<double> t = {0.8, 0.6, 0.4};
       const OperatingPoint p = evaluate_thresholds(d.outcomes(rule, fallback), t);
@@ -87,8 +83,8 @@ TEST(ThresholdChoice, EvaluationFollowsTheRulesAndFallbacks) {
 TEST(ThresholdChoice, OneThresholdIsTheBestOfAllTaus) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     const Data d = draw(40, 2 + seed % 4, seed % 2 ? 6 : 1 << 20, seed);
-    const auto rule = seed % 3 ? ExitRule::kGreaterEqual : ExitRule::kGreater;
-    const auto fallback = seed % 5 ? ExitFallback::kLast : ExitFallback::kMostConfident;
+    const auto rule = seed % 3 ? ExitRule::kAtLeast : ExitRule::kAbove;
+    const auto fallback = seed % 5 ? Fallback::kLast : Fallback::kMostConfident;
     double cheapest = 1e9, most_right = -1;
     const double floor = 0.7, budget = 0.6 * d.costs.back();
     for (const double tau : every_tau(d, 0, true)) {
@@ -124,7 +120,7 @@ TEST(ThresholdChoice, ThresholdsPerExitAreNeverWorseAndNoSingleChangeImprovesThe
       for (const double tau : every_tau(d, e, false)) {
         std::vector<double> t = each->thresholds;
         t[e] = tau;
-        const auto [accuracy, cost] = run(d, t, ExitRule::kGreaterEqual, ExitFallback::kLast);
+        const auto [accuracy, cost] = run(d, t, ExitRule::kAtLeast, Fallback::kLast);
         EXPECT_TRUE(accuracy < 0.75 - 1e-9 || cost > each->mean_cost - 1e-9)
             << "seed " << seed << " exit " << e;
       }

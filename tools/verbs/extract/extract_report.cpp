@@ -97,7 +97,7 @@ std::string accuracy_and_cost(const attacks::ExtractionOutcome& o, const data::I
       const auto sweep = stats::sweep_thresholds({.confidences = table.confidence,
                                                   .correct = correct,
                                                   .costs = costs,
-                                                  .rule = stats::ExitRule::kGreater},
+                                                  .rule = stats::ExitRule::kAbove},
                                                  taus);
       report::Series line{
           .name = o.contestants[c].name, .colour = static_cast<int>(c), .dash = static_cast<int>(c)};

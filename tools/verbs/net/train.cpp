@@ -7,6 +7,7 @@
 #include "tools/verbs/verbs.h"
 
 #include "nets/data/split.h"
+#include "nets/families/families.h"
 #include "nets/training/trainer.h"
 
 #include <fmt/format.h>
@@ -32,8 +33,9 @@ class TrainVerb final : public Verb {
             "Joint training: every internal classifier's loss with a weight that rises to the fraction of "
             "the net's cost at its place\n(--loss-weights sdn: the list 0.15, 0.30, ...). Milestones of "
             "the learning rate keep their share of a shorter run.\nA killed run goes on with --resume and "
-            "gives the same bits. Nets: vgg-16, resnet-<6n+2>, mobilenet, wrn-32-4,\nfcn-18-<1..4> (for "
-            "tables), small-cnn.",
+            "gives the same bits. Nets: " +
+            nets::forms_that_take(nets::Takes::kPixels) + ";\nfor tables " +
+            nets::forms_that_take(nets::Takes::kRows) + ".",
         .run_folder = true,
         .first_step = true};
   }
@@ -149,11 +151,12 @@ class TrainVerb final : public Verb {
     net_.form = nets::exit_form_from(form_);
     net_.precision = nets::precision_from(precision_);
     set.describe(net_);
-    if (set.pixels() == net_.name.starts_with("fcn-")) {
+    const nets::Takes takes = set.pixels() ? nets::Takes::kPixels : nets::Takes::kRows;
+    if (nets::known_family(net_.name).takes != takes) {
       throw UsageError(fmt::format("--net {}: {} data want {}",
                                    net_.name,
                                    set.pixels() ? "image" : "table",
-                                   set.pixels() ? "a convolutional net" : "fcn-18-<1..4>"));
+                                   set.pixels() ? "a convolutional net" : nets::forms_that_take(takes)));
     }
   }
 

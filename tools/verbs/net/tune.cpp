@@ -5,7 +5,7 @@
 #include "tools/verbs/verbs.h"
 
 #include "nets/data/split.h"
-#include "stats/search/threshold_choice.h"
+#include "nets/exits/choose_policy.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -59,41 +59,30 @@ class TuneVerb final : public Verb {
     if (held_out_ > 0) rows = data::split_held_out(set.samples(), held_out_, session.seed()).held_out;
     auto source = set.evaluation(device, 250, rows);
     const nets::ExitOutputs outputs = outputs_with_progress(session, "tune", net, *source);
-    const std::optional<stats::OperatingPoint> point = choose(net, outputs);
-    if (!point) {
+    const std::optional<nets::PolicyChoice> choice = choose(net, outputs);
+    if (!choice) {
       session.log.error(drop_ ? "tune: no thresholds keep that accuracy"
                               : "tune: no thresholds stay within that budget");
       return kFailed;
     }
-    nets::ExitPolicy policy{point->thresholds, nets::exit_rule_from(rule_), nets::fallback_from(fallback_)};
-    write(path, policy);
-    report(session, net, outputs, policy, path);
+    write(path, choice->policy);
+    report(session, net, outputs, choice->policy, path);
     return kDone;
   }
 
  private:
-  std::optional<stats::OperatingPoint> choose(const nets::Network& net,
-                                              const nets::ExitOutputs& outputs) const {
-    const auto n = static_cast<std::size_t>(outputs.n), exits = static_cast<std::size_t>(outputs.num_exits);
-    std::vector<double> confidences(n * exits), costs;
-    std::vector<int> correct(n * exits);
-    for (std::size_t e = 0; e < exits; ++e) {
-      for (std::size_t i = 0; i < n; ++i) {
-        confidences[i * exits + e] = static_cast<double>(outputs.confidence[e * n + i]);
-        correct[i * exits + e] = outputs.right(static_cast<int>(e), static_cast<int>(i)) ? 1 : 0;
-      }
-      costs.push_back(static_cast<double>(net.costs().exits[e].macs) /
-                      static_cast<double>(net.costs().plain.macs));
+  // Costs are MACs over those of the plain net.
+  std::optional<nets::PolicyChoice> choose(const nets::Network& net, const nets::ExitOutputs& outputs) const {
+    std::vector<double> costs;
+    for (const nets::Cost& cost : net.costs().exits) {
+      costs.push_back(static_cast<double>(cost.macs) / static_cast<double>(net.costs().plain.macs));
     }
-    stats::ExitOutcomes outcomes{.confidences = confidences, .correct = correct, .costs = costs};
-    outcomes.rule = rule_ == ">" ? stats::ExitRule::kGreater : stats::ExitRule::kGreaterEqual;
-    outcomes.fallback =
-        fallback_ == "last" ? stats::ExitFallback::kLast : stats::ExitFallback::kMostConfident;
-    stats::ChoiceGoal goal;
-    if (drop_) goal.min_accuracy = nets::accuracy(outputs).back() - *drop_ / 100;
-    if (budget_) goal.max_mean_cost = *budget_;
-    return kind_ == "one" ? stats::choose_one_threshold(outcomes, goal)
-                          : stats::choose_thresholds(outcomes, goal);
+    nets::PolicyGoal goal{.max_mean_cost = budget_,
+                          .thresholds = kind_ == "one" ? nets::Thresholds::kOne : nets::Thresholds::kPerExit,
+                          .rule = nets::exit_rule_from(rule_),
+                          .fallback = nets::fallback_from(fallback_)};
+    if (drop_) goal.max_drop = *drop_ / 100;
+    return nets::choose_policy(outputs, costs, goal);
   }
 
   // The same file with another policy: tensors (moments too) and all other metadata stay.

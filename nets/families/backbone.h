@@ -1,6 +1,6 @@
 #pragma once
-// Inside nets/builders: one function per family makes the plain net; build() adds the exits. Names of layers
-// are those of the reference modules' state dicts (specs: networks, last section).
+// What a family's file makes: the plain net. build() adds the exits. Names of layers are those of the reference
+// modules' state dicts (specs: networks, last section).
 #include <string>
 #include <vector>
 
@@ -16,13 +16,6 @@ struct Backbone {
   Init exit_init = Init::kFanIn;
   int exit_hidden = 512;  // of two-layer exits, before the width divisor
 };
-
-Backbone vgg16(const NetOptions& options);
-Backbone resnet(const NetOptions& options, int blocks_per_stage);
-Backbone mobilenet(const NetOptions& options);
-Backbone wide_resnet_32_4(const NetOptions& options);
-Backbone fcn18(const NetOptions& options, int width);
-Backbone small_cnn(const NetOptions& options);
 
 namespace parts {
 // Channels or features after the width divisor, at least 1.
