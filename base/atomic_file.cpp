@@ -1,6 +1,7 @@
 #include "base/atomic_file.h"
 
 #include "base/errors.h"
+#include "base/written_files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
 
 AtomicFile::AtomicFile(const std::filesystem::path& path, std::optional<std::uint64_t> bytes_wanted)
     : path_(path), bytes_wanted_(bytes_wanted) {
+  announce_write(path);
   std::error_code ec;
   if (std::filesystem::is_symlink(path_, ec)) path_ = std::filesystem::weakly_canonical(path_);
   if (path_.filename().empty() ||

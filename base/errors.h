@@ -1,9 +1,8 @@
-// The exceptions of every room. Messages read `what: what was expected, what came, where` and are tested; only tools/
-// catches them to print and exit.
+// The exceptions of every room. Messages read `what: what was expected, what came, where` and are tested;
+// only tools/ catches them to print and exit.
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
@@ -47,8 +46,8 @@ class OutOfMemoryError : public Error {
   using Error::Error;
 };
 
-// Data that cannot be taken: samples outside what a statistic is defined for, or a file of a data set, with the reader
-// and the byte or line where reading stopped (nets/data/data_error.h).
+// Data that cannot be taken: samples outside what a statistic is defined for, or a file of a data set, with
+// the reader and the byte or line where reading stopped (nets/data/data_error.h).
 class DataError : public Error {
  public:
   using Error::Error;
@@ -92,24 +91,8 @@ inline std::string format_shape(std::initializer_list<std::int64_t> shape) {
   return format_shape<std::initializer_list<std::int64_t>>(shape);
 }
 
-// Text from outside (a file, a command line) for a message: in single quotes, control bytes as \xNN so that
-// it cannot drive a terminal, cut after 80 bytes.
-inline std::string in_quotes(std::string_view text) {
-  constexpr std::size_t kShown = 80;
-  std::string out = "'";
-  for (const char ch : text.substr(0, kShown)) {
-    const auto byte = static_cast<unsigned char>(ch);
-    if (byte < 0x20 || byte == 0x7f) {
-      char hex[5];
-      std::snprintf(hex, sizeof hex, "\\x%02x", static_cast<unsigned>(byte));
-      out += hex;
-    } else {
-      out += ch;
-    }
-  }
-  out += "'";
-  if (text.size() > kShown) out += "... (" + std::to_string(text.size()) + " bytes)";
-  return out;
-}
+// Text from outside (a file, a command line) for a message: in single quotes, control bytes and what is no
+// UTF-8 as \xNN so that it cannot drive a terminal, cut after 80 bytes. Defined in utf8.cpp.
+std::string in_quotes(std::string_view text);
 
 }  // namespace offramp

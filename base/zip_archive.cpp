@@ -39,7 +39,8 @@ struct ZipArchive::Handle {
   }
 };
 
-ZipArchive::ZipArchive(std::string path, std::span<const std::byte> bytes) : path_(std::move(path)) {
+ZipArchive::ZipArchive(std::string path, std::span<const std::byte> bytes)
+    : path_(std::move(path)), bytes_(bytes.size()) {
   zip_error_t error;
   zip_error_init(&error);
   zip_source_t* const source = zip_source_buffer_create(bytes.data(), bytes.size(), 0, &error);
@@ -79,6 +80,11 @@ std::vector<std::byte> ZipArchive::read(const std::string& name) const {
   }
   if (info.comp_method != ZIP_CM_STORE || info.comp_size != info.size) {
     throw FileError(path_, member + "compressed; torch.save stores members as they are (zip -0)");
+  }
+  if (info.size > bytes_) {
+    throw FileError(path_,
+                    member + std::to_string(info.size) + " bytes by the directory, the archive has " +
+                        std::to_string(bytes_));
   }
   zip_file_t* const file = zip_fopen_index(handle_->archive, info.index, 0);
   if (file == nullptr) throw FileError(path_, member + zip_strerror(handle_->archive));

@@ -32,6 +32,7 @@ class ZipArchive {
  private:
   struct Handle;
   std::string path_;
+  [[maybe_unused]] std::size_t bytes_ = 0;  // of the archive: no stored member is longer
   std::unique_ptr<Handle> handle_;
   std::vector<std::string> names_;
 };

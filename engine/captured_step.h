@@ -9,10 +9,10 @@
 // fills. The second records it. From then on the program is not called any more: the graph reads and writes
 // the addresses that it was recorded with. So a program
 //   - takes its inputs from tensors, and its scalars from a StepState, that outlive the step;
-//   - leaves its results in tensors that the caller keeps, and drops those of the last call before it makes
-//   new ones;
+//   - leaves its results in tensors that the caller keeps, and drops those of the last call before it makes new
+//     ones;
 //   - allocates the same memory each time, and neither uploads, downloads nor waits (DeviceError while it is
-//   recorded).
+//     recorded).
 #include <cstddef>
 #include <functional>
 #include <memory>

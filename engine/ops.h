@@ -1,8 +1,9 @@
-#pragma once
 // Every op that the tape knows. An op is a checked free function: it throws ShapeError or ValueError before
 // any work, allocates its output, calls the kernel of the tensor's device, and records a Node only where a
 // gradient is wanted. Activations may be float32 or bfloat16; weights, statistics, features, logits and
 // losses are float32. Shapes are N,C,H,W; "rows" are [n, features]. docs/reference/ops.md lists them.
+#pragma once
+
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,7 +17,6 @@
 namespace offramp {
 
 // --- convolution, linear, normalisation
-// --------------------------------------------------------------------------
 struct Conv2dParams {
   int stride = 1, pad = 0, groups = 1;
 };
@@ -39,7 +39,6 @@ struct BatchNormCall {
 Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& call);
 
 // --- activations and arithmetic
-// ----------------------------------------------------------------------------------
 Tensor relu(const Tensor& x);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, float factor);
@@ -52,7 +51,6 @@ Tensor clamp(const Tensor& x, float low, float high);
 Tensor pixels_from_tanh(const Tensor& w);  // (tanh(w) + 1) / 2
 
 // --- pooling and shape
-// ---------------------------------------------------------------------------------------------
 Tensor max_pool(const Tensor& x, int k, int stride);
 Tensor avg_pool(const Tensor& x, int k, int stride);  // float32 out
 Tensor global_avg_pool(const Tensor& x);              // [n,c,1,1] float32
@@ -62,12 +60,11 @@ Tensor flatten(const Tensor& x);  // [n, c*h*w] in memory order H,W,C; shares me
 Tensor concat_channels(std::span<const Tensor> parts);
 // Pixels [n,c,h,w] float32 in [0,1] -> (x - mean[c]) * inv_std[c] as `dtype`; mean, inv_std: [c].
 Tensor normalize_pixels(const Tensor& x, const Tensor& mean, const Tensor& inv_std, DType dtype);
-// Inverted dropout with probability p; `state` supplies the step of the key and may be null (then key.step
-// counts).
+// Inverted dropout with probability p; `state` supplies the step of the key and may be null: then key.step is
+// it.
 Tensor dropout(const Tensor& x, float p, const PhiloxKey& key, const StepState* state);
 
 // --- rows
-// ------------------------------------------------------------------------------------------------------------
 Tensor softmax(const Tensor& logits);  // [n, classes]
 Tensor log_softmax(const Tensor& logits);
 Tensor confidence(const Tensor& logits);         // [n]: the largest softmax probability of each row
@@ -76,7 +73,6 @@ Tensor sum(const Tensor& x);                     // [1] float32
 Tensor mean(const Tensor& x);
 
 // --- losses: batch means, [1] float32
-// -----------------------------------------------------------------------------
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels);  // labels [n] int32
 // target [n, classes], rows sum to 1; kinds in kernels/losses.h.
 Tensor target_loss(const Tensor& logits, const Tensor& target, TargetLoss kind);
@@ -103,8 +99,7 @@ struct MultiExitResult {
 MultiExitResult multi_exit_loss(std::span<const Tensor> logits, const MultiExitTargets& targets);
 
 // --- not recorded: steps of attacks and moving samples
-// ---------------------------------------------------------------- x <- clip(clip(x + step * sign(grad),
-// origin - eps, origin + eps), 0, 1), in place.
+// x <- clip(clip(x + step * sign(grad), origin - eps, origin + eps), 0, 1), in place.
 void linf_step(Tensor& x, const Tensor& origin, const Tensor& grad, float step, float eps);
 Tensor sign(const Tensor& x);
 Tensor gather_rows(const Tensor& x, const Tensor& index);  // index [m] int32 -> [m, ...]

@@ -8,9 +8,12 @@
 
 namespace offramp {
 
+// The place of a window's maximum, row * k + column, is kept in a byte: 0 to 255.
+inline constexpr int kMaxIndexedWindow = 16;
+
 struct PoolGeom {
   int n = 0, h = 0, w = 0, c = 0;
-  int k = 1, stride = 1;  // window side (at most 15) and step
+  int k = 1, stride = 1;  // window side (at most kMaxIndexedWindow where places are kept) and step
 
   OFFRAMP_HD int out_h() const { return (h - k) / stride + 1; }
   OFFRAMP_HD int out_w() const { return (w - k) / stride + 1; }

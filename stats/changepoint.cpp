@@ -59,8 +59,7 @@ constexpr double kDropBits = 100;
 //   far(row, begin, end)   ends of one chunk behind the block, groups of rows in parallel
 //   floor(row)             terms below it need not be visited; may rise from chunk to chunk
 //   near(row, split)       last row first: the ends row+1 .. split-1; returns x(row)
-//   likely(row)            an end near the solved row's largest term: its chunk is visited first by the next
-//   block
+//   likely(row)            an end near the solved row's largest term: the next block visits its chunk first
 // A chunk is skipped when the bound of EvidenceTiles says that all of it lies below the floor of each row.
 template <class Rows>
 void sweep_rows(const EvidenceTiles& tiles, const ChangepointOptions& options, double x_at_n, Rows& rows) {

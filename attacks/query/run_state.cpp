@@ -12,12 +12,14 @@
 
 #include "base/errors.h"
 #include "base/json_file.h"
+#include "base/written_files.h"
 
 namespace offramp::attacks {
 
 class AppendFile {
  public:
   AppendFile(const std::filesystem::path& path, std::uint64_t keep_bytes) : path_(path) {
+    announce_write(path);
     fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(keep_bytes)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
       fail("cannot be opened");

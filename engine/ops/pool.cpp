@@ -30,7 +30,10 @@ PoolGeom checked_pool(const char* op, const Tensor& x, int k, int stride) {
 }
 
 void checked_index_window(const char* op, int k) {
-  if (k > 15) throw ValueError(std::string(op) + ": windows are at most 15 wide, got " + std::to_string(k));
+  if (k > kMaxIndexedWindow) {
+    throw ValueError(std::string(op) + ": windows are at most " + std::to_string(kMaxIndexedWindow) +
+                     " wide, got " + std::to_string(k));
+  }
 }
 
 Shape pooled(const PoolGeom& g) { return {g.n, g.c, g.out_h(), g.out_w()}; }

@@ -2,7 +2,9 @@
 // all tiles are 36 matrix products, one for each place of the 6x6 tile. A block of tiles goes through
 // transformation, products and back while it is in the second-level cache. The weight gradient is the
 // transposed identity: with the same points, dw = C^T [ sum over tiles of (H dy H^T) * (B^T x B) ] C for 4x4
-// tiles of dy.
+// tiles of dy. Points 0, 1, -1, 2, -2 and infinity; the matrices stand in conv2d_winograd_tiles.h.
+// Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016; docs/guide/winograd.md
+// derives it.
 #include "kernels/cpu/conv2d_winograd.h"
 
 #include <algorithm>
@@ -201,31 +203,124 @@ void correlate(Context& ctx, const Correlation<T>& of, Finish finish) {
   }
 }
 
-// sums[place][k][c] += sum over the tiles of d[place][tile][k] * v[place][tile][c], for k in [k0, k1).
-void add_products(int place,
-                  int count,
-                  std::int64_t place_rows,
-                  int k0,
-                  int k1,
-                  int k,
-                  int c,
-                  const float* d,
-                  const float* v,
-                  float* sums) {
+// The weight gradient in the transformed domain: sums[place][k][c] over all tiles of d[place][tile][k] *
+// v[place][tile][c], with v of the input and d of the output gradient.
+template <class T>
+struct WeightSums {
+  Map<T> x, dy;
+  int images, pad, k, c;
+  Tiling tiling;
+
+  std::int64_t tiles() const { return images * tiling.per_image(); }
+  std::int64_t size() const { return std::int64_t{kPlaces} * k * c; }
+  int x_step() const { return row_step(c); }
+  int dy_step() const { return row_step(k); }
+};
+
+// Transformed tiles of both, `place_rows` tiles from place to place, of which `count` are there.
+struct TransformedTiles {
+  const float *v, *d;
+  int count;
+  std::int64_t place_rows;
+};
+
+// The tiles of one place for the rows k0 .. k1 - 1, added to sums.
+template <class T>
+void add_products(
+    const WeightSums<T>& of, const TransformedTiles& tiles, int place, int k0, int k1, float* sums) {
   const float* rows[kOuterBlock];
-  for (int m0 = 0; m0 < count; m0 += kOuterBlock) {
-    const int height = std::min(kOuterBlock, count - m0);
-    for (int m = 0; m < height; ++m) rows[m] = v + (place * place_rows + m0 + m) * row_step(c);
+  for (int m0 = 0; m0 < tiles.count; m0 += kOuterBlock) {
+    const int height = std::min(kOuterBlock, tiles.count - m0);
+    const std::int64_t first = place * tiles.place_rows + m0;
+    for (int m = 0; m < height; ++m) rows[m] = tiles.v + (first + m) * of.x_step();
     gemm_outer_block(height,
                      k1 - k0,
-                     d + (place * place_rows + m0) * row_step(k) + k0,
-                     row_step(k),
+                     tiles.d + first * of.dy_step() + k0,
+                     of.dy_step(),
                      1,
                      rows,
-                     c,
-                     sums + (std::int64_t{place} * k + k0) * c,
-                     c);
+                     of.c,
+                     sums + (std::int64_t{place} * of.k + k0) * of.c,
+                     of.c);
   }
+}
+
+// Small sums: one set a shard of the batch, filled block by block while it is in the cache; then the sets are
+// added in order.
+template <class T>
+void sums_by_shard(Context& ctx, const WeightSums<T>& of, const BatchShards& shards, float* sums) {
+  const int block = tiles_of_a_block(of.c, of.k);
+  const std::int64_t space = std::int64_t{kPlaces} * block * (of.x_step() + of.dy_step());
+  auto* buffers = static_cast<float*>(
+      ctx.workspace(Context::kColumns, static_cast<std::size_t>(space * ctx.threads()) * sizeof(float)));
+  parallel_ranges(ctx, shards.count, [&](std::int64_t begin, std::int64_t end, int thread) {
+    float* v = buffers + space * thread;
+    for (std::int64_t shard = begin; shard < end; ++shard) {
+      float* mine = sums + shard * of.size();
+      std::fill_n(mine, of.size(), 0.f);
+      const std::int64_t last = shards.end(shard) * of.tiling.per_image();
+      for (std::int64_t first = shards.begin(shard) * of.tiling.per_image(); first < last; first += block) {
+        const int count = static_cast<int>(std::min<std::int64_t>(block, last - first));
+        float* d = v + std::int64_t{kPlaces} * count * of.x_step();
+        transform_input(of.x, of.tiling, of.pad, first, count, v, std::int64_t{count} * of.x_step());
+        transform_gradient(of.dy, of.tiling, first, count, d, std::int64_t{count} * of.dy_step());
+        for (int place = 0; place < kPlaces; ++place)
+          add_products(of, {v, d, count, count}, place, 0, of.k, mine);
+      }
+    }
+  });
+  if (shards.count > 1) {
+    sum_partials(ctx, static_cast<int>(shards.count), of.size(), sums, sums, Write::kOverwrite);
+  }
+}
+
+// Large sums: one set, whose rows are shared out among the threads, from chunks of tiles transformed
+// beforehand.
+template <class T>
+void sums_by_place(Context& ctx, const WeightSums<T>& of, float* sums) {
+  constexpr std::int64_t kChunkTiles = 512, kTilesOfAJob = 4;
+  constexpr int kRowsOfAJob = 48;  // a multiple of both tile heights of gemm.h
+  const std::int64_t tiles = of.tiles(), space = std::min(tiles, kChunkTiles);
+  const int x_step = of.x_step(), dy_step = of.dy_step();
+  auto* v = static_cast<float*>(ctx.workspace(
+      Context::kColumns, static_cast<std::size_t>(kPlaces * space * (x_step + dy_step)) * sizeof(float)));
+  float* d = v + kPlaces * space * x_step;
+  for (std::int64_t first = 0; first < tiles; first += kChunkTiles) {
+    const std::int64_t chunk = std::min(kChunkTiles, tiles - first);
+    for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      const int count = static_cast<int>(end - begin);
+      transform_input(of.x, of.tiling, of.pad, first + begin, count, v + begin * x_step, space * x_step);
+      transform_gradient(of.dy, of.tiling, first + begin, count, d + begin * dy_step, space * dy_step);
+    });
+    const std::int64_t jobs = chunk_count(of.k, kRowsOfAJob);
+    parallel_for(ctx, kPlaces * jobs, [&](std::int64_t job) {
+      const int place = static_cast<int>(job / jobs), k0 = static_cast<int>(job % jobs) * kRowsOfAJob;
+      const int k1 = std::min(of.k, k0 + kRowsOfAJob);
+      float* rows = sums + (std::int64_t{place} * of.k + k0) * of.c;
+      if (first == 0) std::fill_n(rows, std::int64_t{k1 - k0} * of.c, 0.f);
+      add_products(of, {v, d, static_cast<int>(chunk), space}, place, k0, k1, sums);
+    });
+  }
+}
+
+// dw = C^T sums C.
+void taps_of_sums(Context& ctx, int filters, int channels, const float* sums, float* dw, Write write) {
+  parallel_for(ctx, filters, [&](std::int64_t k) {
+    for (int c = 0; c < channels; c += kLanes) {
+      const int lanes = lanes_left(channels - c);
+      f32x16 whole[kPlaces], half[kFilter * kIn], taps[kFilter * kFilter];
+      for (int place = 0; place < kPlaces; ++place) {
+        whole[place] = load_n(sums + (std::int64_t{place} * filters + k) * channels + c, lanes);
+      }
+      for (int j = 0; j < kIn; ++j) taps_1d(whole + j, kIn, half + j, kIn);
+      for (int j = 0; j < kFilter; ++j) taps_1d(half + j * kIn, 1, taps + j * kFilter, 1);
+      for (int t = 0; t < kFilter * kFilter; ++t) {
+        float* to = dw + (k * kFilter * kFilter + t) * channels + c;
+        if (write == Write::kAccumulate) taps[t] += load_n(to, lanes);
+        store_n(to, taps[t], lanes);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -264,82 +359,24 @@ void conv2d_backward_input(
 template <class T>
 void conv2d_backward_weight(
     Context& ctx, const Conv2dGeom& g, const T* x, const T* dy, float* dw, Write write) {
-  const Tiling tiling = Tiling::of(g.out_h(), g.out_w());
-  const Map<T> xs{x, g.h, g.w, g.c}, dys{dy, g.out_h(), g.out_w(), g.k};
-  const std::int64_t tiles = g.n * tiling.per_image(), sums_size = std::int64_t{kPlaces} * g.k * g.c;
-  const int x_step = row_step(g.c), dy_step = row_step(g.k);
-  // Small sums: one set a shard, filled block by block while it is in the cache. Large sums: one set, whose
-  // rows are shared out, from all tiles transformed beforehand.
   constexpr std::int64_t kSmallSums = 36 * 128 * 128;
-  const bool sharded = sums_size <= kSmallSums;
-  const BatchShards shards = sharded ? weight_gradient_shards(g) : BatchShards{g.n, 1};
+  const WeightSums<T> of{{x, g.h, g.w, g.c},
+                         {dy, g.out_h(), g.out_w(), g.k},
+                         g.n,
+                         g.pad,
+                         g.k,
+                         g.c,
+                         Tiling::of(g.out_h(), g.out_w())};
+  const bool small = of.size() <= kSmallSums;
+  const BatchShards shards = small ? weight_gradient_shards(g) : BatchShards{g.n, 1};
   auto* sums = static_cast<float*>(
-      ctx.workspace(Context::kPartials, static_cast<std::size_t>(shards.count * sums_size) * sizeof(float)));
-  if (sharded) {
-    const int block = tiles_of_a_block(g.c, g.k);
-    const std::int64_t space = std::int64_t{kPlaces} * block * (x_step + dy_step);
-    auto* buffers = static_cast<float*>(
-        ctx.workspace(Context::kColumns, static_cast<std::size_t>(space * ctx.threads()) * sizeof(float)));
-    parallel_ranges(ctx, shards.count, [&](std::int64_t begin, std::int64_t end, int thread) {
-      float* v = buffers + space * thread;
-      for (std::int64_t shard = begin; shard < end; ++shard) {
-        float* mine = sums + shard * sums_size;
-        std::fill_n(mine, sums_size, 0.f);
-        const std::int64_t last = shards.end(shard) * tiling.per_image();
-        for (std::int64_t first = shards.begin(shard) * tiling.per_image(); first < last; first += block) {
-          const int count = static_cast<int>(std::min<std::int64_t>(block, last - first));
-          float* d = v + std::int64_t{kPlaces} * count * x_step;
-          transform_input(xs, tiling, g.pad, first, count, v, std::int64_t{count} * x_step);
-          transform_gradient(dys, tiling, first, count, d, std::int64_t{count} * dy_step);
-          for (int place = 0; place < kPlaces; ++place)
-            add_products(place, count, count, 0, g.k, g.k, g.c, d, v, mine);
-        }
-      }
-    });
-    if (shards.count > 1) {
-      sum_partials(ctx, static_cast<int>(shards.count), sums_size, sums, sums, Write::kOverwrite);
-    }
+      ctx.workspace(Context::kPartials, static_cast<std::size_t>(shards.count * of.size()) * sizeof(float)));
+  if (small) {
+    sums_by_shard(ctx, of, shards, sums);
   } else {
-    constexpr std::int64_t kChunkTiles = 512;
-    const std::int64_t space = std::min(tiles, kChunkTiles);
-    auto* v = static_cast<float*>(ctx.workspace(
-        Context::kColumns, static_cast<std::size_t>(kPlaces * space * (x_step + dy_step)) * sizeof(float)));
-    float* d = v + kPlaces * space * x_step;
-    for (std::int64_t first = 0; first < tiles; first += kChunkTiles) {
-      const std::int64_t chunk = std::min(kChunkTiles, tiles - first);
-      constexpr std::int64_t kTilesOfAJob = 4;
-      for_chunks(ctx, chunk, kTilesOfAJob, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-        const int count = static_cast<int>(end - begin);
-        transform_input(xs, tiling, g.pad, first + begin, count, v + begin * x_step, space * x_step);
-        transform_gradient(dys, tiling, first + begin, count, d + begin * dy_step, space * dy_step);
-      });
-      constexpr int kRowsOfAJob = 48;  // a multiple of both tile heights of gemm.h
-      const std::int64_t jobs = chunk_count(g.k, kRowsOfAJob);
-      parallel_for(ctx, kPlaces * jobs, [&](std::int64_t job) {
-        const int place = static_cast<int>(job / jobs), k0 = static_cast<int>(job % jobs) * kRowsOfAJob;
-        const int k1 = std::min(g.k, k0 + kRowsOfAJob);
-        float* rows = sums + (std::int64_t{place} * g.k + k0) * g.c;
-        if (first == 0) std::fill_n(rows, std::int64_t{k1 - k0} * g.c, 0.f);
-        add_products(place, static_cast<int>(chunk), space, k0, k1, g.k, g.c, d, v, sums);
-      });
-    }
+    sums_by_place(ctx, of, sums);
   }
-  parallel_for(ctx, g.k, [&](std::int64_t k) {
-    for (int c = 0; c < g.c; c += kLanes) {
-      const int lanes = lanes_left(g.c - c);
-      f32x16 whole[kPlaces], half[kFilter * kIn], taps[kFilter * kFilter];
-      for (int place = 0; place < kPlaces; ++place) {
-        whole[place] = load_n(sums + (std::int64_t{place} * g.k + k) * g.c + c, lanes);
-      }
-      for (int j = 0; j < kIn; ++j) taps_1d(whole + j, kIn, half + j, kIn);
-      for (int j = 0; j < kFilter; ++j) taps_1d(half + j * kIn, 1, taps + j * kFilter, 1);
-      for (int t = 0; t < kFilter * kFilter; ++t) {
-        float* to = dw + (k * kFilter * kFilter + t) * g.c + c;
-        if (write == Write::kAccumulate) taps[t] += load_n(to, lanes);
-        store_n(to, taps[t], lanes);
-      }
-    }
-  });
+  taps_of_sums(ctx, g.k, g.c, sums, dw, write);
 }
 
 #define OFFRAMP_INSTANTIATE(T)                                                                           \

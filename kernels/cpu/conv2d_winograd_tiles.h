@@ -1,6 +1,20 @@
-#pragma once
 // The transformations of conv2d_winograd.cpp: tiles of activations, gradients and products, 16 channels at a
-// time.
+// time. From the interpolation points p = 0, 1, -1, 2, -2 and infinity (Lavin and Gray 2016;
+// docs/guide/winograd.md): row p of G and H is (1, p, p^2, p^3) over the product of p's distances from the
+// other finite points, row p of B^T the coefficients of the product of (x - q) over these q, column p of A^T
+// and C^T the powers of p.
+//         [ 4  0 -5  0  1  0 ]       [  1/4    0     0  ]       [  1/4    0     0     0  ]
+//         [ 0 -4 -4  1  1  0 ]       [ -1/6  -1/6  -1/6 ]       [ -1/6  -1/6  -1/6  -1/6 ]
+//   B^T = [ 0  4 -4 -1  1  0 ]   G = [ -1/6   1/6  -1/6 ]   H = [ -1/6   1/6  -1/6   1/6 ]
+//         [ 0 -2 -1  2  1  0 ]       [  1/24  1/12  1/6 ]       [  1/24  1/12  1/6   1/3 ]
+//         [ 0  2 -1 -2  1  0 ]       [  1/24 -1/12  1/6 ]       [  1/24 -1/12  1/6  -1/3 ]
+//         [ 0  4  0 -5  0  1 ]       [   0     0     1  ]       [   0     0     0     1  ]
+//         [ 1  1  1  1  1  0 ]
+//   A^T = [ 0  1 -1  2 -2  0 ]         [ 1  1  1  1  1  0 ]
+//         [ 0  1  1  4  4  0 ]   C^T = [ 0  1 -1  2 -2  0 ]
+//         [ 0  1 -1  8 -8  1 ]         [ 0  1  1  4  4  1 ]
+#pragma once
+
 #include <algorithm>
 #include <cstdint>
 

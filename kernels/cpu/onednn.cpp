@@ -41,15 +41,36 @@ memory::desc weight_desc(const Conv2dGeom& g, memory::data_type type, bool ours)
   return memory::desc({g.groups, g.group_k(), g.group_c(), g.r, g.s}, type, ours ? tag::gohwi : tag::any);
 }
 
+// Scratch comes from us; the residual is added and the ReLU taken while the sums are in registers.
+dnnl::primitive_attr epilogue_attributes(const LibraryConv::Key& key, const memory::desc& residual) {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (key.residual || key.relu) {
+    dnnl::post_ops ops;
+    if (key.residual) ops.append_binary(dnnl::algorithm::binary_add, residual);
+    if (key.relu) ops.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    attr.set_post_ops(ops);
+  }
+  return attr;
+}
+
 }  // namespace
 
 LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) : key_(key) {
+  make_primitive(engine);
+  stage_activations(engine);
+  make_weight_reorders(engine);
+  make_slots(engine, slots);
+}
+
+// The primitive, and the layouts of its two inputs and its output: ours and those it wants.
+void LibraryConv::make_primitive(const dnnl::engine& engine) {
   using tag = memory::format_tag;
-  const Conv2dGeom& g = key.geom;
-  const bool winograd = key.algorithm == ConvAlgorithm::kLibraryWinograd;
+  const Conv2dGeom& g = key_.geom;
+  const bool winograd = key_.algorithm == ConvAlgorithm::kLibraryWinograd;
   const auto algorithm =
       winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
-  const auto type = key.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto type = key_.bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const auto f32 = memory::data_type::f32;
   const tag wanted = winograd ? tag::any : tag::nhwc;
   const memory::desc x = activation_desc(g.n, g.c, g.h, g.w, type, wanted);
@@ -59,25 +80,18 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
   const memory::desc w = weight_desc(g, type, false), dw = weight_desc(g, f32, false);
   our_weight_desc_ = weight_desc(g, f32, true);
   const memory::dims strides{g.stride, g.stride}, pad{g.pad, g.pad};
-  if (key.bias) bias_desc_ = memory::desc({g.k}, f32, tag::a);
+  if (key_.bias) bias_desc_ = memory::desc({g.k}, f32, tag::a);
+  if (key_.residual || key_.relu) residual_desc_ = our_y;
 
-  dnnl::primitive_attr attr;
-  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  if (key.residual || key.relu) {
-    dnnl::post_ops ops;
-    if (key.residual) ops.append_binary(dnnl::algorithm::binary_add, our_y);
-    if (key.relu) ops.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
-    attr.set_post_ops(ops);
-    residual_desc_ = our_y;
-  }
+  const dnnl::primitive_attr attr = epilogue_attributes(key_, our_y);
   // Not forward_inference, which has no Winograd.
   const auto kind = dnnl::prop_kind::forward_training;
   using Forward = dnnl::convolution_forward;
-  const Forward::desc forward = key.bias
+  const Forward::desc forward = key_.bias
                                     ? Forward::desc(kind, algorithm, x, w, bias_desc_, y, strides, pad, pad)
                                     : Forward::desc(kind, algorithm, x, w, y, strides, pad, pad);
   const Forward::primitive_desc forward_desc(forward, attr, engine);
-  switch (key.direction) {
+  switch (key_.direction) {
     case ConvDirection::kForward:
       primitive_ = Forward(forward_desc);
       roles_ = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
@@ -108,8 +122,11 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
       break;
     }
   }
-  weight_desc_ = theirs_[key.direction == ConvDirection::kBackwardWeight ? 2 : 1];
+  weight_desc_ = theirs_[key_.direction == ConvDirection::kBackwardWeight ? 2 : 1];
+}
 
+// Activations that the library wants in another layout (Winograd) go through the scratch.
+void LibraryConv::stage_activations(const dnnl::engine& engine) {
   std::size_t offset = 0;
   for (std::size_t i = 0; i < 3; ++i) {
     if (ours_[i] == theirs_[i]) continue;
@@ -121,10 +138,12 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
   }
   scratchpad_offset_ = offset;
   scratch_bytes_ = offset + aligned(scratchpad_desc_.get_size());
+}
 
+void LibraryConv::make_weight_reorders(const dnnl::engine& engine) {
   our_weight_ = memory(our_weight_desc_, engine, nullptr);
   their_weight_ = memory(weight_desc_, engine, nullptr);
-  if (key.direction == ConvDirection::kBackwardWeight) {
+  if (key_.direction == ConvDirection::kBackwardWeight) {
     weight_reorder_ = dnnl::reorder(their_weight_, our_weight_);
     dnnl::primitive_attr add;
     dnnl::post_ops sum;
@@ -134,7 +153,10 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
   } else {
     weight_reorder_ = dnnl::reorder(our_weight_, their_weight_);
   }
+}
 
+// What one run needs of its own: handles of memory, whose pointers run() sets.
+void LibraryConv::make_slots(const dnnl::engine& engine, int slots) {
   slots_.resize(static_cast<std::size_t>(slots));
   for (Slot& slot : slots_) {
     for (std::size_t i = 0; i < 3; ++i) {
@@ -144,11 +166,11 @@ LibraryConv::LibraryConv(const dnnl::engine& engine, const Key& key, int slots) 
     }
     slot.scratchpad = memory(scratchpad_desc_, engine, nullptr);
     slot.args.push_back({DNNL_ARG_SCRATCHPAD, slot.scratchpad.get()});
-    if (key.bias) {
+    if (key_.bias) {
       slot.bias = memory(bias_desc_, engine, nullptr);
       slot.args.push_back({DNNL_ARG_BIAS, slot.bias.get()});
     }
-    if (key.residual) {
+    if (key_.residual) {
       slot.residual = memory(residual_desc_, engine, nullptr);
       slot.args.push_back({DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, slot.residual.get()});
     }

@@ -65,6 +65,11 @@ class LibraryConv {
     dnnl::memory bias, residual, scratchpad;
     std::vector<dnnl_exec_arg_t> args;
   };
+  // The four parts of the constructor, in this order.
+  void make_primitive(const dnnl::engine& engine);
+  void stage_activations(const dnnl::engine& engine);
+  void make_weight_reorders(const dnnl::engine& engine);
+  void make_slots(const dnnl::engine& engine, int slots);
   template <class PrimitiveDesc>
   void adopt(const PrimitiveDesc& desc);
 

@@ -5,8 +5,8 @@
 // GPU.
 //
 //   launch(kernel, grid, block, dynamic_shared_bytes, stream, arguments...)
-//   OFFRAMP_SHARED(float, tile, [32][33]);      a static shared array (a plain __shared__ does not compile
-//   here) OFFRAMP_DYN_SHARED(float, row);             float* row: the dynamic shared memory, 16-byte aligned
+//   OFFRAMP_SHARED(float, tile, [32][33]);   a static shared array; a plain __shared__ does not compile here
+//   OFFRAMP_DYN_SHARED(float, row);          float* row: the dynamic shared memory, 16-byte aligned
 //
 // launch throws DeviceError that names the launching line when the shape is refused; a kernel that fails on
 // the host throws from there, with the lines where its threads wait. Shared kernels may not use: CUB, wmma,

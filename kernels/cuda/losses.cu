@@ -112,8 +112,7 @@ void row_losses(Context& ctx,
 
 // ---- strategy loss
 
-// Of one
-// (sample, exit) pair: how deep its hinge is and the sign of its slope, 0 where inactive.
+// Of one (sample, exit) pair: how deep its hinge is and the sign of its slope, 0 where inactive.
 struct Hinge {
   float depth, slope;
 };
@@ -178,8 +177,7 @@ __global__ void __launch_bounds__(kFinishThreads) strategy_loss_kernel(int num_e
 
 // ---- all exits at once
 
-// terms:
-// [num_exits + 1, n]: the target loss of each exit, then the weighted strategy loss of the sample.
+// terms: [num_exits + 1, n]: the target loss of each exit, then the weighted strategy loss of the sample.
 __global__ void __launch_bounds__(kRowThreads)
     multi_exit_rows_kernel(MultiExitLoss a, const int* counts, float* terms) {
   const int i = warp_row();

@@ -152,20 +152,138 @@ __device__ Conditions conditions_of(const SearchTable& t, std::int64_t i, int ex
   return c;
 }
 
+// What a block shares about its box.
+struct BoxShared {
+  const Bins* bins;       // [dims]
+  Word (*change)[kBins];  // [dims]: of the dimension's function from one bin to the next
+  Word* base;             // [dims]: the function at the first bin
+  Word* load;             // [dims]: weight undecided here and elsewhere
+  long long* highest;     // [dims]
+  int (*chosen)[kDims];   // [passes]: bins of each pass' maximum
+  std::uint32_t* point;   // [dims]: the last maximum as candidates
+};
+
+// Would the point of the last pass keep the sample? Decided dimensions hold it already.
+__device__ __forceinline__ bool holds_at_point(
+    const SearchTable& t, std::int64_t i, int exit, unsigned undecided, const std::uint32_t* point) {
+  bool holds = true;
+  for (int k = 0; k <= exit && k < t.dimensions; ++k) {
+    if ((undecided >> k & 1) == 0) continue;
+    const bool stays = point[k] >= t.position[k * t.n + i];
+    holds = holds && stays == (k < exit);
+  }
+  return holds;
+}
+
+// The undecided dimensions whose condition the maximum of an earlier pass breaks; all of them if it breaks
+// none.
+__device__ __forceinline__ unsigned violated_by(
+    const SearchTable& t, std::int64_t i, int exit, unsigned undecided, const Bins* bins, const int* chosen) {
+  unsigned violated = 0;
+  for (int k = 0; k <= exit && k < t.dimensions; ++k) {
+    if ((undecided >> k & 1) == 0) continue;
+    const std::uint32_t p = t.position[k * t.n + i];
+    const bool holds = k < exit ? chosen[k] >= bins[k].of(p) : chosen[k] <= bins[k].of(p - 1);
+    if (!holds) violated |= 1u << k;
+  }
+  return violated == 0 ? undecided : violated;
+}
+
+// The sample's weight shared out among its undecided dimensions: evenly for the start, and once more for each
+// pass among those that its maximum violated.
+__device__ __forceinline__ void add_shares(const SearchTable& t,
+                                           std::int64_t i,
+                                           int exit,
+                                           Word weight,
+                                           unsigned undecided,
+                                           int pass,
+                                           const BoxShared& box) {
+  const int m = __popc(undecided);
+  unsigned violated[kPasses];
+  for (int past = 0; past < pass; ++past) {
+    violated[past] = violated_by(t, i, exit, undecided, box.bins, box.chosen[past]);
+  }
+  for (int k = 0; k <= exit && k < t.dimensions; ++k) {
+    if ((undecided >> k & 1) == 0) continue;
+    int share = kUnits / m;
+    for (int past = 0; past < pass; ++past) {
+      if (violated[past] >> k & 1) share += kUnits / __popc(violated[past]);
+    }
+    const Word units = weight * static_cast<Word>(share);
+    const std::uint32_t p = t.position[k * t.n + i];
+    if (k < exit) {
+      atomicAdd(&box.change[k][box.bins[k].of(p)], units);
+    } else {
+      atomicAdd(&box.base[k], units);
+      const int after = box.bins[k].of(p - 1) + 1;
+      if (after < box.bins[k].count) atomicAdd(&box.change[k][after], Word{0} - units);
+    }
+    if (pass == 0 && m > 1) atomicAdd(&box.load[k], weight);
+  }
+}
+
+// The largest prefix sum of dimension k, the first among equals. By one whole warp.
+__device__ __forceinline__ void take_maximum(const BoxShared& box, int k, int lane, int pass) {
+  const Bins& bins = box.bins[k];
+  long long before = static_cast<long long>(box.base[k]), top = 0;
+  int where = -1;
+  for (int first = 0; first < bins.count; first += 32) {
+    const int bin = first + lane;
+    long long v = bin < bins.count ? static_cast<long long>(box.change[k][bin]) : 0;
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const long long other = __shfl_up_sync(kAllLanes, v, static_cast<unsigned>(offset));
+      if (lane >= offset) v += other;
+    }
+    v += before;
+    before = __shfl_sync(kAllLanes, v, 31);
+    if (bin < bins.count && (where < 0 || v > top)) {
+      top = v;
+      where = bin;
+    }
+  }
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const long long other = __shfl_xor_sync(kAllLanes, top, offset);
+    const int other_where = __shfl_xor_sync(kAllLanes, where, offset);
+    if (other_where >= 0 && (where < 0 || other > top || (other == top && other_where < where))) {
+      top = other;
+      where = other_where;
+    }
+  }
+  if (lane != 0) return;
+  box.highest[k] = top;
+  box.chosen[pass][k] = where;
+  box.point[k] = where + 1 < bins.count ? bins.start(where + 1) - 1 : bins.high;
+}
+
+// The dimension to halve next: the one that leaves the most undecided, then the widest; -1 if one point is
+// left.
+__device__ __forceinline__ int split_of(int dims, const BoxShared& box) {
+  int split = -1;
+  for (int d = 0; d < dims; ++d) {
+    if (box.bins[d].range == 1) continue;
+    if (split < 0 || box.load[d] > box.load[split] ||
+        (box.load[d] == box.load[split] && box.bins[d].range > box.bins[split].range)) {
+      split = d;
+    }
+  }
+  return split;
+}
+
 __global__ void __launch_bounds__(kThreads)
     bound_boxes_kernel(SearchTable t, const SearchBox* box, long long enough, SearchBoxResult* result) {
   OFFRAMP_SHARED(Bins, bins, [kDims]);
-  OFFRAMP_SHARED(Word, change, [kDims][kBins]);  // of the dimension's function from one bin to the next
+  OFFRAMP_SHARED(Word, change, [kDims][kBins]);
   OFFRAMP_SHARED(Word, base, [kDims]);
-  OFFRAMP_SHARED(Word, load, [kDims]);  // weight undecided here and elsewhere
+  OFFRAMP_SHARED(Word, load, [kDims]);
   OFFRAMP_SHARED(long long, highest, [kDims]);
-  OFFRAMP_SHARED(int, chosen, [kPasses][kDims]);  // bins of each pass' maximum
+  OFFRAMP_SHARED(int, chosen, [kPasses][kDims]);
   OFFRAMP_SHARED(std::uint32_t, point, [kDims]);
   OFFRAMP_SHARED(Word, certain, [1]);
   OFFRAMP_SHARED(Word, counted, [1]);
   const SearchBox& b = box[block_x()];
   SearchBoxResult& out = result[block_x()];
   const int dims = t.dimensions;
+  const BoxShared shared{bins, change, base, load, highest, chosen, point};
   if (thread_x() < dims) {
     bins[thread_x()].set(b.low[thread_x()], b.high[thread_x()]);
     load[thread_x()] = 0;
@@ -182,50 +300,12 @@ __global__ void __launch_bounds__(kThreads)
       const auto weight = static_cast<Word>(t.weight[i]);
       const Conditions c = conditions_of(t, i, exit, bins);
       if (!c.possible) continue;
-      const int m = __popc(c.undecided);
-      if (m == 0) {
+      if (c.undecided == 0) {
         sure += weight;
         continue;
       }
-      if (pass > 0) {
-        bool holds = true;
-        for (int k = 0; k <= exit && k < dims; ++k) {
-          if ((c.undecided >> k & 1) == 0) continue;
-          const bool stays = point[k] >= t.position[k * t.n + i];
-          holds = holds && stays == (k < exit);
-        }
-        if (holds) hits += weight;
-        if (pass == kPasses) continue;
-      }
-      unsigned violated[kPasses];
-      for (int past = 0; past < pass; ++past) {
-        violated[past] = 0;
-        for (int k = 0; k <= exit && k < dims; ++k) {
-          if ((c.undecided >> k & 1) == 0) continue;
-          const std::uint32_t p = t.position[k * t.n + i];
-          const bool holds =
-              k < exit ? chosen[past][k] >= bins[k].of(p) : chosen[past][k] <= bins[k].of(p - 1);
-          if (!holds) violated[past] |= 1u << k;
-        }
-        if (violated[past] == 0) violated[past] = c.undecided;
-      }
-      for (int k = 0; k <= exit && k < dims; ++k) {
-        if ((c.undecided >> k & 1) == 0) continue;
-        int share = kUnits / m;
-        for (int past = 0; past < pass; ++past) {
-          if (violated[past] >> k & 1) share += kUnits / __popc(violated[past]);
-        }
-        const Word units = weight * static_cast<Word>(share);
-        const std::uint32_t p = t.position[k * t.n + i];
-        if (k < exit) {
-          atomicAdd(&change[k][bins[k].of(p)], units);
-        } else {
-          atomicAdd(&base[k], units);
-          const int after = bins[k].of(p - 1) + 1;
-          if (after < bins[k].count) atomicAdd(&change[k][after], Word{0} - units);
-        }
-        if (pass == 0 && m > 1) atomicAdd(&load[k], weight);
-      }
+      if (pass > 0 && holds_at_point(t, i, exit, c.undecided, point)) hits += weight;
+      if (pass < kPasses) add_shares(t, i, exit, weight, c.undecided, pass, shared);
     }
     if (sure != 0) atomicAdd(&certain[0], sure);
     if (hits != 0) atomicAdd(&counted[0], hits);
@@ -239,39 +319,7 @@ __global__ void __launch_bounds__(kThreads)
       __syncthreads();  // before the next maximum replaces `point`
     }
     if (pass == kPasses) break;
-    // The largest prefix sum of each dimension, the first among equals: a warp a dimension.
-    const int k = thread_x() / 32, lane = thread_x() % 32;
-    if (k < dims) {
-      long long before = static_cast<long long>(base[k]), top = 0;
-      int where = -1;
-      for (int first = 0; first < bins[k].count; first += 32) {
-        const int bin = first + lane;
-        long long v = bin < bins[k].count ? static_cast<long long>(change[k][bin]) : 0;
-        for (int offset = 1; offset < 32; offset *= 2) {
-          const long long other = __shfl_up_sync(kAllLanes, v, static_cast<unsigned>(offset));
-          if (lane >= offset) v += other;
-        }
-        v += before;
-        before = __shfl_sync(kAllLanes, v, 31);
-        if (bin < bins[k].count && (where < 0 || v > top)) {
-          top = v;
-          where = bin;
-        }
-      }
-      for (int offset = 16; offset > 0; offset /= 2) {
-        const long long other = __shfl_xor_sync(kAllLanes, top, offset);
-        const int other_where = __shfl_xor_sync(kAllLanes, where, offset);
-        if (other_where >= 0 && (where < 0 || other > top || (other == top && other_where < where))) {
-          top = other;
-          where = other_where;
-        }
-      }
-      if (lane == 0) {
-        highest[k] = top;
-        chosen[pass][k] = where;
-        point[k] = where + 1 < bins[k].count ? bins[k].start(where + 1) - 1 : bins[k].high;
-      }
-    }
+    if (thread_x() / 32 < dims) take_maximum(shared, thread_x() / 32, thread_x() % 32, pass);
     __syncthreads();
     long long units = static_cast<long long>(certain[0]) * (kUnits * (pass + 1));
     for (int d = 0; d < dims; ++d) units += highest[d];
@@ -283,14 +331,7 @@ __global__ void __launch_bounds__(kThreads)
   if (thread_x() != 0) return;
   out.bound = bound;
   out.value = best_value;
-  out.split = -1;
-  for (int d = 0; d < dims; ++d) {
-    if (bins[d].range == 1) continue;
-    if (out.split < 0 || load[d] > load[out.split] ||
-        (load[d] == load[out.split] && bins[d].range > bins[out.split].range)) {
-      out.split = d;
-    }
-  }
+  out.split = split_of(dims, shared);
 }
 
 // ---- bit sets: a warp makes a word of 32 samples and counts at once

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "nets/data/data_error.h"
+#include "nets/data/families.h"
 #include "nets/data/streams.h"
 
 namespace offramp::data {
@@ -85,11 +86,8 @@ void jitter(std::span<float> v, int c, const PhiloxBlock& words) {
 }  // namespace
 
 Augmentation recommended_augmentation(const ImageSet& set) {
-  if (set.family == "cifar10" || set.family == "cifar100" || set.family == "fashion-mnist")
-    return {.flip = true, .crop_pad = 4};
-  if (set.family == "tiny-imagenet") return {.flip = true, .crop_pad = set.h / 8, .colour_jitter = true};
-  if (set.family == "gtsrb" || set.family == "svhn") return {.crop_pad = 4};
-  return {};
+  const auto row = std::ranges::find(families(), set.family, &Family::name);
+  return row == families().end() || row->augmentation == nullptr ? Augmentation{} : row->augmentation(set.h);
 }
 
 template <class T>

@@ -15,9 +15,9 @@
 //   permutation number below(j[3], 6) of (b c s), (b s c), (c b s), (c s b), (s b c), (s c b). clamp01(v) =
 //   min(max(v, 0), 1); grey = (0.299f * r + 0.587f * g) + 0.114f * b (one channel: the value itself);
 //   brightness: v = clamp01(v * b)
-//   contrast:   v = clamp01(c * v + (1 - c) * m), m = float(sum over pixels of floor(double(grey) * 65536 +
-//   0.5)
-//               / (65536.0 * h * w)): the sum is over integers, so its order does not matter
+//   contrast:   v = clamp01(c * v + (1 - c) * m),
+//               m = float(sum over pixels of floor(double(grey) * 65536 + 0.5) / (65536.0 * h * w)):
+//               the sum is over integers, so its order does not matter
 //   saturation: v = clamp01(s * v + (1 - s) * grey of the pixel)
 // All in float32, each operation rounded by itself (no fused multiply-add). bf16 is rounded once, at the end.
 #include <cstdint>

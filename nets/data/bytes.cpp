@@ -1,6 +1,5 @@
 #include "nets/data/bytes.h"
 
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <fstream>
 #include <memory>
 
+#include "base/atomic_file.h"
 #include "nets/data/data_error.h"
 
 namespace offramp::data {
@@ -31,8 +31,9 @@ std::vector<std::uint8_t> read_file(const fs::path& path) {
   return bytes;
 }
 
-std::vector<std::uint8_t> read_file_or_gz(const fs::path& path) {
-  const std::vector<std::uint8_t> raw = read_file(path);
+std::vector<std::uint8_t> read_file_or_gz(const fs::path& path) { return inflate_gz(read_file(path), path); }
+
+std::vector<std::uint8_t> inflate_gz(std::vector<std::uint8_t> raw, const fs::path& path) {
   if (raw.size() < 2 || raw[0] != 0x1f || raw[1] != 0x8b) return raw;
 
   z_stream stream{};
@@ -73,17 +74,9 @@ std::vector<std::uint8_t> read_file_or_gz(const fs::path& path) {
 }
 
 void write_file(const fs::path& path, std::span<const std::uint8_t> bytes) {
-  const fs::path temporary = path.string() + ".tmp" + std::to_string(getpid());
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    if (!out) fail_in_file("write", "cannot create the file", temporary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    out.flush();
-    if (!out) fail_in_file("write", "cannot write " + std::to_string(bytes.size()) + " bytes", temporary);
-  }
-  std::error_code error;
-  fs::rename(temporary, path, error);
-  if (error) fail_in_file("write", "cannot rename the finished file: " + error.message(), path);
+  AtomicFile file(path, bytes.size());
+  file.write(std::as_bytes(bytes));
+  file.commit();
 }
 
 std::span<const std::uint8_t> ByteCursor::take(std::size_t count, const std::string& what) {
@@ -125,6 +118,12 @@ void ByteCursor::fail(const std::string& what, std::size_t offset) const {
 std::string hex(std::uint32_t value) {
   char text[11];
   std::snprintf(text, sizeof text, "0x%08x", static_cast<unsigned>(value));
+  return text;
+}
+
+std::string hex(std::uint64_t value) {
+  char text[19];
+  std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(value));
   return text;
 }
 

@@ -11,10 +11,11 @@ namespace offramp::data {
 
 // Throws DataError if the file is absent, unreadable or not a plain file.
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
-// Inflates .gz content (one or more members); a file without the gzip magic is returned as it is.
-// Throws DataError with the offset in the compressed file on corrupt, truncated or trailing bytes.
+// Inflates .gz content (one or more members); bytes without the gzip magic are returned as they are.
+// Throws DataError with the offset in the compressed bytes on corrupt, truncated or trailing ones. `name` is for messages.
+std::vector<std::uint8_t> inflate_gz(std::vector<std::uint8_t> raw, const std::filesystem::path& name);
 std::vector<std::uint8_t> read_file_or_gz(const std::filesystem::path& path);
-// Writes to a temporary beside `path` and renames it. Throws DataError.
+// There completely or not at all: AtomicFile. Throws FileError.
 void write_file(const std::filesystem::path& path, std::span<const std::uint8_t> bytes);
 
 class ByteCursor {
@@ -40,5 +41,6 @@ class ByteCursor {
 };
 
 std::string hex(std::uint32_t value);  // "0x00000803"
+std::string hex(std::uint64_t value);  // "0x0123456789abcdef"
 
 }  // namespace offramp::data

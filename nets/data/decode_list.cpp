@@ -1,12 +1,14 @@
 // Decoding of an image list, and its cache file:
-//   "OFFRIMG1", u64 key, u32 n h w c, n int32 labels, n*h*w*c pixels, u64 FNV-1a of everything before.
+//   "OFFRIMG2", u64 key, u32 n h w c, n int32 labels, n*h*w*c pixels, u64 FNV-1a of everything before.
 // The key hashes root, side, and path, size, modification time and label of every file, so that an edited,
-// added or removed file makes the cache miss. A cache file that is not exactly right is decoded again and
+// added or removed file makes the cache miss. The digit counts the rules by which pictures become pixels (2: 28 x 28 is
+// padded to 32 x 32), so that pixels of an older rule are not used. A cache file that is not exactly right is decoded again and
 // replaced.
 #include <chrono>
 #include <cstring>
 #include <optional>
 
+#include "base/hash.h"
 #include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
 #include "nets/data/image_file.h"
@@ -18,35 +20,21 @@ namespace offramp::data {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr char kMagic[8] = {'O', 'F', 'F', 'R', 'I', 'M', 'G', '1'};
+constexpr char kMagic[8] = {'O', 'F', 'F', 'R', 'I', 'M', 'G', '2'};
 constexpr std::size_t kHeaderBytes = 8 + 8 + 4 * 4;
 
-struct Fnv {
-  std::uint64_t value = 0xcbf29ce484222325u;
-  void add(const void* data, std::size_t size) {
-    const auto* bytes = static_cast<const std::uint8_t*>(data);
-    for (std::size_t i = 0; i < size; ++i) value = (value ^ bytes[i]) * 0x100000001b3u;
-  }
-  template <class T>
-  void add_value(T v) {
-    add(&v, sizeof v);
-  }
-};
-
 std::uint64_t list_key(const ImageList& list, int side) {
-  Fnv key;
-  key.add_value(side);
-  const std::string root = fs::absolute(list.root).string();
-  key.add(root.data(), root.size());
+  Fnv1a key;
+  key.add(side);
+  key.add(fs::absolute(list.root).string());
   for (std::size_t i = 0; i < list.files.size(); ++i) {
-    const std::string name = list.files[i].string();
-    key.add(name.data(), name.size());
-    key.add_value(list.labels[i]);
+    key.add(list.files[i].string());
+    key.add(list.labels[i]);
     const fs::directory_entry entry(list.files[i]);
-    key.add_value(static_cast<std::uint64_t>(entry.file_size()));
-    key.add_value(static_cast<std::int64_t>(entry.last_write_time().time_since_epoch().count()));
+    key.add(static_cast<std::uint64_t>(entry.file_size()));
+    key.add(static_cast<std::int64_t>(entry.last_write_time().time_since_epoch().count()));
   }
-  return key.value;
+  return key.value();
 }
 
 // Eight bytes at a time: the checksum must cost less than the reading.
@@ -140,7 +128,7 @@ ImageSet decode_list(const ImageList& list, const DecodeOptions& options) {
         fail_in_file("folder",
                      "expected " + std::to_string(set.h) + "x" + std::to_string(set.w) +
                          " pixels as the first picture has, found " + std::to_string(picture.h) + "x" +
-                         std::to_string(picture.w),
+                         std::to_string(picture.w) + "; " + kSideHint,
                      path);
       std::ranges::copy(picture.pixels, set.image(i).begin());
     });

@@ -8,8 +8,12 @@
 namespace offramp::data {
 
 IdxArray read_idx(const std::filesystem::path& path, int expected_rank) {
-  const std::vector<std::uint8_t> file = read_file_or_gz(path);
-  ByteCursor in("idx", path, file);
+  return parse_idx(read_file(path), expected_rank, path);
+}
+
+IdxArray parse_idx(std::vector<std::uint8_t> bytes, int expected_rank, const std::filesystem::path& name) {
+  const std::vector<std::uint8_t> file = inflate_gz(std::move(bytes), name);
+  ByteCursor in("idx", name, file);
   const std::uint32_t magic = in.be32("magic"), wanted = 0x0800u + static_cast<std::uint32_t>(expected_rank);
   if (magic != wanted) in.fail("expected magic " + hex(wanted) + ", found " + hex(magic), 0);
 

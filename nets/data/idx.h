@@ -15,7 +15,9 @@ struct IdxArray {
   std::vector<std::uint8_t> bytes;
 };
 
-// Throws DataError (wrong magic, sizes of zero, fewer or more bytes than the sizes say).
+// The content of a file, plain or gzip; `name` is for messages. Throws DataError (wrong magic, sizes of zero, fewer or
+// more bytes than the sizes say).
+IdxArray parse_idx(std::vector<std::uint8_t> bytes, int expected_rank, const std::filesystem::path& name);
 IdxArray read_idx(const std::filesystem::path& path, int expected_rank);
 // Grey images [n,h,w,1] with their labels; counts must agree and labels be below class_names.size().
 ImageSet read_idx_images(const std::filesystem::path& images,

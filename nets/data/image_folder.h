@@ -18,9 +18,10 @@ struct ImageList {
 };
 
 // ROOT/CLASS/NAME.{jpg,jpeg,png,ppm,pgm}: classes and names in byte order. Hidden files are passed over; any
-// other file, an empty class or no class is an error. `extra_suffix` names one more suffix that may lie there
-// unread.
-ImageList list_class_folders(const std::filesystem::path& root, const std::string& extra_suffix = "");
+// other file, an empty class or no class is an error.
+ImageList list_class_folders(const std::filesystem::path& root);
+// The names of the classes alone, as list_class_folders numbers them.
+std::vector<std::string> class_folder_names(const std::filesystem::path& root);
 // GTSRB as published: Final_Training/Images/CCCCC/GT-CCCCC.csv, or Final_Test/Images with GT-final_test.csv
 // (in ROOT, or in ROOT/Final_Test/Images). Fields Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId.
 ImageList list_gtsrb(const std::filesystem::path& root, bool test);
@@ -28,6 +29,9 @@ ImageList list_gtsrb(const std::filesystem::path& root, bool test);
 // Labels are positions in the sorted wnids (the order that class folders give); names come from words.txt
 // where present.
 ImageList list_tiny_imagenet(const std::filesystem::path& root, bool val);
+
+// What to do about pictures of several sizes, for messages.
+inline constexpr const char* kSideHint = "'?side=32' behind the data set resizes all pictures";
 
 struct DecodeOptions {
   int side = 0;     // 0: all pictures must have the size of the first; else resized to side x side

@@ -31,6 +31,19 @@ void check_index(std::int32_t index, int n) {
                     std::to_string(index));
 }
 
+// Everything but the values.
+template <class Set>
+Set joined(const Set& a, const Set& b) {
+  if (a.class_names != b.class_names)
+    throw DataError("concat: expected the same classes, found " + std::to_string(a.num_classes()) + " and " +
+                    std::to_string(b.num_classes()) + " class names that differ");
+  Set out = a;
+  out.n += b.n;
+  out.labels.insert(out.labels.end(), b.labels.begin(), b.labels.end());
+  out.source = a.source + " + " + b.source;
+  return out;
+}
+
 }  // namespace
 
 void check(const ImageSet& set, const std::string& what) {
@@ -84,14 +97,17 @@ TableSet subset(const TableSet& set, std::span<const std::int32_t> indices) {
 ImageSet concat(const ImageSet& a, const ImageSet& b) {
   if (a.h != b.h || a.w != b.w || a.c != b.c)
     throw DataError("concat: expected images of one size, found " + shape_text(a) + " and " + shape_text(b));
-  if (a.class_names != b.class_names)
-    throw DataError("concat: expected the same classes, found " + std::to_string(a.num_classes()) + " and " +
-                    std::to_string(b.num_classes()) + " class names that differ");
-  ImageSet out = a;
-  out.n += b.n;
+  ImageSet out = joined(a, b);
   out.pixels.insert(out.pixels.end(), b.pixels.begin(), b.pixels.end());
-  out.labels.insert(out.labels.end(), b.labels.begin(), b.labels.end());
-  out.source = a.source + " + " + b.source;
+  return out;
+}
+
+TableSet concat(const TableSet& a, const TableSet& b) {
+  if (a.d != b.d)
+    throw DataError("concat: expected rows of one length, found " + std::to_string(a.d) + " and " +
+                    std::to_string(b.d) + " features");
+  TableSet out = joined(a, b);
+  out.features.insert(out.features.end(), b.features.begin(), b.features.end());
   return out;
 }
 

@@ -52,5 +52,6 @@ ImageSet subset(const ImageSet& set, std::span<const std::int32_t> indices);
 TableSet subset(const TableSet& set, std::span<const std::int32_t> indices);
 // First `a`, then `b`; sizes and class names must agree.
 ImageSet concat(const ImageSet& a, const ImageSet& b);
+TableSet concat(const TableSet& a, const TableSet& b);
 
 }  // namespace offramp::data

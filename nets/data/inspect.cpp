@@ -1,25 +1,19 @@
 #include "nets/data/inspect.h"
 
-#include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <string_view>
+#include <mutex>
 #include <unordered_set>
 #include <utility>
 
+#include "base/hash.h"
+#include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
-#include "nets/data/npy.h"
+#include "nets/data/families.h"
+#include "nets/data/image_file.h"
 #include "nets/data/parallel.h"
 
 namespace offramp::data {
 namespace {
-
-std::uint64_t hash_of(const void* data, std::size_t size) {
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  std::uint64_t value = 0xcbf29ce484222325u;
-  for (std::size_t i = 0; i < size; ++i) value = (value ^ bytes[i]) * 0x100000001b3u;
-  return value;
-}
 
 std::vector<ClassCount> count_classes(const std::vector<std::string>& names,
                                       const std::vector<std::int32_t>& labels) {
@@ -28,18 +22,6 @@ std::vector<ClassCount> count_classes(const std::vector<std::string>& names,
   for (const std::int32_t label : labels) ++counts[static_cast<std::size_t>(label)].count;
   return counts;
 }
-
-// training.md section 1.
-struct Published {
-  std::string_view family;
-  int train, test;
-};
-constexpr Published kPublished[] = {{"fashion-mnist", 60'000, 10'000},
-                                    {"cifar10", 50'000, 10'000},
-                                    {"cifar100", 50'000, 10'000},
-                                    {"gtsrb", 39'209, 12'630},
-                                    {"tiny-imagenet", 100'000, 10'000},
-                                    {"svhn", 73'257, 26'032}};
 
 std::string size_text(const Dataset& set) {
   if (const auto* images = std::get_if<ImageSet>(&set))
@@ -55,79 +37,122 @@ int count_of(const Dataset& set) {
   return std::visit([](const auto& s) { return s.n; }, set);
 }
 
-std::vector<std::string> splits_of(const DatasetSpec& spec) {
-  namespace fs = std::filesystem;
-  if (spec.family == "csv") return {"all"};
-  if (spec.family == "npz") {
-    const NpzFile file = read_npz(spec.argument);
-    std::vector<std::string> found;
-    for (const char* split : {"train", "test"})
-      if (file.contains(std::string(split) + "_labels")) found.emplace_back(split);
-    return found.empty() ? std::vector<std::string>{"all"} : found;
-  }
-  if (spec.family == "folder") {
-    std::vector<std::string> found;
-    for (const char* split : {"train", "test"})
-      if (fs::is_directory(fs::path(spec.argument) / split)) found.emplace_back(split);
-    return found.empty() ? std::vector<std::string>{"all"} : found;
-  }
-  return {"train", "test"};
+void add_count_note(const Family& family, const std::string& split, int count, Verification& out) {
+  const int want = split == "train" ? family.train : split == "test" ? family.test : 0;
+  if (want != 0 && want != count)
+    out.notes.push_back(split + ": the published set has " + std::to_string(want) + " images, this one has " +
+                        std::to_string(count));
 }
 
-// Decodes every listed picture; the messages of the broken ones in list order.
-std::vector<std::string> broken_pictures(const ImageList& list, bool any_size, int threads) {
-  const int n = static_cast<int>(list.files.size());
-  std::vector<std::string> messages(list.files.size());
-  std::vector<std::pair<int, int>> sizes(list.files.size());  // height, width; 0: not decoded
-  parallel_for(n, threads > 0 ? threads : default_threads(), [&](int at) {
-    const auto i = static_cast<std::size_t>(at);
-    try {
-      const Picture picture = read_picture(list.files[i]);
-      sizes[i] = {picture.h, picture.w};
-    } catch (const DataError& error) {
-      messages[i] = error.what();
-    }
-  });
-  std::pair<int, int> first{0, 0};
-  std::vector<std::string> out;
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (messages[i].empty() && first.first == 0) first = sizes[i];
-    if (messages[i].empty() && !any_size && sizes[i] != first)
-      messages[i] = "folder: expected " + std::to_string(first.first) + "x" + std::to_string(first.second) +
-                    " pixels as the first sound picture has, found " + std::to_string(sizes[i].first) + "x" +
-                    std::to_string(sizes[i].second) + " (" + list.files[i].string() + ")";
-    if (!messages[i].empty()) out.push_back(std::move(messages[i]));
+std::string fingerprint(const Dataset& set) {
+  Fnv1a hash;
+  std::visit(
+      [&]<class Set>(const Set& s) {
+        if constexpr (std::is_same_v<Set, ImageSet>)
+          hash.add(s.h).add(s.w).add(s.c).add(std::span(s.pixels));
+        else
+          hash.add(s.d).add(std::span(s.features));
+        hash.add(std::span(s.labels));
+        for (const std::string& name : s.class_names) hash.add(name).add('\0');
+      },
+      set);
+  return hex(hash.value());
+}
+
+// Height and width that every picture must have, once the first sound one is known.
+struct CommonSize {
+  int h = 0, w = 0;
+  bool fits(int height, int width) {
+    if (h == 0) h = height, w = width;
+    return h == height && w == width;
   }
+  std::string text() const { return std::to_string(h) + "x" + std::to_string(w); }
+};
+
+// What decoding said of each picture of a list; h 0: it is broken.
+struct Decoded {
+  std::string message;
+  int h = 0, w = 0, warnings = 0;
+  std::uint64_t hash = 0;
+};
+
+std::vector<Decoded> decode_all(const ImageList& list,
+                                const std::string& split,
+                                const VerifyOptions& options) {
+  const int n = static_cast<int>(list.files.size());
+  std::vector<Decoded> out(list.files.size());
+  std::mutex mutex;
+  int done = 0;
+  parallel_for(n, options.open.threads > 0 ? options.open.threads : default_threads(), [&](int at) {
+    Decoded& one = out[static_cast<std::size_t>(at)];
+    try {
+      const Picture picture = to_rgb(read_picture(list.files[static_cast<std::size_t>(at)]));
+      one.h = picture.h, one.w = picture.w, one.warnings = picture.warnings;
+      one.hash = Fnv1a().add(std::span(picture.pixels)).value();
+    } catch (const DataError& error) {
+      one.message = error.what();
+    }
+    if (!options.progress) return;
+    const std::lock_guard lock(mutex);
+    options.progress(split, ++done, n);
+  });
   return out;
 }
 
-void add_count_note(const DatasetSpec& spec, const std::string& split, int count, Verification& out) {
-  for (const Published& known : kPublished) {
-    const int want = split == "train" ? known.train : known.test;
-    if (known.family == spec.family && want != count)
-      out.notes.push_back(split + ": the published set has " + std::to_string(want) +
-                          " images, this one has " + std::to_string(count));
+void verify_list(const ImageList& list,
+                 const std::string& split,
+                 const VerifyOptions& options,
+                 bool any_size,
+                 CommonSize& size,
+                 Verification& out) {
+  Fnv1a hash;
+  int broken = 0, warned = 0;
+  const std::vector<Decoded> decoded = decode_all(list, split, options);
+  for (std::size_t i = 0; i < decoded.size(); ++i) {
+    const Decoded& one = decoded[i];
+    std::string problem = one.message;
+    if (problem.empty() && !any_size && !size.fits(one.h, one.w))
+      problem = "folder: expected " + size.text() + " pixels as the first sound picture has, found " +
+                std::to_string(one.h) + "x" + std::to_string(one.w) + "; " + kSideHint + " (" +
+                list.files[i].string() + ")";
+    if (problem.empty() && one.warnings > 0 && ++warned == 1)
+      out.notes.push_back(split + ": bytes without meaning in " + list.files[i].string());
+    hash.add(one.h).add(one.w).add(one.hash).add(list.labels[i]);
+    if (problem.empty()) continue;
+    ++broken;
+    out.problems.push_back(std::move(problem));
+  }
+  out.good += static_cast<std::int64_t>(decoded.size()) - broken;
+  out.notes.push_back(split + ": " + std::to_string(list.files.size()) + " pictures in " +
+                      std::to_string(list.class_names.size()) + " classes, " + std::to_string(broken) +
+                      " broken" + (warned > 0 ? ", " + std::to_string(warned) + " with warnings" : ""));
+  if (broken == 0) {
+    for (const std::string& name : list.class_names) hash.add(name).add('\0');
+    out.contents[split] = hex(hash.value());
   }
 }
 
 void verify_split(const std::string& text,
                   const DatasetSpec& spec,
                   const std::string& split,
+                  const VerifyOptions& options,
+                  CommonSize& size,
                   Verification& out) {
-  if (is_listed(spec)) {
-    const ImageList list = list_files(spec, split);
-    const bool any_size = spec.options.side > 0 || spec.family == "gtsrb";
-    auto broken = broken_pictures(list, any_size, spec.options.threads);
-    out.notes.push_back(split + ": " + std::to_string(list.files.size()) + " pictures in " +
-                        std::to_string(list.class_names.size()) + " classes, " +
-                        std::to_string(broken.size()) + " broken");
-    std::ranges::move(broken, std::back_inserter(out.problems));
-    add_count_note(spec, split, static_cast<int>(list.files.size()), out);
+  const Family& family = family_of(spec.family);
+  if (const auto list = family.list == nullptr ? std::nullopt : family.list(spec, split)) {
+    verify_list(*list, split, options, spec.options.side > 0 || family.side > 0, size, out);
+    add_count_note(family, split, static_cast<int>(list->files.size()), out);
     return;
   }
-  const Dataset set = open_dataset(text, split, spec.options);
+  const Dataset set = open_dataset(text, split, options.open);
+  const auto* images = std::get_if<ImageSet>(&set);
+  if (images != nullptr && !size.fits(images->h, images->w))
+    throw DataError("expected pictures of " + size.text() + " as in the other part, found " +
+                    std::to_string(images->h) + "x" + std::to_string(images->w) + "; " + kSideHint);
+  out.good += count_of(set);
   out.notes.push_back(split + ": " + size_text(set));
-  add_count_note(spec, split, count_of(set), out);
+  out.contents[split] = fingerprint(set);
+  add_count_note(family, split, count_of(set), out);
 }
 
 }  // namespace
@@ -139,7 +164,7 @@ DatasetInfo describe(const ImageSet& set) {
   info.statistics = compute_normalisation(set);
   std::unordered_set<std::uint64_t> seen;
   for (int i = 0; i < set.n; ++i)
-    if (!seen.insert(hash_of(set.image(i).data(), set.image_bytes())).second) ++info.repeats;
+    if (!seen.insert(Fnv1a().add(set.image(i)).value()).second) ++info.repeats;
   return info;
 }
 
@@ -157,31 +182,30 @@ DatasetInfo describe(const TableSet& set) {
                      .source = "computed on " + std::to_string(set.n) + " rows"};
   std::unordered_set<std::uint64_t> seen;
   for (int i = 0; i < set.n; ++i)
-    if (!seen.insert(hash_of(set.row(i).data(), set.row(i).size_bytes())).second) ++info.repeats;
+    if (!seen.insert(Fnv1a().add(set.row(i)).value()).second) ++info.repeats;
   return info;
 }
 
-Verification verify_dataset(const std::string& text, const OpenOptions& options, int max_problems) {
-  const DatasetSpec spec = parse_spec(text, options);
+Verification verify_dataset(const std::string& text, const VerifyOptions& options) {
+  const DatasetSpec spec = parse_spec(text, options.open);
   Verification out;
-  std::vector<std::string> splits;
+  std::vector<std::string> splits = {options.split};
   try {
-    splits = splits_of(spec);
+    const std::vector<std::string> parts = splits_of(spec);
+    if (options.split == "both" || options.split == "all" ||
+        (options.split == "train" && parts.front() == "all"))
+      splits = parts;
   } catch (const DataError& error) {
     out.problems.emplace_back(error.what());
+    return out;
   }
+  CommonSize size;
   for (const auto& split : splits) {
     try {
-      verify_split(text, spec, split, out);
+      verify_split(text, spec, split, options, size, out);
     } catch (const DataError& error) {
       out.problems.push_back(split + ": " + error.what());
     }
-  }
-  const auto limit = static_cast<std::size_t>(std::max(max_problems, 1));
-  if (out.problems.size() > limit) {
-    const std::size_t more = out.problems.size() - limit;
-    out.problems.resize(limit);
-    out.problems.push_back("and " + std::to_string(more) + " more");
   }
   return out;
 }

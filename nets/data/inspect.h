@@ -1,5 +1,8 @@
 #pragma once
 // What `dataset info` and `dataset verify` print, as values.
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,14 +27,23 @@ struct DatasetInfo {
 DatasetInfo describe(const ImageSet& set);
 DatasetInfo describe(const TableSet& set);
 
+struct VerifyOptions {
+  OpenOptions open = {};
+  std::string split = "both";  // train, test, all, or both: every part that the set has
+  // Called while picture files are decoded, one call at a time; what it throws ends the work.
+  std::function<void(const std::string& split, int done, int total)> progress = {};
+};
 struct Verification {
   std::vector<std::string> problems;  // the messages of everything that would stop a run; empty: sound
-  std::vector<std::string> notes;     // what was checked, and counts that differ from the published set
+  std::vector<std::string> notes;     // what was checked, counts that differ from the published set, warnings
+  std::int64_t good = 0;              // samples
+  // Fingerprint of the decoded samples and labels of each sound part: formats without checksums (IDX, CIFAR, PPM, CSV) can
+  // change without a trace, but not without another fingerprint.
+  std::map<std::string, std::string> contents;
   bool sound() const { return problems.empty(); }
 };
-// Reads every file of every split that the family has. Picture files are all decoded, so that all broken ones
-// are named, not only the first (at most `max_problems`; then the number of further ones). An unknown family
-// throws DataError, as open_dataset does.
-Verification verify_dataset(const std::string& spec, const OpenOptions& options = {}, int max_problems = 50);
+// Reads every file of every part. Picture files are all decoded, so that all broken ones are named, not only the first;
+// pictures must have one size, in all parts, unless they are resized. An unknown family throws DataError, as open_dataset does.
+Verification verify_dataset(const std::string& spec, const VerifyOptions& options = {});
 
 }  // namespace offramp::data

@@ -1,6 +1,6 @@
 // libjpeg reports fatal errors through error_exit, which must not return: we jump back to the caller's frame
-// and throw from there. Warnings ("premature end of JPEG file", "corrupt data") are treated the same way, so
-// that no half-decoded picture enters a data set.
+// and throw from there. Warnings of lost data ("premature end of JPEG file", "bad Huffman code") are treated the same
+// way, so that no half-decoded picture enters a data set; the others are counted.
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +9,8 @@
 
 // jpeglib.h needs size_t and FILE declared before.
 #include <jpeglib.h>
+// The codes of messages.
+#include <jerror.h>
 
 #include "nets/data/data_error.h"
 #include "nets/data/picture_codecs.h"
@@ -20,6 +22,7 @@ struct JpegFailure {
   jpeg_error_mgr base;  // first: libjpeg hands back a pointer to it
   std::jmp_buf back;
   char text[JMSG_LENGTH_MAX];
+  int warnings = 0;  // harmless ones
 };
 
 [[noreturn]] void on_error(j_common_ptr info) {
@@ -34,8 +37,65 @@ struct JpegFailure {
   std::longjmp(failure->back, 1);
 }
 
+// Every pixel is there, whatever these say: stray bytes before the first scan or behind the last one, marks of programs
+// and colour profiles. Stray bytes between scans or before a restart marker may be lost data.
+bool is_harmless(j_common_ptr info) {
+  constexpr int kEndOfImage = 0xD9;
+  switch (info->err->msg_code) {
+    case JWRN_EXTRANEOUS_DATA:
+      return reinterpret_cast<j_decompress_ptr>(info)->input_scan_number == 0 ||
+             info->err->msg_parm.i[1] == kEndOfImage;
+    case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_BOGUS_ICC:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void on_message(j_common_ptr info, int level) {
-  if (level < 0) on_error(info);  // level -1: a warning about damaged data; 0 and above are traces
+  if (level >= 0) return;  // 0 and above are traces
+  if (!is_harmless(info)) on_error(info);
+  ++reinterpret_cast<JpegFailure*>(info->err)->warnings;
+}
+
+// A progressive file may list scans without end, each over the whole picture.
+void on_progress(j_common_ptr info) {
+  constexpr int kMaxScans = 500;
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number > kMaxScans)
+    fail_with(info, "the picture has more than 500 scans");
+}
+
+// Entropy coding spends a bit or more on each block of 8 x 8 values of each component; arithmetic coding less, so that
+// such files are bounded by a size instead.
+bool can_hold(const jpeg_decompress_struct& info, std::size_t bytes) {
+  constexpr std::size_t kArithmeticPixels = std::size_t{1} << 22;
+  const std::size_t pixels = std::size_t{info.image_width} * info.image_height;
+  if (info.arith_code != FALSE && pixels <= kArithmeticPixels) return true;
+  std::size_t blocks = 0;
+  for (int i = 0; i < info.num_components; ++i) {
+    const jpeg_component_info& part = info.comp_info[i];
+    blocks += (std::size_t{info.image_width} * static_cast<std::size_t>(part.h_samp_factor) /
+               static_cast<std::size_t>(info.max_h_samp_factor) / 8) *
+              (std::size_t{info.image_height} * static_cast<std::size_t>(part.v_samp_factor) /
+               static_cast<std::size_t>(info.max_v_samp_factor) / 8);
+  }
+  return blocks / 8 <= bytes;
+}
+
+// Ink to light; Adobe's programs store the complement.
+void cmyk_to_rgb(Picture& picture, bool complemented) {
+  const std::size_t pixels = picture.pixels.size() / 4;
+  const unsigned flip = complemented ? 0 : 255;
+  for (std::size_t i = 0; i < pixels; ++i) {
+    const unsigned light = picture.pixels[4 * i + 3] ^ flip;
+    for (std::size_t ch = 0; ch < 3; ++ch)
+      picture.pixels[3 * i + ch] =
+          static_cast<std::uint8_t>(((picture.pixels[4 * i + ch] ^ flip) * light * 2 + 255) / 510);
+  }
+  picture.pixels.resize(3 * pixels);
+  picture.c = 3;
 }
 
 void install(JpegFailure& failure) {
@@ -43,6 +103,7 @@ void install(JpegFailure& failure) {
   failure.base.error_exit = on_error;
   failure.base.emit_message = on_message;
   failure.text[0] = '\0';
+  failure.warnings = 0;
 }
 
 }  // namespace
@@ -52,8 +113,10 @@ void install(JpegFailure& failure) {
 static bool decode_into(std::span<const std::uint8_t> bytes,
                         JpegFailure& failure,
                         Picture& out,
+                        bool& ink_complemented,
                         std::size_t& stopped_at) {
   jpeg_decompress_struct info{};
+  jpeg_progress_mgr progress{};
   install(failure);
   info.err = &failure.base;
   if (setjmp(failure.back) != 0) {
@@ -63,15 +126,21 @@ static bool decode_into(std::span<const std::uint8_t> bytes,
     return false;
   }
   jpeg_create_decompress(&info);
+  progress.progress_monitor = on_progress;
+  info.progress = &progress;
   jpeg_mem_src(&info, bytes.data(), bytes.size());
   jpeg_read_header(&info, TRUE);
   const bool grey = info.jpeg_color_space == JCS_GRAYSCALE;
-  if (!grey && info.jpeg_color_space != JCS_YCbCr && info.jpeg_color_space != JCS_RGB)
+  const bool ink = info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK;
+  if (!grey && !ink && info.jpeg_color_space != JCS_YCbCr && info.jpeg_color_space != JCS_RGB)
     fail_with(reinterpret_cast<j_common_ptr>(&info),
-              "expected a grey or RGB picture, found another colour space");
-  if (static_cast<std::size_t>(info.image_width) * info.image_height > kMaxPicturePixels)
+              "expected a grey, RGB or CMYK picture, found another colour space");
+  if (std::size_t{info.image_width} * info.image_height > kMaxPicturePixels)
     fail_with(reinterpret_cast<j_common_ptr>(&info), "the picture has more than 2^26 pixels");
-  info.out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+  if (!can_hold(info, bytes.size()))
+    fail_with(reinterpret_cast<j_common_ptr>(&info), "the picture has more pixels than the file can hold");
+  info.out_color_space = grey ? JCS_GRAYSCALE : ink ? JCS_CMYK : JCS_RGB;
+  ink_complemented = ink && info.saw_Adobe_marker != FALSE;
   info.dct_method = JDCT_ISLOW;
   jpeg_start_decompress(&info);
   out.h = static_cast<int>(info.output_height);
@@ -91,8 +160,12 @@ static bool decode_into(std::span<const std::uint8_t> bytes,
 Picture decode_jpeg(std::span<const std::uint8_t> bytes, const std::filesystem::path& path) {
   Picture out;
   JpegFailure failure{};
+  bool ink_complemented = false;
   std::size_t stopped_at = 0;
-  if (!decode_into(bytes, failure, out, stopped_at)) fail_at_byte("jpeg", failure.text, path, stopped_at);
+  if (!decode_into(bytes, failure, out, ink_complemented, stopped_at))
+    fail_at_byte("jpeg", failure.text, path, stopped_at);
+  if (out.c == 4) cmyk_to_rgb(out, ink_complemented);
+  out.warnings = failure.warnings;
   return out;
 }
 

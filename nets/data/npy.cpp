@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <string_view>
 
 #include "nets/data/bytes.h"
@@ -14,10 +16,14 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, ".npy values are copied as they lie");
 
+constexpr std::size_t kMaxRank = 32;  // numpy's own
+
 template <class T>
 constexpr std::string_view kDescr = "";
 template <>
 constexpr std::string_view kDescr<float> = "<f4";
+template <>
+constexpr std::string_view kDescr<double> = "<f8";
 template <>
 constexpr std::string_view kDescr<std::int32_t> = "<i4";
 template <>
@@ -32,25 +38,175 @@ std::string_view dict_value(std::string_view header, std::string_view key, char 
   const std::size_t stop = colon == std::string_view::npos ? colon : header.find(end, colon);
   if (stop == std::string_view::npos)
     in.fail(std::string("expected '").append(key).append("' in the header"), 10);
-  return header.substr(colon + 1, stop - colon - 1);
+  return trimmed(header.substr(colon + 1, stop - colon - 1));
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
+struct Header {
+  std::string descr;
+  bool fortran = false;
+  std::vector<std::int64_t> shape;
+  std::size_t count = 1;  // of values
+};
+
+// `in` stands behind the header, so that what is left are the values.
+Header parse_header(std::string_view text, const ByteCursor& in) {
+  Header out;
+  std::string_view descr = dict_value(text, "descr", ',', in);
+  if (descr.size() >= 2 && descr.front() == '\'' && descr.back() == '\'')
+    descr = descr.substr(1, descr.size() - 2);
+  out.descr = descr;
+  const std::string_view order = dict_value(text, "fortran_order", ',', in);
+  if (order != "False" && order != "True")
+    in.fail("expected fortran_order True or False, found " + in_quotes(order), 10);
+  out.fortran = order == "True";
+  std::string_view shape = dict_value(text, "shape", ')', in);
+  if (shape.empty() || shape.front() != '(') in.fail("expected a tuple as shape", 10);
+  shape.remove_prefix(1);
+  for (const auto part : split_fields(shape, ',')) {
+    const auto size_text = trimmed(part);
+    if (size_text.empty()) continue;
+    const auto size = parse_int(size_text);
+    if (!size || *size < 0) in.fail("expected sizes >= 0 in the shape, found " + in_quotes(size_text), 10);
+    if (out.shape.size() == kMaxRank) in.fail("expected a shape of at most 32 sizes", 10);
+    out.shape.push_back(*size);
+    if (*size != 0 && out.count > in.left() / static_cast<std::size_t>(*size))
+      in.fail("the shape asks for more values than the file has bytes", 10);
+    out.count *= static_cast<std::size_t>(*size);
+  }
+  return out;
 }
 
-template <class T>
-bool take_values(std::string_view descr, std::size_t count, ByteCursor& in, NpyArray& out) {
-  // numpy writes "|u1", "<f4", ...; "|" and "<" mean the same for one byte.
-  if (descr.substr(1) != kDescr<T>.substr(1) || (descr[0] != '<' && descr[0] != '|')) return false;
-  const auto body = in.take(count * sizeof(T), "values");
-  std::vector<T> values(count);
-  if (count > 0) std::memcpy(values.data(), body.data(), body.size());
+// Fortran order counts the first index fastest: copies the values of `width` bytes to C order.
+void copy_from_fortran(std::span<const std::uint8_t> from,
+                       const Header& header,
+                       std::size_t width,
+                       std::vector<std::uint8_t>& to) {
+  std::vector<std::size_t> stride(header.shape.size()), index(header.shape.size());
+  for (std::size_t d = 0, step = width; d < stride.size(); ++d) {
+    stride[d] = step;
+    step *= static_cast<std::size_t>(header.shape[d]);
+  }
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < header.count; ++i) {
+    std::copy_n(from.data() + at, width, to.data() + i * width);
+    for (std::size_t d = index.size(); d-- > 0;) {
+      const auto size = static_cast<std::size_t>(header.shape[d]);
+      at += stride[d];
+      if (++index[d] < size) break;
+      at -= stride[d] * size;
+      index[d] = 0;
+    }
+  }
+}
+
+// The bytes of all values in C order and little endian; `swapped_unit` bytes are turned round, 1: none.
+std::vector<std::uint8_t> ordered(std::span<const std::uint8_t> body,
+                                  const Header& header,
+                                  std::size_t width,
+                                  std::size_t swapped_unit) {
+  std::vector<std::uint8_t> out(body.begin(), body.end());
+  if (header.fortran && header.shape.size() > 1) copy_from_fortran(body, header, width, out);
+  if (swapped_unit > 1)
+    for (auto at = out.begin(); at != out.end(); at += static_cast<std::ptrdiff_t>(swapped_unit))
+      std::reverse(at, at + static_cast<std::ptrdiff_t>(swapped_unit));
+  return out;
+}
+
+template <class Stored, class Kept>
+std::vector<Kept> converted(std::span<const std::uint8_t> bytes) {
+  std::vector<Kept> out(bytes.size() / sizeof(Stored));
+  if constexpr (std::is_same_v<Stored, Kept>) {
+    if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
+  } else {
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      Stored value{};
+      std::memcpy(&value, bytes.data() + i * sizeof(Stored), sizeof(Stored));
+      out[i] = static_cast<Kept>(value);
+    }
+  }
+  return out;
+}
+
+// IEEE half precision: 1 sign, 5 exponent, 10 fraction bits.
+float half_value(std::uint16_t bits) {
+  const int exponent = (bits >> 10) & 31;
+  const float fraction = static_cast<float>(bits & 1023);
+  float value = exponent == 0    ? std::ldexp(fraction, -24)
+                : exponent == 31 ? (fraction == 0 ? std::numeric_limits<float>::infinity()
+                                                  : std::numeric_limits<float>::quiet_NaN())
+                                 : std::ldexp(fraction + 1024, exponent - 25);
+  return (bits >> 15) != 0 ? -value : value;
+}
+
+void append_utf8(std::uint32_t code, std::string& out) {
+  const auto put = [&out](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
+  if (code < 0x80) {
+    put(code);
+  } else if (code < 0x800) {
+    put(0xC0 | (code >> 6));
+    put(0x80 | (code & 63));
+  } else if (code < 0x10000) {
+    put(0xE0 | (code >> 12));
+    put(0x80 | ((code >> 6) & 63));
+    put(0x80 | (code & 63));
+  } else {
+    put(0xF0 | ((code >> 18) & 7));
+    put(0x80 | ((code >> 12) & 63));
+    put(0x80 | ((code >> 6) & 63));
+    put(0x80 | (code & 63));
+  }
+}
+
+// Text of fixed width, filled up with zeros: 'U' counts in UTF-32 units, 'S' in bytes.
+std::vector<std::string> texts(std::span<const std::uint8_t> bytes, std::size_t width, bool wide) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; width > 0 && at < bytes.size(); at += width) {
+    std::string text;
+    if (wide)
+      for (std::size_t u = 0; u < width; u += 4) {
+        std::uint32_t code = 0;
+        std::memcpy(&code, bytes.data() + at + u, 4);
+        if (code != 0) append_utf8(code, text);
+      }
+    else
+      for (std::size_t u = 0; u < width; ++u)
+        if (bytes[at + u] != 0) text.push_back(static_cast<char>(bytes[at + u]));
+    out.push_back(std::move(text));
+  }
+  return out;
+}
+
+struct Numbers {
+  std::string_view kind;  // descr without byte order
+  std::size_t width;
+  void (*take)(std::span<const std::uint8_t>, NpyArray&);
+};
+
+template <class Stored, class Kept>
+void take(std::span<const std::uint8_t> bytes, NpyArray& out) {
+  out.values = converted<Stored, Kept>(bytes);
+}
+
+void take_half(std::span<const std::uint8_t> bytes, NpyArray& out) {
+  std::vector<float> values;
+  for (const std::uint16_t bits : converted<std::uint16_t, std::uint16_t>(bytes))
+    values.push_back(half_value(bits));
   out.values = std::move(values);
-  return true;
 }
+
+constexpr Numbers kNumbers[] = {
+    {"f4", 4, take<float, float>},
+    {"f8", 8, take<double, double>},
+    {"f2", 2, take_half},
+    {"u1", 1, take<std::uint8_t, std::uint8_t>},
+    {"b1", 1, take<std::uint8_t, std::uint8_t>},
+    {"i1", 1, take<std::int8_t, std::int32_t>},
+    {"i2", 2, take<std::int16_t, std::int32_t>},
+    {"u2", 2, take<std::uint16_t, std::int32_t>},
+    {"i4", 4, take<std::int32_t, std::int32_t>},
+    {"u4", 4, take<std::uint32_t, std::int64_t>},
+    {"i8", 8, take<std::int64_t, std::int64_t>},
+    {"u8", 8, take<std::uint64_t, std::int64_t>}};  // 2^63 and above turn negative
 
 }  // namespace
 
@@ -66,36 +222,38 @@ NpyArray parse_npy(std::span<const std::uint8_t> bytes, const std::filesystem::p
   const int version = magic[6];
   if (version < 1 || version > 3) in.fail("expected format 1, 2 or 3, found " + std::to_string(version), 6);
   const std::size_t header_size = version == 1 ? in.le16("header size") : in.le32("header size");
-  const auto header_bytes = in.take(header_size, "header");
-  const std::string_view header(reinterpret_cast<const char*>(header_bytes.data()), header_bytes.size());
+  const Header header = parse_header(text_of(in.take(header_size, "header")), in);
 
-  std::string_view descr = trimmed(dict_value(header, "descr", ',', in));
-  if (descr.size() >= 2 && descr.front() == '\'' && descr.back() == '\'')
-    descr = descr.substr(1, descr.size() - 2);
-  if (trimmed(dict_value(header, "fortran_order", ',', in)) != "False")
-    in.fail("expected C order, found Fortran order", 10);
-  std::string_view shape = trimmed(dict_value(header, "shape", ')', in));
-  if (shape.empty() || shape.front() != '(') in.fail("expected a tuple as shape", 10);
-  shape.remove_prefix(1);
-
+  const auto unknown = [&] {
+    in.fail("expected numbers, truth values or text, found type " + in_quotes(header.descr), 10);
+  };
+  const std::string_view descr = header.descr;
+  if (descr.size() < 3 || std::string_view("<>|=").find(descr[0]) == std::string_view::npos) unknown();
+  const bool big = descr[0] == '>';
   NpyArray out;
-  std::size_t count = 1;
-  for (const auto part : split_fields(shape, ',')) {
-    const auto text = trimmed(part);
-    if (text.empty()) continue;
-    const auto size = parse_int(text);
-    if (!size || *size < 0)
-      in.fail("expected sizes >= 0 in the shape, found '" + std::string(text) + "'", 10);
-    out.shape.push_back(*size);
-    if (*size != 0 && count > in.left() / static_cast<std::size_t>(*size))
-      in.fail("the shape asks for more values than the file has bytes", 10);
-    count *= static_cast<std::size_t>(*size);
+  out.shape = header.shape;
+  const auto body_of = [&](std::size_t width, std::size_t unit) {
+    if (header.count > in.left() / width)
+      in.fail("expected " + std::to_string(header.count) + " values of " + std::to_string(width) +
+                  " bytes, found " + std::to_string(in.left()) + " bytes",
+              in.offset());
+    const auto body = in.take(header.count * width, "values");
+    if (in.left() != 0) in.fail(std::to_string(in.left()) + " bytes after the last value", in.offset());
+    return ordered(body, header, width, big ? unit : 1);
+  };
+  if (descr[1] == 'U' || descr[1] == 'S') {
+    const bool wide = descr[1] == 'U';
+    const auto length = parse_int(descr.substr(2));
+    constexpr std::int64_t kLongest = 4096;
+    constexpr std::size_t kMost = 1'000'000;  // a text takes more memory than its bytes in the file
+    if (!length || *length < 1 || *length > kLongest || header.count > kMost) unknown();
+    const std::size_t width = static_cast<std::size_t>(*length) * (wide ? 4 : 1);
+    out.values = texts(body_of(width, wide ? 4 : 1), width, wide);
+    return out;
   }
-  if (descr.size() != 3 ||
-      !(take_values<float>(descr, count, in, out) || take_values<std::int32_t>(descr, count, in, out) ||
-        take_values<std::uint8_t>(descr, count, in, out) || take_values<std::int64_t>(descr, count, in, out)))
-    in.fail("expected type <f4, <i4, |u1 or <i8, found '" + std::string(descr) + "'", 10);
-  if (in.left() != 0) in.fail(std::to_string(in.left()) + " bytes after the last value", in.offset());
+  const auto* const numbers = std::ranges::find(kNumbers, descr.substr(1), &Numbers::kind);
+  if (numbers == std::end(kNumbers)) unknown();
+  numbers->take(body_of(numbers->width, numbers->width), out);
   return out;
 }
 
@@ -116,24 +274,22 @@ std::vector<std::uint8_t> encode_npy(const NpyArray& array) {
   std::vector<std::uint8_t> out;
   std::visit(
       [&]<class T>(const std::vector<T>& values) {
-        std::string header =
-            "{'descr': '" + std::string(kDescr<T>) + "', 'fortran_order': False, 'shape': " + shape + "), }";
-        header.append(63 - (10 + header.size()) % 64, ' ');  // values start at a multiple of 64
-        header += '\n';
-        const std::uint8_t start[10] = {0x93,
-                                        'N',
-                                        'U',
-                                        'M',
-                                        'P',
-                                        'Y',
-                                        1,
-                                        0,
-                                        static_cast<std::uint8_t>(header.size() & 0xff),
-                                        static_cast<std::uint8_t>(header.size() >> 8)};
-        out.assign(start, start + 10);
-        out.insert(out.end(), header.begin(), header.end());
-        const auto* raw = reinterpret_cast<const std::uint8_t*>(values.data());
-        out.insert(out.end(), raw, raw + values.size() * sizeof(T));
+        if constexpr (std::is_same_v<T, std::string>) {
+          throw DataError("npy: expected numbers to write, found text");
+        } else {
+          std::string header = "{'descr': '" + std::string(kDescr<T>) +
+                               "', 'fortran_order': False, 'shape': " + shape + "), }";
+          header.append(63 - (10 + header.size()) % 64, ' ');  // values start at a multiple of 64
+          header += '\n';
+          const std::string_view magic = "\x93NUMPY\x01";
+          out.assign(magic.begin(), magic.end());
+          out.push_back(0);
+          out.push_back(static_cast<std::uint8_t>(header.size() & 0xff));
+          out.push_back(static_cast<std::uint8_t>(header.size() >> 8));
+          out.insert(out.end(), header.begin(), header.end());
+          const auto* raw = reinterpret_cast<const std::uint8_t*>(values.data());
+          out.insert(out.end(), raw, raw + values.size() * sizeof(T));
+        }
       },
       array.values);
   return out;
@@ -141,81 +297,6 @@ std::vector<std::uint8_t> encode_npy(const NpyArray& array) {
 
 void write_npy(const std::filesystem::path& path, const NpyArray& array) {
   write_file(path, encode_npy(array));
-}
-
-namespace {
-
-std::vector<std::int32_t> labels_of(const NpyArray& array,
-                                    int num,
-                                    const std::string& name,
-                                    const std::filesystem::path& path) {
-  if (array.shape.size() != 1 || array.shape[0] != num)
-    fail_in_file("npz", "expected " + std::to_string(num) + " labels in '" + name + "'", path);
-  std::vector<std::int32_t> labels;
-  std::visit(
-      [&]<class T>(const std::vector<T>& values) {
-        for (const T v : values) {
-          const auto wide = static_cast<std::int64_t>(v);
-          if (std::is_floating_point_v<T> || wide < 0 || wide > 1'000'000)
-            fail_in_file("npz", "expected whole numbers from 0 as labels in '" + name + "'", path);
-          labels.push_back(static_cast<std::int32_t>(wide));
-        }
-      },
-      array.values);
-  return labels;
-}
-
-std::vector<std::string> numbered_classes(const std::vector<std::int32_t>& labels) {
-  std::vector<std::string> names;
-  const std::int32_t last = labels.empty() ? -1 : *std::ranges::max_element(labels);
-  for (std::int32_t k = 0; k <= last; ++k) names.push_back(std::to_string(k));
-  return names;
-}
-
-}  // namespace
-
-std::variant<ImageSet, TableSet> read_npz_dataset(const std::filesystem::path& path,
-                                                  const std::string& split) {
-  const NpzFile file = read_npz(path);
-  const std::string prefix = split == "all" ? "" : split + "_";
-  const auto labels = file.find(prefix + "labels");
-  if (labels == file.end()) {
-    std::string names;
-    for (const auto& [name, array] : file) names += (names.empty() ? "" : ", ") + name;
-    fail_in_file("npz", "expected an array '" + prefix + "labels', found: " + names, path);
-  }
-  if (const auto images = file.find(prefix + "images"); images != file.end()) {
-    const auto& shape = images->second.shape;
-    const auto* pixels = std::get_if<std::vector<std::uint8_t>>(&images->second.values);
-    const bool fits = std::ranges::all_of(shape, [](std::int64_t s) { return s >= 1 && s <= 0x7fffffff; });
-    if (pixels == nullptr || !fits ||
-        (shape.size() != 3 && (shape.size() != 4 || (shape[3] != 1 && shape[3] != 3))))
-      fail_in_file("npz", "expected '" + prefix + "images' as uint8 [n,h,w], [n,h,w,1] or [n,h,w,3]", path);
-    ImageSet set{.n = static_cast<int>(shape[0]),
-                 .h = static_cast<int>(shape[1]),
-                 .w = static_cast<int>(shape[2]),
-                 .c = shape.size() == 4 ? static_cast<int>(shape[3]) : 1};
-    set.pixels = *pixels;
-    set.labels = labels_of(labels->second, set.n, labels->first, path);
-    set.class_names = numbered_classes(set.labels);
-    set.source = path.string();
-    return set;
-  }
-  const auto features = file.find(prefix + "features");
-  const auto* values =
-      features == file.end() ? nullptr : std::get_if<std::vector<float>>(&features->second.values);
-  if (values == nullptr || features->second.shape.size() != 2 || features->second.shape[0] > 0x7fffffff ||
-      features->second.shape[1] > 0x7fffffff)
-    fail_in_file(
-        "npz", "expected '" + prefix + "images' (uint8) or '" + prefix + "features' (float32 [n,d])", path);
-  TableSet set{.n = static_cast<int>(features->second.shape[0]),
-               .d = static_cast<int>(features->second.shape[1])};
-  set.features = *values;
-  set.labels = labels_of(labels->second, set.n, labels->first, path);
-  set.class_names = numbered_classes(set.labels);
-  set.family = "npz";
-  set.source = path.string();
-  return set;
 }
 
 }  // namespace offramp::data

@@ -10,6 +10,7 @@
 #include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
 #include "nets/data/npy.h"
+#include "nets/data/text.h"
 
 namespace offramp::data {
 namespace {
@@ -64,71 +65,100 @@ void put32(std::vector<std::uint8_t>& out, std::uint32_t v) {
 
 }  // namespace
 
-NpzFile read_npz(const std::filesystem::path& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
-  ByteCursor in("npz", path, bytes);
+NpzArchive::NpzArchive(std::vector<std::uint8_t> bytes, std::filesystem::path name)
+    : bytes_(std::move(bytes)), path_(std::move(name)) {
+  ByteCursor in("npz", path_, bytes_);
   constexpr std::size_t kEndBytes = 22;
-  if (bytes.size() < kEndBytes)
-    in.fail("expected a zip file of at least 22 bytes, found " + std::to_string(bytes.size()), 0);
+  if (bytes_.size() < kEndBytes)
+    in.fail("expected a zip file of at least 22 bytes, found " + std::to_string(bytes_.size()), 0);
   // The end record is last unless a comment (at most 65535 bytes) follows.
-  std::size_t end_at = bytes.size() - kEndBytes;
+  std::size_t end_at = bytes_.size() - kEndBytes;
   const std::size_t lowest = end_at > 65535 ? end_at - 65535 : 0;
   for (;; --end_at) {
     in.seek(end_at, "end record");
     if (in.le32("end record") == kEnd) break;
-    if (end_at == lowest) in.fail("expected a zip end record, the file is truncated or no zip", bytes.size());
+    if (end_at == lowest)
+      in.fail("expected a zip end record, the file is truncated or no zip", bytes_.size());
   }
   in.take(6, "end record");
   const std::size_t count = in.le16("end record");
   in.take(4, "end record");
-  std::size_t central_at = in.le32("end record");
-
-  NpzFile out;
+  in.seek(in.le32("end record"), "central directory");
   for (std::size_t i = 0; i < count; ++i) {
-    in.seek(central_at, "central directory");
-    if (in.le32("central directory") != kCentral) in.fail("expected a central directory entry", central_at);
+    const std::size_t entry_at = in.offset();
+    if (in.le32("central directory") != kCentral) in.fail("expected a central directory entry", entry_at);
     in.take(4, "central directory");
-    const std::uint16_t flags = in.le16("flags"), method = in.le16("method");
+    Member member{};
+    member.flags = in.le16("flags");
+    member.method = in.le16("method");
     in.take(4, "time");
-    const std::uint32_t crc = in.le32("crc"), packed = in.le32("size"), size = in.le32("size");
+    member.crc = in.le32("crc");
+    member.packed = in.le32("size");
+    member.size = in.le32("size");
     const std::size_t name_size = in.le16("name size"), extra = in.le16("extra size"),
                       comment = in.le16("comment size");
     in.take(8, "attributes");
-    const std::size_t local_at = in.le32("offset");
-    const auto name_bytes = in.take(name_size, "name");
-    std::string name(name_bytes.begin(), name_bytes.end());
-    central_at = in.offset() + extra + comment;
-
-    in.seek(local_at, "member '" + name + "'");
-    if (in.le32("local header") != kLocal) in.fail("expected a local header of '" + name + "'", local_at);
-    if ((flags & 1) != 0) in.fail("'" + name + "' is encrypted", local_at);
-    in.take(22, "local header");
-    const std::size_t local_name = in.le16("name size"), local_extra = in.le16("extra size");
-    in.take(local_name + local_extra, "local header");
-    const std::size_t data_at = in.offset();
-    const auto body = in.take(packed, "member '" + name + "'");
-    std::optional<std::vector<std::uint8_t>> plain;
-    if (method == 0 && packed == size)
-      plain.emplace(body.begin(), body.end());
-    else if (method == 8)
-      plain = inflate_raw(body, size);
-    else
-      in.fail("expected '" + name + "' stored or deflated, found method " + std::to_string(method), local_at);
-    if (!plain || crc_of(*plain) != crc) in.fail("corrupted data in '" + name + "'", data_at);
-    if (name.ends_with(".npy")) name.resize(name.size() - 4);
-    NpyArray array = parse_npy(*plain, path / name);
-    if (!out.emplace(name, std::move(array)).second) in.fail("'" + name + "' is there twice", local_at);
+    member.local_at = in.le32("offset");
+    std::string key(text_of(in.take(name_size, "name")));
+    in.take(extra + comment, "central directory");
+    if (key.ends_with(".npy")) key.resize(key.size() - 4);
+    if (!members_.emplace(key, member).second) in.fail(in_quotes(key) + " is there twice", entry_at);
   }
+}
+
+NpzArchive NpzArchive::open(const std::filesystem::path& path) { return {read_file(path), path}; }
+
+std::vector<std::string> NpzArchive::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, member] : members_) out.push_back(name);
+  return out;
+}
+
+NpyArray NpzArchive::read(const std::string& name) const {
+  const auto found = members_.find(name);
+  const std::string shown = in_quotes(name);
+  if (found == members_.end()) fail_in_file("npz", "expected an array " + shown + ", found none", path_);
+  const Member& member = found->second;
+  ByteCursor in("npz", path_, bytes_);
+  in.seek(member.local_at, "member " + shown);
+  if (in.le32("local header") != kLocal) in.fail("expected a local header of " + shown, member.local_at);
+  if ((member.flags & 1) != 0) in.fail(shown + " is encrypted", member.local_at);
+  in.take(22, "local header");
+  const std::size_t local_name = in.le16("name size"), local_extra = in.le16("extra size");
+  in.take(local_name + local_extra, "local header");
+  const std::size_t data_at = in.offset();
+  const auto body = in.take(member.packed, "member " + shown);
+  const std::filesystem::path inside = path_ / name;
+  if (member.method == 0 && member.packed == member.size) {
+    if (crc_of(body) != member.crc) in.fail("corrupted data in " + shown, data_at);
+    return parse_npy(body, inside);
+  }
+  if (member.method != 8)
+    in.fail("expected " + shown + " stored or deflated, found method " + std::to_string(member.method),
+            member.local_at);
+  const auto plain = inflate_raw(body, member.size);
+  if (!plain || crc_of(*plain) != member.crc) in.fail("corrupted data in " + shown, data_at);
+  return parse_npy(*plain, inside);
+}
+
+NpzFile read_npz(const std::filesystem::path& path) {
+  const NpzArchive file = NpzArchive::open(path);
+  NpzFile out;
+  for (const std::string& name : file.names()) out.emplace(name, file.read(name));
   return out;
 }
 
 void write_npz(const std::filesystem::path& path, const NpzFile& arrays, bool compress) {
+  write_file(path, encode_npz(arrays, compress));
+}
+
+std::vector<std::uint8_t> encode_npz(const NpzFile& arrays, bool compress) {
   std::vector<std::uint8_t> out, central;
   for (const auto& [name, array] : arrays) {
     const std::vector<std::uint8_t> plain = encode_npy(array);
     const std::vector<std::uint8_t> body = compress ? deflate_raw(plain) : plain;
     if (plain.size() >= 0xffffffffu || out.size() + body.size() >= 0xffffffffu)
-      fail_in_file("npz", "arrays of 4 GiB and more are not written", path);
+      throw DataError("npz: arrays of 4 GiB and more are not written");
     const std::string file = name + ".npy";
     const auto local_at = static_cast<std::uint32_t>(out.size());
     std::vector<std::uint8_t> common;  // what local header and central directory share
@@ -162,7 +192,7 @@ void write_npz(const std::filesystem::path& path, const NpzFile& arrays, bool co
   put32(out, static_cast<std::uint32_t>(central.size()));
   put32(out, central_at);
   put16(out, 0);
-  write_file(path, out);
+  return out;
 }
 
 }  // namespace offramp::data

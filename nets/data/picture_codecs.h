@@ -5,7 +5,8 @@
 
 namespace offramp::data {
 
-inline constexpr std::size_t kMaxPicturePixels = std::size_t{1} << 26;  // a header may lie about the size
+// A header may lie about the size: a picture has at most 2^26 pixels, and no more than its file can hold.
+inline constexpr std::size_t kMaxPicturePixels = std::size_t{1} << 26;
 
 Picture decode_jpeg(std::span<const std::uint8_t> bytes, const std::filesystem::path& path);
 Picture decode_png(std::span<const std::uint8_t> bytes, const std::filesystem::path& path);

@@ -59,6 +59,10 @@ bool decode_into(PngSource& source, Picture& out, std::vector<png_bytep>& rows) 
   if (static_cast<std::size_t>(png_get_image_height(png, info)) * png_get_image_width(png, info) >
       kMaxPicturePixels)
     png_error(png, "the picture has more than 2^26 pixels");
+  // Deflate cannot shrink below 1/1032.
+  if (static_cast<std::size_t>(png_get_image_height(png, info)) * png_get_rowbytes(png, info) / 1032 >
+      source.bytes.size())
+    png_error(png, "the picture has more pixels than the file can hold");
   png_set_expand(png);
   png_set_scale_16(png);
   png_set_strip_alpha(png);

@@ -1,65 +1,108 @@
 #include "nets/data/table.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <optional>
 
+#include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
 #include "nets/data/text.h"
 
 namespace offramp::data {
 namespace {
 
-std::string_view unquoted(std::string_view field) {
+std::string_view content_of(std::string_view field) {
+  field = trimmed(field);
   if (field.size() >= 2 && field.front() == '"' && field.back() == '"')
-    return field.substr(1, field.size() - 2);
+    field = trimmed(field.substr(1, field.size() - 2));
   return field;
+}
+
+// pandas and R write the class 3 as 3.0 where the column once held a gap.
+std::optional<std::int64_t> class_of(std::string_view field) {
+  const std::string_view text = content_of(field);
+  if (const auto whole = parse_int(text)) return whole;
+  const auto value = parse_double(text);
+  constexpr double kExact = 0x1p53;
+  if (!value || !(std::abs(*value) <= kExact) || *value != std::floor(*value)) return std::nullopt;
+  return static_cast<std::int64_t>(*value);
+}
+
+bool is_header(const std::vector<std::string_view>& fields) {
+  return std::ranges::none_of(fields, [](std::string_view field) {
+    const std::string_view text = content_of(field);
+    return text.empty() || parse_double(text).has_value();
+  });
+}
+
+std::size_t class_column(const std::vector<std::string_view>& header) {
+  for (std::size_t j = 0; j < header.size(); ++j) {
+    std::string name(content_of(header[j]));
+    std::ranges::transform(
+        name, name.begin(), [](unsigned char ch) { return static_cast<char>(std::tolower(ch)); });
+    if (name == "class" || name == "label" || name == "target") return j;
+  }
+  return 0;
 }
 
 }  // namespace
 
-TableSet read_csv_table(const std::filesystem::path& path) {
-  const std::string text = read_text(path);
-  const auto lines = split_lines(text);
+TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesystem::path& name) {
+  const auto lines = split_lines(without_bom(text_of(bytes)));
   TableSet set;
   std::vector<std::int64_t> classes;
   std::map<std::int64_t, std::int32_t> label_of;
+  std::size_t columns = 0, class_at = 0;  // columns 0: no line yet
   for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (trimmed(lines[i]).empty()) continue;
     const auto fields = split_fields(lines[i], ',');
-    const auto label = parse_int(unquoted(fields[0]));
+    const bool first = columns == 0;
+    if (first) columns = fields.size();
+    if (columns < 2) fail_at_line("csv", "expected a class and at least one feature", name, i + 1);
+    if (fields.size() != columns)
+      fail_at_line("csv",
+                   "expected " + std::to_string(columns) + " fields as in the first row, found " +
+                       std::to_string(fields.size()),
+                   name,
+                   i + 1);
+    if (first && is_header(fields)) {
+      class_at = class_column(fields);
+      continue;
+    }
+    const auto label = class_of(fields[class_at]);
     if (!label)
       fail_at_line(
-          "csv", "expected a whole number as class, found '" + std::string(fields[0]) + "'", path, i + 1);
-    if (i == 0) set.d = static_cast<int>(fields.size()) - 1;
-    if (set.d < 1) fail_at_line("csv", "expected a class and at least one feature", path, i + 1);
-    if (fields.size() != static_cast<std::size_t>(set.d) + 1)
-      fail_at_line("csv",
-                   "expected " + std::to_string(set.d + 1) + " fields as in the first row, found " +
-                       std::to_string(fields.size()),
-                   path,
-                   i + 1);
+          "csv", "expected a whole number as class, found " + in_quotes(fields[class_at]), name, i + 1);
     classes.push_back(*label);
     label_of.emplace(*label, 0);
-    for (std::size_t j = 1; j < fields.size(); ++j) {
-      const auto value = parse_double(unquoted(fields[j]));
-      if (!value || !std::isfinite(*value))
-        fail_at_line("csv",
-                     "expected a finite number in field " + std::to_string(j + 1) + ", found '" +
-                         std::string(fields[j]) + "'",
-                     path,
-                     i + 1);
+    for (std::size_t j = 0; j < fields.size(); ++j) {
+      if (j == class_at) continue;
+      const auto value = parse_double(content_of(fields[j]));
+      if (!value || !(std::abs(*value) <= std::numeric_limits<float>::max()))
+        fail_at_line(
+            "csv",
+            "expected a finite number in field " + std::to_string(j + 1) + ", found " + in_quotes(fields[j]),
+            name,
+            i + 1);
       set.features.push_back(static_cast<float>(*value));
     }
   }
-  if (classes.empty()) fail_at_line("csv", "expected rows, the file is empty", path, 1);
+  if (classes.empty()) fail_at_line("csv", "expected rows, the file is empty", name, 1);
   for (auto& [value, label] : label_of) {
     label = static_cast<std::int32_t>(set.class_names.size());
     set.class_names.push_back(std::to_string(value));
   }
   for (const std::int64_t value : classes) set.labels.push_back(label_of.at(value));
   set.n = static_cast<int>(classes.size());
+  set.d = static_cast<int>(columns) - 1;
   set.family = "csv";
-  set.source = path.string();
+  set.source = name.string();
   return set;
 }
+
+TableSet read_csv_table(const std::filesystem::path& path) { return parse_csv_table(read_file(path), path); }
 
 }  // namespace offramp::data

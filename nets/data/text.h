@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,11 @@
 namespace offramp::data {
 
 std::string read_text(const std::filesystem::path& path);
+std::string_view text_of(std::span<const std::uint8_t> bytes);
+// Without the byte order mark that Windows programs put before UTF-8.
+std::string_view without_bom(std::string_view text);
+// Without blanks and tabs at both ends.
+std::string_view trimmed(std::string_view text);
 // Views into `text`; a final line end makes no empty line.
 std::vector<std::string_view> split_lines(std::string_view text);
 std::vector<std::string_view> split_fields(std::string_view line, char separator);

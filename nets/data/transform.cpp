@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "nets/data/data_error.h"
+#include "nets/data/families.h"
 
 namespace offramp::data {
 namespace {
@@ -19,6 +20,22 @@ ImageSet like(const ImageSet& set, int h, int w, int c, const std::string& done)
   out.pixels.resize(static_cast<std::size_t>(out.n) * out.image_bytes());
   return out;
 }
+
+// out is [h + 2 * border, w + 2 * border, c], zeroed.
+void pad(const std::uint8_t* in, int h, int w, int c, int border, std::uint8_t* out) {
+  const std::size_t in_row = static_cast<std::size_t>(w) * static_cast<std::size_t>(c),
+                    out_row = static_cast<std::size_t>(w + 2 * border) * static_cast<std::size_t>(c),
+                    left = static_cast<std::size_t>(border) * static_cast<std::size_t>(c);
+  for (int y = 0; y < h; ++y)
+    std::copy_n(in + static_cast<std::size_t>(y) * in_row,
+                in_row,
+                out + static_cast<std::size_t>(y + border) * out_row + left);
+}
+
+// Pictures of 28 x 28 (MNIST and its kin) are padded to 32 x 32, not scaled (training.md section 1). Sets and
+// single pictures follow one rule, so that a net meets in use what it was trained on.
+constexpr int kPadding = 2;
+bool is_padded(int h, int w, int side) { return h == 28 && w == 28 && side == 28 + 2 * kPadding; }
 
 void mean2x2(const std::uint8_t* in, int h, int w, int c, std::uint8_t* out) {
   const std::size_t row = static_cast<std::size_t>(w) * static_cast<std::size_t>(c);
@@ -91,14 +108,7 @@ ImageSet pad_zero(const ImageSet& set, int border) {
   if (border < 0) throw DataError("pad: expected a border >= 0, found " + std::to_string(border));
   ImageSet out =
       like(set, set.h + 2 * border, set.w + 2 * border, set.c, "zero-padded by " + std::to_string(border));
-  const std::size_t in_row = static_cast<std::size_t>(set.w) * static_cast<std::size_t>(set.c),
-                    out_row = static_cast<std::size_t>(out.w) * static_cast<std::size_t>(set.c),
-                    left = static_cast<std::size_t>(border) * static_cast<std::size_t>(set.c);
-  for (int i = 0; i < set.n; ++i)
-    for (int y = 0; y < set.h; ++y)
-      std::copy_n(set.image(i).data() + static_cast<std::size_t>(y) * in_row,
-                  in_row,
-                  out.image(i).data() + static_cast<std::size_t>(y + border) * out_row + left);
+  for (int i = 0; i < set.n; ++i) pad(set.image(i).data(), set.h, set.w, set.c, border, out.image(i).data());
   return out;
 }
 
@@ -144,17 +154,25 @@ Picture resize_bilinear(const Picture& picture, int height, int width) {
 
 ImageSet resize_to(const ImageSet& set, int side) {
   if (set.h == side && set.w == side) return set;
-  if (set.h == 28 && set.w == 28 && side == 32) return pad_zero(set, 2);
+  if (is_padded(set.h, set.w, side)) return pad_zero(set, kPadding);
   if (set.h == 2 * side && set.w == 2 * side) return resize_mean2x2(set);
   return resize_bilinear(set, side, side);
 }
 
 Picture resize_to(const Picture& picture, int side) {
   if (picture.h == side && picture.w == side) return picture;
-  if (picture.h != 2 * side || picture.w != 2 * side) return resize_bilinear(picture, side, side);
   Picture out{.h = side, .w = side, .c = picture.c};
-  out.pixels.resize(static_cast<std::size_t>(side) * static_cast<std::size_t>(side * picture.c));
-  mean2x2(picture.pixels.data(), picture.h, picture.w, picture.c, out.pixels.data());
+  const auto allocate = [&] {
+    out.pixels.resize(static_cast<std::size_t>(side) * static_cast<std::size_t>(side * picture.c));
+    return out.pixels.data();
+  };
+  if (is_padded(picture.h, picture.w, side)) {
+    pad(picture.pixels.data(), picture.h, picture.w, picture.c, kPadding, allocate());
+  } else if (picture.h == 2 * side && picture.w == 2 * side) {
+    mean2x2(picture.pixels.data(), picture.h, picture.w, picture.c, allocate());
+  } else {
+    return resize_bilinear(picture, side, side);
+  }
   return out;
 }
 
@@ -180,12 +198,8 @@ Normalisation compute_normalisation(const ImageSet& set) {
 }
 
 std::optional<Normalisation> published_normalisation(const std::string& family) {
-  if (family == "cifar10")  // ImageNet's statistics, not CIFAR's
-    return Normalisation{{.485f, .456f, .406f}, {.229f, .224f, .225f}, "SDN code (ImageNet statistics)"};
-  if (family == "cifar100") return Normalisation{{.507f, .487f, .441f}, {.267f, .256f, .276f}, "SDN code"};
-  if (family == "tiny-imagenet")
-    return Normalisation{{.4802f, .4481f, .3975f}, {.2302f, .2265f, .2262f}, "SDN code"};
-  return std::nullopt;
+  const auto row = std::ranges::find(families(), family, &Family::name);
+  return row == families().end() || row->normalisation == nullptr ? std::nullopt : row->normalisation();
 }
 
 Normalisation recommended_normalisation(const ImageSet& train) {

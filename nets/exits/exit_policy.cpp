@@ -29,6 +29,10 @@ bool ExitPolicy::stops(int exit, float confidence) const {
 }
 
 void ExitPolicy::check(int num_exits) const {
+  if (thresholds.empty() && num_exits > 1) {
+    throw ValueError("exit policy: this net with " + std::to_string(num_exits) +
+                     " exits has no thresholds yet; offramp tune chooses them");
+  }
   if (static_cast<int>(thresholds.size()) != num_exits - 1) {
     throw ValueError("exit policy: a net with " + std::to_string(num_exits) + " exits wants " +
                      std::to_string(num_exits - 1) + " thresholds, got " + std::to_string(thresholds.size()));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/errors.h"
+#include "kernels/pool.h"
 #include "nets/families/backbones.h"
 #include "nets/families/build.h"
 #include "nets/graph/cost.h"
@@ -146,6 +147,12 @@ Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Exten
   Exit exit{block, {}};
   Extent extent = in;
   if (in.h >= 4) {
+    if (in.h / 4 > kMaxIndexedWindow) {  // here and not in the first forward pass
+      throw ValueError("net " + o.name + ": with images of side " + std::to_string(o.side) +
+                       " the exit after block " + std::to_string(block) + " pools maps of " + to_string(in) +
+                       " by windows of " + std::to_string(in.h / 4) + ", at most " +
+                       std::to_string(kMaxIndexedWindow) + " are computed; smaller images or a later exit");
+    }
     exit.layers.emplace_back(ExitPool{.name = name + "alpha", .k = in.h / 4, .alpha = {}});
     extent = effect_of(exit.layers, in).out;
   }

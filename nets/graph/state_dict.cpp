@@ -1,12 +1,12 @@
 #include "nets/graph/state_dict.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <set>
+#include <string_view>
 
 #include "base/errors.h"
+#include "base/pth.h"
 #include "nets/graph/metadata_text.h"
 
 namespace offramp::nets {
@@ -14,56 +14,34 @@ namespace {
 
 constexpr const char* kFormat = "offramp-checkpoint-1";
 
-float half_to_float(std::uint16_t h) {
-  const int exponent = (h >> 10) & 31, mantissa = h & 1023;
-  const float sign = (h & 0x8000) != 0 ? -1.f : 1.f;
-  if (exponent == 31) return mantissa != 0 ? std::nanf("") : sign * INFINITY;
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
-  return sign * std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
-}
-
-template <class T, class F>
-std::vector<float> read_as(std::span<const std::byte> bytes, F convert) {
-  std::vector<float> values(bytes.size() / sizeof(T));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));  // foreign files need not align
-    values[i] = convert(value);
-  }
-  return values;
-}
-
-std::vector<float> floats_of(const safetensors::Reader& file, const safetensors::Entry& entry) {
-  const std::span<const std::byte> bytes = file.bytes(entry);
-  switch (entry.dtype) {
-    case safetensors::Dtype::kF32:
-      return read_as<float>(bytes, [](float v) { return v; });
-    case safetensors::Dtype::kF64:
-      return read_as<double>(bytes, [](double v) { return static_cast<float>(v); });
-    case safetensors::Dtype::kF16:
-      return read_as<std::uint16_t>(bytes, half_to_float);
-    case safetensors::Dtype::kBF16:
-      return read_as<std::uint16_t>(
-          bytes, [](std::uint16_t v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); });
-    default:
-      throw FileError(file.path().string(),
-                      "tensor " + in_quotes(entry.name) + ": expected F32, F64, F16 or BF16, got " +
-                          std::string(safetensors::dtype_name(entry.dtype)));
-  }
-}
-
 std::vector<std::int64_t> dims_of(const Shape& shape) {
   std::vector<std::int64_t> dims;
   for (int i = 0; i < shape.rank(); ++i) dims.push_back(shape[i]);
   return dims;
 }
 
-void check_shape(const safetensors::Reader& file, const safetensors::Entry& entry, const Shape& shape) {
-  if (entry.shape != dims_of(shape)) {
-    throw FileError(file.path().string(),
-                    "tensor " + in_quotes(entry.name) + ": expected shape " + shape.to_string() + ", got " +
-                        format_shape(entry.shape));
+[[noreturn]] void fail_tensor(const StateFile& file, const std::string& name, const std::string& why) {
+  throw FileError(file.path().string(), "tensor " + in_quotes(name) + ": " + why);
+}
+
+// The values of a tensor that the net takes: of its shape, finite, variances at least 0. A NaN would not show
+// in every answer (a ReLU may hide it), so it is refused here.
+std::vector<float> checked_floats(const StateFile& file, const StateFile::Item& item, const Shape& shape) {
+  if (item.shape != dims_of(shape)) {
+    fail_tensor(file, item.name, "expected shape " + shape.to_string() + ", got " + format_shape(item.shape));
   }
+  std::vector<float> values = file.floats(item);
+  const bool variance = item.name.ends_with(".running_var");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const bool finite = std::isfinite(values[i]);
+    if (finite && !(variance && values[i] < 0)) continue;
+    fail_tensor(file,
+                item.name,
+                std::string(finite ? "expected variances of at least 0" : "expected finite float32 values") +
+                    ", got " + std::to_string(values[i]) + " at index " + std::to_string(i) + " of " +
+                    std::to_string(values.size()));
+  }
+  return values;
 }
 
 // Host values in PyTorch's order.
@@ -88,15 +66,68 @@ std::string moment_name(const std::string& moment, const ParameterSet::Entry& en
   return "optimizer." + moment + "." + entry.info.name;
 }
 
-std::string joined(const std::vector<std::string>& names) {
+// The first few of a list, and how many more.
+template <class Range, class Text>
+std::string joined(const Range& range, Text text_of) {
   constexpr std::size_t kShown = 5;
   std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
-    if (i > 0) text += ", ";
-    text += in_quotes(names[i]);
+  std::size_t count = 0;
+  for (const auto& one : range) {
+    if (count++ < kShown) text += (text.empty() ? "" : ", ") + text_of(one);
   }
-  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  if (count > kShown) text += " and " + std::to_string(count - kShown) + " more";
   return text;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  return joined(names, [](const std::string& name) { return in_quotes(name); });
+}
+
+std::string contents(const StateFile& file) {
+  if (file.items().empty()) return "the file holds no tensor";
+  return "the file holds " + joined(file.items(), [](const StateFile::Item& item) {
+           return in_quotes(item.name) + " " + format_shape(item.shape);
+         });
+}
+
+// What wrappers put before or into the names of the modules that they wrap: DataParallel and averaged models
+// (module.), torch.compile (_orig_mod.), Lightning and others that keep the net as a member (model., net.).
+constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net."};
+constexpr std::string_view kInfixes[] = {".module.", "._orig_mod."};
+
+struct PlainName {
+  std::string name;    // of the net, where there is one
+  std::string prefix;  // that was taken off the front
+};
+
+// Takes prefixes off until `known` has the name; where it never does, all of them.
+PlainName plain_name(const std::string& name, const std::set<std::string>& known) {
+  const auto without_infixes = [](std::string text) {
+    for (const std::string_view infix : kInfixes) {
+      for (std::size_t at = text.find(infix); at != std::string::npos; at = text.find(infix, at)) {
+        text.replace(at, infix.size(), ".");
+      }
+    }
+    return text;
+  };
+  std::size_t begin = 0;
+  while (true) {
+    const std::string rest = name.substr(begin);
+    if (known.contains(rest)) return {rest, name.substr(0, begin)};
+    if (std::string inner = without_infixes(rest); known.contains(inner)) {
+      return {std::move(inner), name.substr(0, begin)};
+    }
+    const auto prefix = std::find_if(std::begin(kPrefixes), std::end(kPrefixes), [&](std::string_view p) {
+      return rest.starts_with(p) && rest.size() > p.size();
+    });
+    if (prefix == std::end(kPrefixes)) return {rest, name.substr(0, begin)};
+    begin += prefix->size();
+  }
+}
+
+// Without meaning here: the step counters of BatchNorm and of averaged models.
+bool counter(const std::string& name) {
+  return name == "n_averaged" || name.ends_with(".n_averaged") || name.ends_with("num_batches_tracked");
 }
 
 Metadata cost_metadata(const NetCosts& costs) {
@@ -118,7 +149,7 @@ struct Found {
   std::vector<float> disk;
 };
 
-void find_moments(const safetensors::Reader& file,
+void find_moments(const StateFile& file,
                   const Network& net,
                   Optimizer& optimizer,
                   std::vector<Found>& values) {
@@ -126,10 +157,10 @@ void find_moments(const safetensors::Reader& file,
     for (const ParameterSet::Entry& entry : net.parameters().entries()) {
       if (!entry.trainable) continue;
       const std::string name = moment_name(moment.name, entry);
-      const safetensors::Entry* found = file.find(name);
+      const StateFile::Item* found = file.find(name);
       if (!found) throw FileError(file.path().string(), "tensor " + in_quotes(name) + " is missing");
-      check_shape(file, *found, entry.value.shape());
-      values.push_back({&entry, slice(moment.values, entry), floats_of(file, *found)});
+      values.push_back(
+          {&entry, slice(moment.values, entry), checked_floats(file, *found, entry.value.shape())});
     }
   }
 }
@@ -140,38 +171,63 @@ ImportReport load_state_dict(Network& net,
                              const safetensors::Reader& file,
                              Strictness strictness,
                              Optimizer* optimizer) {
+  return load_state_dict(net, *state_of(file), strictness, optimizer);
+}
+
+ImportReport load_state_dict(Network& net,
+                             const StateFile& file,
+                             Strictness strictness,
+                             Optimizer* optimizer) {
   ImportReport report;
-  const bool prefixed = !file.entries().empty() &&
-                        std::all_of(file.entries().begin(), file.entries().end(), [](const auto& entry) {
-                          return entry.name.starts_with("module.");
-                        });
-  if (prefixed) report.prefix = "module.";
   std::set<std::string> known;
+  for (const ParameterSet::Entry& entry : net.parameters().entries()) known.insert(entry.info.name);
+
+  std::map<std::string, const StateFile::Item*> items;  // by the net's names
+  std::vector<std::string> prefixes;
+  for (const StateFile::Item& item : file.items()) {
+    if (item.name.starts_with("optimizer.")) continue;
+    const PlainName plain = plain_name(item.name, known);
+    if (!plain.prefix.empty() &&
+        std::find(prefixes.begin(), prefixes.end(), plain.prefix) == prefixes.end()) {
+      prefixes.push_back(plain.prefix);
+    }
+    if (!known.contains(plain.name)) {
+      (counter(plain.name) ? report.ignored : report.unused).push_back(plain.name);
+    } else if (const auto [other, added] = items.emplace(plain.name, &item); !added) {
+      throw FileError(file.path().string(),
+                      "tensors " + in_quotes(other->second->name) + " and " + in_quotes(item.name) +
+                          " are both " + in_quotes(plain.name) + " of this net");
+    }
+  }
+  for (const std::string& prefix : prefixes) report.prefix += (report.prefix.empty() ? "" : ", ") + prefix;
+  for (const StateFile::Opaque& opaque : file.opaque()) {
+    const std::string name = plain_name(opaque.name, known).name;
+    if (known.contains(name) && !items.contains(name)) {
+      fail_tensor(file, opaque.name, "expected a tensor, the file has " + opaque.what);
+    }
+  }
+
   std::vector<Found> values;
   for (const ParameterSet::Entry& entry : net.parameters().entries()) {
     const std::string& name = entry.info.name;
-    known.insert(name);
-    const safetensors::Entry* found = file.find(report.prefix + name);
-    if (!found) {
+    const auto found = items.find(name);
+    if (found == items.end()) {
       report.missing.push_back(name);
       continue;
     }
-    check_shape(file, *found, entry.value.shape());
-    values.push_back({&entry, entry.value, floats_of(file, *found)});
+    values.push_back({&entry, entry.value, checked_floats(file, *found->second, entry.value.shape())});
     report.matched.push_back(name);
     if (entry.info.layout != DiskLayout::kSame) report.permuted.push_back(name);
-  }
-  for (const safetensors::Entry& entry : file.entries()) {
-    const std::string name = entry.name.substr(report.prefix.size());
-    if (known.contains(name) || name.starts_with("optimizer.")) continue;
-    (name.ends_with(".num_batches_tracked") ? report.ignored : report.unused).push_back(name);
   }
   if (strictness == Strictness::kComplete) {
     std::vector<std::string> missing;
     for (const std::string& name : report.missing) {
       if (!name.starts_with("normalize.")) missing.push_back(name);
     }
-    if (!missing.empty()) throw FileError(file.path().string(), "missing for this net: " + joined(missing));
+    if (!missing.empty()) {
+      throw FileError(file.path().string(),
+                      "missing for this net: " + joined(missing) + "; " + contents(file));
+    }
     if (!report.unused.empty()) {
       throw FileError(file.path().string(), "not part of this net: " + joined(report.unused));
     }
@@ -212,6 +268,12 @@ void save_checkpoint(const std::filesystem::path& path,
 }
 
 LoadedNet load_net(const std::filesystem::path& path, const Device& device, const std::string& precision) {
+  if (pth::looks_like(MappedFile(path).bytes())) {
+    throw FileError(path.string(),
+                    "a PyTorch file does not say which net its values belong to; make a checkpoint of it: "
+                    "offramp import " +
+                        path.string() + " --net NAME ... --to FILE.safetensors");
+  }
   const safetensors::Reader file(path);
   const auto format = file.metadata().find("format");
   if (format == file.metadata().end() || format->second != kFormat) {

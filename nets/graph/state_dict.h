@@ -1,6 +1,6 @@
 #pragma once
-// Values of a net in and out of safetensors files, in PyTorch's names and layouts: a state dict of the
-// reference modules loads unchanged, and ours loads there. A checkpoint is a state dict whose metadata
+// Values of a net in and out of files, in PyTorch's names and layouts: a state dict of the reference modules
+// (.pth or safetensors) loads unchanged, and ours (safetensors) loads there. A checkpoint is a state dict whose metadata
 // rebuilds the net and that may carry optimiser moments ("optimizer.<moment>.<parameter>").
 #include <filesystem>
 #include <map>
@@ -12,6 +12,7 @@
 #include "engine/optimizer.h"
 #include "nets/exits/exit_policy.h"
 #include "nets/graph/network.h"
+#include "nets/graph/state_file.h"
 
 namespace offramp::nets {
 
@@ -19,12 +20,12 @@ using Metadata = std::map<std::string, std::string>;
 
 // What became of every name.
 struct ImportReport {
-  std::string prefix;                 // that was taken off every name of the file ("module."), or empty
+  std::string prefix;                 // what was taken off names ("module.", "module., model."), or empty
   std::vector<std::string> matched;   // read into the net
   std::vector<std::string> permuted;  // those of them whose order on disk differs from memory
   std::vector<std::string> missing;   // the net has it, the file does not
   std::vector<std::string> unused;    // the file has it, the net does not
-  std::vector<std::string> ignored;   // without meaning here (num_batches_tracked)
+  std::vector<std::string> ignored;   // without meaning here (num_batches_tracked, n_averaged)
 };
 
 enum class Strictness {
@@ -32,9 +33,13 @@ enum class Strictness {
   kPartial,   // takes what fits by name
 };
 
-// Reads F32, F64, F16 or BF16 values into the net, and the moments of a checkpoint into an optimiser of it where
-// one is given. Throws FileError for a shape or type that does not fit and for a missing moment, before anything
-// is changed.
+// Reads F32, F64, F16 or BF16 values into the net, wrappers' prefixes taken off the names, and the moments of a
+// checkpoint into an optimiser of the net where one is given. Throws FileError naming the tensor for a shape or type
+// that does not fit, a value that is not finite, a negative variance or a missing moment, before anything is changed.
+ImportReport load_state_dict(Network& net,
+                             const StateFile& file,
+                             Strictness strictness,
+                             Optimizer* optimizer = nullptr);
 ImportReport load_state_dict(Network& net,
                              const safetensors::Reader& file,
                              Strictness strictness,

@@ -23,6 +23,105 @@ struct Open {
   Number bound;
   std::size_t depth, id;
 };
+template <class Number>
+using OpenPointer = std::unique_ptr<Open<Number>>;
+
+// The boxes that may still hold something better, and the bytes of their lists.
+template <class Number>
+class OpenNodes {
+ public:
+  bool empty() const { return open_.empty(); }
+
+  void add(OpenPointer<Number> node) {
+    node->id = next_id_++;
+    bytes_ += node->node.bytes();
+    open_.push_back(std::move(node));
+  }
+
+  // The next kBatch of them, without those that `limit` has closed meanwhile.
+  std::vector<OpenPointer<Number>> take(Number limit) {
+    const auto best_first = [](const auto& a, const auto& b) {
+      return a->bound != b->bound ? a->bound > b->bound : a->id < b->id;
+    };
+    const auto deepest_first = [](const auto& a, const auto& b) {
+      return a->depth != b->depth ? a->depth > b->depth : a->id < b->id;
+    };
+    const auto end = open_.begin() + static_cast<std::ptrdiff_t>(std::min(kBatch, open_.size()));
+    if (bytes_ > kMemoryBytes) {
+      std::partial_sort(open_.begin(), end, open_.end(), deepest_first);
+    } else {
+      std::partial_sort(open_.begin(), end, open_.end(), best_first);
+    }
+    std::vector<OpenPointer<Number>> batch(std::make_move_iterator(open_.begin()),
+                                           std::make_move_iterator(end));
+    open_.erase(open_.begin(), end);
+    for (const auto& node : batch) bytes_ -= node->node.bytes();
+    std::erase_if(batch, [&](const auto& node) { return node->bound <= limit; });
+    return batch;
+  }
+
+  Number highest_bound() const {  // 0 if there are none
+    Number highest = 0;
+    for (const auto& node : open_) highest = std::max(highest, node->bound);
+    return highest;
+  }
+
+ private:
+  std::vector<OpenPointer<Number>> open_;
+  std::size_t bytes_ = 0, next_id_ = 0;
+};
+
+// Half of a box: null where it is closed. Its best known point, value -1 where none was met.
+template <class Number>
+struct Child {
+  OpenPointer<Number> open;
+  Point point;
+  Number value = -1;
+};
+
+// Both halves of each box of the batch, bounded; `known`: what closes them.
+template <class Number>
+std::vector<Child<Number>> halves_of(const std::vector<OpenPointer<Number>>& batch,
+                                     Number known,
+                                     WorkerPool& pool) {
+  std::vector<Child<Number>> children(2 * batch.size());
+  pool.run(children.size(), [&](std::size_t i) {
+    const Open<Number>& parent = *batch[i / 2];
+    Child<Number>& child = children[i];
+    const typename Node<Number>::Split split = parent.node.split();
+    if (split.single) {
+      if (i % 2 == 0) {  // one point left: its bound is its value
+        child.value = parent.node.evaluate_single(child.point);
+      }
+      return;
+    }
+    child.open = std::make_unique<Open<Number>>();
+    child.open->node = parent.node.child(split, i % 2 == 0);
+    child.open->depth = parent.depth + 1;
+    const int steps = child.open->depth < kUnboundedDepth ? 0 : kSteps;
+    child.open->bound =
+        std::min(parent.bound, child.open->node.tighten(steps, known, child.point, child.value));
+    if (child.open->bound <= known) {
+      child.open.reset();
+    }
+  });
+  return children;
+}
+
+// The upper bound that goes with the answer. `highest`: of the boxes left open, in units of 1 / scale.
+template <class Number>
+double upper_bound_of(const Problem<Number>& problem,
+                      const Certificate<Number>& result,
+                      Number highest,
+                      Number scale,
+                      double slack) {
+  if (!result.optimal) {
+    const double whole = static_cast<double>(highest) / static_cast<double>(scale);
+    return std::is_integral_v<Number> ? std::floor(whole) : whole;
+  }
+  const bool exact = std::is_integral_v<Number> || problem.dimensions <= 2;
+  return static_cast<double>(result.value) + (exact ? 0 : slack);
+}
 
 }  // namespace
 
@@ -78,97 +177,33 @@ Certificate<Number> branch_and_bound(const Problem<Number>& problem,
                                       : static_cast<Number>(static_cast<double>(result.value) + slack);
   };
 
-  std::vector<std::unique_ptr<Open<Number>>> open;
-  std::size_t bytes = 0, next_id = 0;
-  open.push_back(std::make_unique<Open<Number>>(Open<Number>{
-      Node<Number>::root(problem, scale), static_cast<Number>(problem.total * scale), 0, next_id++}));
+  OpenNodes<Number> open;
+  open.add(std::make_unique<Open<Number>>(
+      Open<Number>{Node<Number>::root(problem, scale), static_cast<Number>(problem.total * scale), 0, 0}));
   result.nodes = 1;
-  bytes = open[0]->node.bytes();
-  const auto best_first = [](const auto& a, const auto& b) {
-    return a->bound != b->bound ? a->bound > b->bound : a->id < b->id;
-  };
-  const auto deepest_first = [](const auto& a, const auto& b) {
-    return a->depth != b->depth ? a->depth > b->depth : a->id < b->id;
-  };
   bool out_of_time = false;
   while (!open.empty()) {
     if (std::chrono::steady_clock::now() >= deadline) {
       out_of_time = true;
       break;
     }
-    const auto taken = static_cast<std::ptrdiff_t>(std::min(kBatch, open.size()));
-    if (bytes > kMemoryBytes) {
-      std::partial_sort(open.begin(), open.begin() + taken, open.end(), deepest_first);
-    } else {
-      std::partial_sort(open.begin(), open.begin() + taken, open.end(), best_first);
-    }
-    std::vector<std::unique_ptr<Open<Number>>> batch(std::make_move_iterator(open.begin()),
-                                                     std::make_move_iterator(open.begin() + taken));
-    open.erase(open.begin(), open.begin() + taken);
-    std::erase_if(batch, [&](const auto& o) {
-      const bool closed = o->bound <= limit();
-      bytes -= closed ? o->node.bytes() : 0;
-      return closed;
-    });
-    struct Child {
-      std::unique_ptr<Open<Number>> open;
-      Point point;
-      Number value;
-    };
-    std::vector<Child> children(2 * batch.size());
-    const Number known = limit();
-    pool.run(children.size(), [&](std::size_t i) {
-      const Open<Number>& parent = *batch[i / 2];
-      Child& child = children[i];
-      child.value = -1;
-      const typename Node<Number>::Split split = parent.node.split();
-      if (split.single) {
-        if (i % 2 == 0) {  // one point left: its bound is its value
-          child.value = parent.node.evaluate_single(child.point);
-        }
-        return;
-      }
-      child.open = std::make_unique<Open<Number>>();
-      child.open->node = parent.node.child(split, i % 2 == 0);
-      child.open->depth = parent.depth + 1;
-      const int steps = child.open->depth < kUnboundedDepth ? 0 : kSteps;
-      child.open->bound =
-          std::min(parent.bound, child.open->node.tighten(steps, known, child.point, child.value));
-      if (child.open->bound <= known) {
-        child.open.reset();
-      }
-    });
-    for (const auto& o : batch) {
-      bytes -= o->node.bytes();
-    }
+    std::vector<OpenPointer<Number>> batch = open.take(limit());
+    std::vector<Child<Number>> children = halves_of(batch, limit(), pool);
     batch.clear();
     const auto best = std::max_element(
-        children.begin(), children.end(), [](const Child& a, const Child& b) { return a.value < b.value; });
+        children.begin(), children.end(), [](const auto& a, const auto& b) { return a.value < b.value; });
     if (best != children.end() && best->value > result.value * scale + problem.rounding()) {
       result.best = best->point;
       result.value = ascend_pairs(problem, result.best, pool);
     }
-    for (Child& child : children) {
+    for (Child<Number>& child : children) {
       ++result.nodes;
-      if (child.open && child.open->bound > limit()) {
-        child.open->id = next_id++;
-        bytes += child.open->node.bytes();
-        open.push_back(std::move(child.open));
-      }
+      if (child.open && child.open->bound > limit()) open.add(std::move(child.open));
     }
   }
-  Number highest = 0;
-  for (const auto& o : open) {
-    highest = std::max(highest, o->bound);
-  }
+  const Number highest = open.highest_bound();
   result.optimal = !out_of_time || highest <= limit();
-  result.upper_bound = static_cast<double>(result.value) + (slack > 0 ? slack : 0);
-  if (!result.optimal) {
-    const double whole = static_cast<double>(highest) / static_cast<double>(scale);
-    result.upper_bound = std::is_integral_v<Number> ? std::floor(whole) : whole;
-  } else if (std::is_integral_v<Number> || problem.dimensions <= 2) {
-    result.upper_bound = static_cast<double>(result.value);
-  }
+  result.upper_bound = upper_bound_of(problem, result, highest, scale, slack);
   return result;
 }
 

@@ -202,6 +202,24 @@ TEST_F(Pth, DamageIsSeen) {
             (folder / "x").string() + ": zip member 'protocol2/data/0': CRC error");
 }
 
+// Found by fuzzing: the directory of a small file may claim any length.
+TEST_F(Pth, AMemberLongerThanItsArchiveIsRefusedBeforeMemoryIsTaken) {
+  const TempFolder folder;
+  std::string text = read_text(fixture("protocol2.pth"));
+  const std::size_t name = text.rfind("protocol2/data/0");  // in the directory at the end
+  ASSERT_NE(name, std::string::npos);
+  const std::uint32_t huge = 0x7fffffff;
+  std::memcpy(text.data() + name - 46 + 20, &huge, 4);  // stored and unfolded sizes (APPNOTE 4.3.12)
+  std::memcpy(text.data() + name - 46 + 24, &huge, 4);
+  write_text(folder / "x", text);
+  const Reader reader(folder / "x");
+  EXPECT_EQ(message_of([&] { values<float>(reader, "weight"); }),
+            (folder / "x").string() +
+                ": zip member 'protocol2/data/0': 2147483647 bytes by the directory, the "
+                "archive has " +
+                std::to_string(text.size()));
+}
+
 TEST(PthWithoutZip, SaysWhatToDo) {
   if (ZipArchive::available()) GTEST_SKIP() << "built with libzip";
   EXPECT_NE(refusal("protocol2.pth").find("was built without libzip"), std::string::npos);

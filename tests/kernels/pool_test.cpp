@@ -20,6 +20,8 @@ const PoolGeom kGeoms[] = {{.n = 2, .h = 5, .w = 7, .c = 3, .k = 2, .stride = 2}
                            {.n = 3, .h = 8, .w = 7, .c = 5, .k = 2, .stride = 3},
                            {.n = 2, .h = 8, .w = 12, .c = 33, .k = 4, .stride = 4},
                            {.n = 2, .h = 15, .w = 16, .c = 2, .k = 15, .stride = 1},
+                           {.n = 2, .h = 17, .w = 18, .c = 5, .k = 16, .stride = 1},
+                           {.n = 1, .h = 32, .w = 16, .c = 19, .k = 16, .stride = 16},
                            {.n = 2, .h = 4, .w = 3, .c = 18, .k = 1, .stride = 1},
                            {.n = 1, .h = 4, .w = 5, .c = 1, .k = 1, .stride = 2},
                            {.n = 0, .h = 4, .w = 4, .c = 3, .k = 2, .stride = 2}};
@@ -73,6 +75,22 @@ TYPED_TEST(Pool, MaximaAndTheirPlacesAreExact) {
       EXPECT_SAME_BITS(y_alone.values(), y.values());
     }
   }
+}
+
+TYPED_TEST(Pool, TheLastPlaceOfTheWidestWindowFillsItsByte) {
+  using Device = typename TypeParam::Device;
+  using T = typename TypeParam::Value;
+  const PoolGeom g{.n = 1, .h = 16, .w = 16, .c = 17, .k = kMaxIndexedWindow, .stride = 16};
+  std::vector<T> x(static_cast<std::size_t>(g.x_size()), T(0.f));
+  std::vector<double> expected(x.size(), 0);
+  for (std::size_t c = 0; c < 17; ++c) x[255 * 17 + c] = T(1.f), expected[255 * 17 + c] = 2;
+  const Fenced<T, Device> device_x(x), dy(std::vector<T>(17, T(2.f)));
+  Fenced<T, Device> y(17), dx(x.size());
+  Fenced<std::uint8_t, Device> index(17);
+  max_pool_forward(Device::context(), g, device_x.data(), y.data(), index.data());
+  EXPECT_EQ(index.values(), std::vector<std::uint8_t>(17, 255));
+  max_pool_backward(Device::context(), g, dy.data(), index.data(), dx.data(), Write::kOverwrite);
+  EXPECT_CLOSE(dx.values(), expected, 0);
 }
 
 TYPED_TEST(Pool, TheFirstNanOfAWindowWins) {

@@ -80,6 +80,18 @@ TEST(Segmentation, EverySolverReachesTheOptimumOfFullDynamicProgramming) {
   }
 }
 
+TEST(Segmentation, OneCleanStepIsFoundWhereItIs) {  // findings/ruptures-pelt-default-step.sh
+  constexpr std::size_t kSize = 200;
+  for (std::size_t step = 1; step < kSize; ++step) {
+    std::vector<double> y(kSize, 5.0);
+    std::fill_n(y.begin(), step, 0.0);
+    const std::vector<std::size_t> want = {0, step};
+    EXPECT_EQ(segment_pelt(y, 3).starts, want);
+    EXPECT_EQ(segment_sorted(y, 3).starts, want);
+    EXPECT_EQ(segment_sorted_into(y, 2).starts, want);
+  }
+}
+
 TEST(Segmentation, QueueAndPeltAgreeOnLargeSortedData) {
   std::vector<double> y = draw(4000, 3, false);
   std::sort(y.begin(), y.end());

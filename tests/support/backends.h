@@ -6,8 +6,8 @@
 //   static std::string missing();       empty, or why its cases are skipped
 //   static Context& context();          shared by all tests; two threads on the CPU
 //   static void* allocate(bytes); static void release(void*);
-//   static void upload(void* device, const void* host, bytes); static void download(void* host, const void*
-//   device, bytes);
+//   static void upload(void* device, const void* host, bytes);
+//   static void download(void* host, const void* device, bytes);
 // Where there is a CUDA back end its device is added to the lists at the end of this file.
 #include <gtest/gtest.h>
 

@@ -1,5 +1,7 @@
 #include "tools/frame/log.h"
 
+#include "base/utf8.h"
+
 #include <fmt/format.h>
 
 #include <sys/ioctl.h>
@@ -73,7 +75,7 @@ void Log::event(std::string_view level, std::string_view message, const nlohmann
   std::string out;
   if (!line_.empty()) out = "\r\x1b[K";  // the progress line makes room and comes back below
   if (level != "info") out += std::string(level) + ": ";
-  out += std::string(message) + "\n" + line_;
+  out += visible(message) + "\n" + line_;
   settings_.write(out);
 }
 

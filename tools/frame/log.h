@@ -1,7 +1,6 @@
 // What a verb says while it works, on stderr (stdout is for its answer): plain lines, or one JSON object a
-// line with
-// --log json. A Progress is one line that is rewritten on a terminal, and a plain line every few seconds
-// elsewhere.
+// line with --log json. A Progress is one line that is rewritten on a terminal, and a plain line every few
+// seconds elsewhere.
 #pragma once
 
 #include <nlohmann/json.hpp>

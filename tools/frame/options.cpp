@@ -1,5 +1,6 @@
 #include "tools/frame/options.h"
 
+#include "base/utf8.h"
 #include "tools/frame/nearest.h"
 
 #include <fmt/format.h>
@@ -13,9 +14,11 @@
 namespace offramp::tools {
 namespace {
 
+constexpr std::size_t kWords = 7;  // the alternative of Value that holds words
+
 constexpr std::string_view kTypeNames[] = {
     "nothing", "true or false", "an integer", "a number", "text", "integers", "numbers", "words"};
-constexpr std::string_view kHelpNames[] = {"", "", "INT", "NUM", "TEXT", "INT,...", "NUM,...", "TEXT,..."};
+constexpr std::string_view kHelpNames[] = {"", "", "INT", "NUM", "TEXT", "INT,...", "NUM,...", "TEXT ..."};
 
 std::string default_flag(const std::string& key) {
   std::string name = key.substr(key.rfind('.') + 1);  // npos + 1 is 0: the whole key
@@ -65,7 +68,8 @@ std::vector<std::string> split_commas(std::string_view text) {
   return parts;
 }
 
-// The Value of alternative `type` that `text` spells; nullopt if it spells none.
+// The Value of alternative `type` that `text` spells; nullopt if it spells none. Not for words: they are
+// taken as they are (assign_text).
 std::optional<Value> parse_value(std::size_t type, std::string_view text) {
   const auto wrap = [](const auto& parsed) { return parsed ? std::optional<Value>(*parsed) : std::nullopt; };
   const auto list = [&]<class T>(std::vector<T> out, auto parse) -> std::optional<Value> {
@@ -87,10 +91,18 @@ std::optional<Value> parse_value(std::size_t type, std::string_view text) {
       return Value(std::string(text));
     case 5:
       return list(std::vector<std::int64_t>(), parse_number<std::int64_t>);
-    case 6:
-      return list(std::vector<double>(), parse_number<double>);
     default:
-      return Value(split_commas(text));
+      return list(std::vector<double>(), parse_number<double>);
+  }
+}
+
+// CLI11 divides a positional "[a,b]" into two; a byte that nobody types, behind each closing bracket, keeps
+// it one.
+constexpr char kGuard = '\x1f';
+
+void unguard(std::vector<std::string>& words) {
+  for (std::string& word : words) {
+    if (word.ends_with(kGuard)) word.pop_back();
   }
 }
 
@@ -168,6 +180,10 @@ void Options::assign(Option& option, Value value, const std::string& where) {
     if (std::isnan(number)) throw UsageError(where + ": a number wanted, got nan");
   };
   const auto check_word = [&](const std::string& word) {
+    // A run's configuration and every answer repeat it, in formats that know UTF-8 only.
+    if (!is_utf8(word)) throw UsageError(where + ": text in UTF-8 wanted, got " + in_quotes(word));
+    if (word.find('\0') != std::string::npos)
+      throw UsageError(where + ": text without NUL wanted, got " + in_quotes(word));
     if (option.choices_.empty() ||
         std::find(option.choices_.begin(), option.choices_.end(), word) != option.choices_.end())
       return;
@@ -200,6 +216,12 @@ void Options::assign_text(Option& option, const std::vector<std::string>& words,
   const bool list = option.type_ >= 5;
   if (words.size() > 1 && !list)
     throw UsageError(where + ": given twice (" + in_quotes(words[0]) + ", " + in_quotes(words[1]) + ")");
+  if (option.type_ == kWords) {  // one argument is one word: a path may hold commas and brackets
+    for (const std::string& word : words)
+      if (word.empty()) throw UsageError(where + ": a word wanted, got ''");
+    assign(option, Value(words), where);
+    return;
+  }
   std::string text = words.front();
   for (std::size_t i = 1; i < words.size(); ++i) text += "," + words[i];
   if (option.optional_ && text == "none") {
@@ -219,7 +241,13 @@ void Options::apply_set(std::string_view assignment) {
     throw UsageError("--set: key=value wanted, got " + in_quotes(assignment));
   }
   const std::string key(assignment.substr(0, equals));
-  assign_text(known_key(key, "--set"), {std::string(assignment.substr(equals + 1))}, "--set " + key);
+  Option& option = known_key(key, "--set");
+  const std::string text(assignment.substr(equals + 1)), where = "--set " + key;
+  // Words are one word, or a list as a file spells it: ["a", "b"].
+  if (option.type_ == kWords) {
+    if (std::optional<Value> words = words_of_toml(text)) return assign(option, std::move(*words), where);
+  }
+  assign_text(option, {text}, where);
 }
 
 bool Options::parse(const std::string& verb, const std::vector<std::string>& words) {
@@ -257,11 +285,20 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
     }
   }
   try {
-    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them from the back
+    std::vector<std::string> reversed(words.rbegin(), words.rend());  // CLI11 takes them from the back
+    for (std::string& word : reversed) {
+      if (word.ends_with(']')) word += kGuard;
+    }
+    app.parse(std::move(reversed));
   } catch (const CLI::ParseError& error) {
     throw UsageError(verb + ": " + error.what());
   }
-  for (const std::string& extra : app.remaining()) {
+  for (auto& [option, found] : texts) unguard(found);
+  unguard(configs);
+  unguard(sets);
+  std::vector<std::string> extras = app.remaining();
+  unguard(extras);
+  for (const std::string& extra : extras) {
     if (!extra.starts_with("-")) throw UsageError(verb + ": unexpected argument " + in_quotes(extra));
     throw UsageError(verb + ": unknown option " + in_quotes(extra) +
                      did_you_mean(extra.substr(0, extra.find('=')), flags));
@@ -299,6 +336,7 @@ std::string Options::help_text() const {
     }
     std::string text = option.help_;
     if (!choices.empty() && !short_choices) text += fmt::format(": {}", fmt::join(option.choices_, ", "));
+    if (option.type_ == kWords) text += " (each argument is one)";
     if (option.least_) text += " (" + range_text(*option.least_, *option.most_) + ")";
     const bool empty_text = std::holds_alternative<std::string>(option.default_) &&
                             std::get<std::string>(option.default_).empty();

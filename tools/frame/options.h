@@ -5,7 +5,8 @@
 //
 // binds the member `epochs_`, whose present value is the default, to the flag --epochs, to `epochs` in
 // section [train] of a TOML file and to --set train.epochs=20. Later sources win: default, --config, --set,
-// flag.
+// flag. Numbers of a list stand with commas in one argument or in several; of a list of words each argument
+// is one word as it is, whatever commas and brackets it holds. Text is UTF-8, or refused before any work.
 #pragma once
 
 #include "base/errors.h"
@@ -42,6 +43,8 @@ using Value = std::variant<std::monostate,  // an optional without a value
 
 // As TOML spells it: true, 3, 0.1, "text", [1, 2]. Doubles have 17 digits at most and read back equal.
 std::string toml_text(const Value& value);
+// The words of a TOML array of strings (["a", "b, c"]); nullopt if `text` is none.
+std::optional<Value> words_of_toml(const std::string& text);
 
 class Option {
  public:

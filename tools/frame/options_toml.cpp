@@ -120,6 +120,17 @@ std::string toml_text(const Value& value) {
   return std::visit(Writer(), value);
 }
 
+std::optional<Value> words_of_toml(const std::string& text) {
+  if (!text.starts_with('[')) return std::nullopt;
+  try {
+    const toml::table table = toml::parse("words = " + text);
+    const toml::node* const words = table.get("words");
+    return table.size() == 1 && words != nullptr ? value_of(*words, 7) : std::nullopt;
+  } catch (const toml::parse_error&) {
+    return std::nullopt;  // a word that begins with a bracket
+  }
+}
+
 void Options::apply_toml_file(const std::string& verb, const std::filesystem::path& path) {
   toml::table table;
   try {

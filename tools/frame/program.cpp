@@ -1,6 +1,7 @@
 #include "tools/frame/program.h"
 
 #include "base/memory_limit.h"
+#include "base/utf8.h"
 #include "tools/frame/build_info.h"
 #include "tools/frame/environment.h"
 #include "tools/frame/interrupt.h"
@@ -42,9 +43,8 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options
       .add("conv",
            common.conv,
-           "convolutions and products by the library that is found (oneDNN; cuDNN and cuBLASLt), by cuDNN or "
-           "not "
-           "at all, or by our own kernels")
+           "convolutions and products by the library that is found (oneDNN; cuDNN and cuBLASLt), by cuDNN "
+           "or not at all, or by our own kernels")
       .choices({"library", "cudnn", "native"});
   options.add("conv-plans", common.conv_plans, "file of measured cuDNN plans, made where it is missing");
   options.add("tf32", common.tf32, "cuDNN and cuBLASLt may round float32 inputs to 10 bits of mantissa");
@@ -89,6 +89,8 @@ RunFolder& Session::folder() {
 
 std::string Session::what_is_kept() const {
   if (!folder_) return "";
+  if (!std::filesystem::exists(common_.out / "config.toml"))
+    return fmt::format("\n  {} is gone, and with it what this run had saved", common_.out.string());
   return fmt::format("\n  {} keeps what was saved; go on with: offramp {} --resume --out {}",
                      common_.out.string(),
                      info_.name,
@@ -97,7 +99,7 @@ std::string Session::what_is_kept() const {
 
 void Session::answer(std::string_view text, const nlohmann::ordered_json& object) {
   print(json() ? object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-               : std::string(text));
+               : visible(text));
 }
 
 void Program::add(std::unique_ptr<Verb> verb) { verbs_.push_back(std::move(verb)); }
@@ -126,8 +128,8 @@ std::string Program::help_text() const {
   out +=
       "\nEvery verb takes\n"
       "  --device cpu|cuda  --seed N  --threads N  --log text|json  --config FILE.toml  --set KEY=VALUE\n"
-      "Verbs that compute something write a run folder: --out DIR, and --resume or --force if it is there "
-      "already.\n"
+      "Verbs that compute something write a run folder: --out DIR, and --resume or --force if it is "
+      "there already.\n"
       "stdout has the answer, stderr the progress. Exit codes: 0 done, 1 failed, 2 wrong use.\n"
       "Out of memory and a full disk are 1: what a run had saved stays, and --resume goes on from there.\n"
       "Ctrl-C stops at the next good place (go on with --resume), a second Ctrl-C kills.\n";

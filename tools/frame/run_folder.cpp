@@ -27,6 +27,11 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+// Text that is no UTF-8 (a name of the system's, a class of a data set) must not cost a run its answer.
+std::string json_text(const nlohmann::ordered_json& object, int indent) {
+  return object.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 // key -> value as written, of the files that resolved_toml() writes (one `key = value` a line).
 std::map<std::string, std::string> settings_of(const std::string& toml) {
   std::map<std::string, std::string> out;
@@ -83,16 +88,54 @@ nlohmann::ordered_json with_earlier(const std::filesystem::path& path, nlohmann:
   return environment;
 }
 
-// Removes what a run writes, and nothing else.
-void remove_run(const std::filesystem::path& path) {
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    const std::string name = entry.path().filename().string();
-    const bool ours = name == "config.toml" || name == "env.json" || name == "metrics.jsonl" ||
-                      name == "results.json" || name == "report.html" || name == "DONE" || name == "plots" ||
-                      name == "checkpoints" || name == "trace" || name.ends_with(".csv") ||
-                      name.ends_with(".json");
-    if (ours) std::filesystem::remove_all(entry.path());
+// The verb of a run, by its configuration.
+std::string verb_of(const std::string& toml) {
+  const auto settings = settings_of(toml);
+  const auto verb = settings.find("verb");
+  return verb == settings.end() || verb->second.size() < 2 ? ""
+                                                           : verb->second.substr(1, verb->second.size() - 2);
+}
+
+// Nothing in it, or only what is left of a run that was being begun or removed when its process died.
+bool is_free(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const auto name = entry.path().filename();
+    if (name != RunLock::kName && name != RunFiles::kName) return false;
   }
+  return true;
+}
+
+enum class Found { kNothing, kRunToReplace, kRunToResume };
+
+// What is in `folder` and may be done with it. Throws UsageError where `existing` does not allow it; changes
+// nothing.
+Found find_run(const std::filesystem::path& folder,
+               const std::string& config,
+               const Options& options,
+               Existing existing) {
+  const std::string where = folder.string();
+  if (!std::filesystem::exists(folder)) return Found::kNothing;
+  if (!std::filesystem::is_directory(folder)) throw UsageError(where + ": a folder wanted, this is a file");
+  if (!std::filesystem::exists(folder / "config.toml")) {
+    if (is_free(folder)) return Found::kNothing;
+    throw UsageError(where + ": is not empty and holds no run; choose another --out");
+  }
+  const std::string old = read_file(folder / "config.toml");
+  if (!old.starts_with(kFirstLine))
+    throw UsageError(where + ": its config.toml is not of a run; choose another --out");
+  if (existing == Existing::kForce) return Found::kRunToReplace;
+  const std::string difference = first_difference(old, config, options, existing == Existing::kResume);
+  if (!difference.empty())
+    throw UsageError(where + ": holds a run of another configuration (" + difference +
+                     "); choose another --out, or --force to replace it");
+  const bool finished = std::filesystem::exists(folder / "DONE");
+  if (existing == Existing::kRefuse)
+    throw UsageError(where + (finished
+                                  ? ": holds this run, finished; --force runs it again"
+                                  : ": holds this run, unfinished; --resume goes on, --force begins again"));
+  if (finished && first_difference(old, config, options, false).empty())
+    throw UsageError(where + ": holds this run, finished; nothing to resume, --force runs it again");
+  return Found::kRunToResume;
 }
 
 }  // namespace
@@ -110,7 +153,6 @@ RunFolder::RunFolder(std::filesystem::path path,
                      const nlohmann::ordered_json& environment,
                      Existing existing)
     : path_(std::move(path)) {
-  const std::string where = path_.string();
   const std::string config =
       fmt::format("{}run again with: offramp {} --config config.toml (offramp {}, {})\n{}",
                   kFirstLine,
@@ -118,36 +160,22 @@ RunFolder::RunFolder(std::filesystem::path path,
                   build_info().version,
                   build_info().commit,
                   options.resolved_toml(verb));
+  // A folder that a process writes says that first; one that is refused stays without a lock of ours.
+  if (std::filesystem::exists(path_ / RunLock::kName)) lock_.take(path_);
+  find_run(path_, config, options, existing);
   std::error_code ec;
-  if (std::filesystem::exists(path_) && !std::filesystem::is_directory(path_))
-    throw UsageError(where + ": a folder wanted, this is a file");
   std::filesystem::create_directories(path_, ec);
-  if (ec) throw FileError(where, "create the folder: " + ec.message());
+  if (ec) throw FileError(path_.string(), "create the folder: " + ec.message());
+  if (!lock_.taken()) lock_.take(path_);
+  const Found found = find_run(path_, config, options, existing);  // now nobody else changes it
 
-  if (std::filesystem::exists(file("config.toml"))) {
-    const std::string old = read_file(file("config.toml"));
-    if (!old.starts_with(kFirstLine))
-      throw UsageError(where + ": its config.toml is not of a run; choose another --out");
-    const std::string difference = first_difference(old, config, options, existing == Existing::kResume);
-    const bool finished = std::filesystem::exists(file("DONE"));
-    if (existing == Existing::kForce) {
-      remove_run(path_);
-    } else if (!difference.empty()) {
-      throw UsageError(where + ": holds a run of another configuration (" + difference +
-                       "); choose another --out, or --force to replace it");
-    } else if (existing == Existing::kRefuse) {
-      throw UsageError(where +
-                       (finished ? ": holds this run, finished; --force runs it again"
-                                 : ": holds this run, unfinished; --resume goes on, --force begins again"));
-    } else if (finished && first_difference(old, config, options, false).empty()) {
-      throw UsageError(where + ": holds this run, finished; nothing to resume, --force runs it again");
-    } else {
-      resumed_ = true;
-    }
-  } else if (!std::filesystem::is_empty(path_)) {
-    throw UsageError(where + ": is not empty and holds no run; choose another --out");
-  }
+  resumed_ = found == Found::kRunToResume;
+  const std::string old_verb = found == Found::kNothing ? "" : verb_of(read_file(file("config.toml")));
+  files_ = std::make_unique<RunFiles>(path_, old_verb);
+  if (!resumed_) files_->remove_all();
   const auto recorded = resumed_ ? with_earlier(file("env.json"), environment) : environment;
+  files_->rewrite();
+  watch_ = std::make_unique<WriteWatch>(path_, [this](const auto& written) { files_->add(written); });
   if (resumed_) {
     std::filesystem::remove(file("DONE"));
     keep_metrics([](const nlohmann::json&) { return true; });  // drops a line that a crash cut off
@@ -157,15 +185,21 @@ RunFolder::RunFolder(std::filesystem::path path,
 }
 
 void RunFolder::metric(const nlohmann::ordered_json& object) {
-  const std::string line = object.dump() + "\n";
+  const std::string line = json_text(object, -1);
   const std::string path = file("metrics.jsonl").string();
+  announce_write(path);
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd < 0) throw FileError(path, "open: " + std::generic_category().message(errno));
+  const off_t before = ::lseek(fd, 0, SEEK_END);
   const ssize_t done = ::write(fd, line.data(), line.size());
   const int error = done < 0 ? errno : ENOSPC;
+  const bool whole = done == static_cast<ssize_t>(line.size());
+  const bool undone = whole || done <= 0 || ::ftruncate(fd, before) == 0;
   ::close(fd);
-  if (done != static_cast<ssize_t>(line.size()))
-    throw FileError(path, "append: " + std::generic_category().message(error));
+  if (whole) return;
+  throw FileError(path,
+                  "append: " + std::generic_category().message(error) +
+                      (undone ? "" : ", its last line is not complete"));
 }
 
 void RunFolder::keep_metrics(const std::function<bool(const nlohmann::json&)>& keep) {
@@ -180,7 +214,7 @@ void RunFolder::keep_metrics(const std::function<bool(const nlohmann::json&)>& k
 }
 
 void RunFolder::write_json(const std::string& name, const nlohmann::ordered_json& object) {
-  write_file_atomically(file(name), object.dump(2) + "\n");
+  write_file_atomically(file(name), json_text(object, 2));
 }
 
 std::filesystem::path RunFolder::folder(const std::string& name) {

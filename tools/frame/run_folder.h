@@ -4,16 +4,23 @@
 //   metrics.jsonl  one JSON object a line, appended while it runs
 //   results.json   the answer, written once and atomically
 //   *.csv, plots/, checkpoints/, report.html as the verb needs
+//   .offramp-files what the run wrote: --force removes these and leaves what else is there
 //   DONE           written last; without it the run did not finish
+// One process at a time writes it (.offramp-lock); reading asks nobody.
 #pragma once
 
+#include "base/written_files.h"
 #include "tools/frame/options.h"
+#include "tools/frame/run_files.h"
+#include "tools/frame/run_lock.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace offramp::tools {
@@ -28,8 +35,8 @@ class RunFolder {
  public:
   // Creates `path` or, as `existing` says, takes over the run in it; writes config.toml and env.json. Throws
   // UsageError if the folder holds something that is no run (never touched, whatever `existing` is), a run of
-  // another verb or configuration (naming the first difference), a finished run with kResume, or any run with
-  // kRefuse.
+  // another verb or configuration (naming the first difference), a finished run with kResume, any run with
+  // kRefuse, or a run that another process is writing.
   RunFolder(std::filesystem::path path,
             const std::string& verb,
             const Options& options,
@@ -53,6 +60,9 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  RunLock lock_;
+  std::unique_ptr<RunFiles> files_;
+  std::unique_ptr<WriteWatch> watch_;  // before the files that it tells of go
   bool resumed_ = false;
 };
 

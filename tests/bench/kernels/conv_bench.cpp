@@ -1,7 +1,7 @@
 // Every convolution of ResNet-56, VGG-16 and MobileNet, every direction and algorithm: milliseconds, GFLOP/s
 // (nominal: padding taps count) and per cent of a 512^3 product of the same type in the same run.
-//   conv_bench [--net resnet56|vgg16|mobilenet] [--type f32|bf16] [--batch 128] [--threads 2] [--seconds
-//   0.05]
+//   conv_bench [--net resnet56|vgg16|mobilenet] [--type f32|bf16] [--batch 128] [--threads 2]
+//              [--seconds 0.05]
 // Results are checked against our own convolution before they are timed. The last lines sum the best and the
 // default algorithm over the layers of the net.
 #include <algorithm>

@@ -30,6 +30,41 @@ TEST(Jpeg, SmoothPicturesComeBackNearly) {
   EXPECT_EQ(grey.c, 1);
 }
 
+TEST(Jpeg, StrayBytesBeforeTheEndAreCountedAndLostDataIsRefused) {
+  const auto good = encode_jpeg(pattern(16, 16, 3), 90);
+  auto stray = good;
+  stray.insert(stray.end() - 2, 12, 0x11);
+  const Picture p = decode_picture(stray, "x.jpg");
+  EXPECT_EQ(p.pixels, decode_picture(good, "x.jpg").pixels);
+  EXPECT_EQ(p.warnings, 1);
+  EXPECT_EQ(decode_picture(good, "x.jpg").warnings, 0);
+  auto cut = good;
+  cut.erase(cut.end() - 40, cut.end() - 2);
+  EXPECT_MESSAGE(decode_picture(cut, "x.jpg"), "premature end of data segment");
+}
+
+// A seed of tests/fuzz: ink in the complemented form of Adobe's programs, no black: its values are red, green and blue.
+TEST(Jpeg, CmykBecomesRgb) {
+  const Picture p = read_picture(std::filesystem::path(OFFRAMP_SOURCE_DIR) / "tests/fuzz/corpus/jpeg/cmyk");
+  ASSERT_EQ(p.c, 3);
+  ASSERT_EQ(p.pixels.size(), 8u * 8u * 3u);
+  constexpr int kLevels = 3;
+  EXPECT_NEAR(p.pixels[0], 51, kLevels);
+  EXPECT_NEAR(p.pixels[1], 102, kLevels);
+  EXPECT_NEAR(p.pixels[2], 204, kLevels);
+}
+
+TEST(Pictures, AHeaderThatPromisesMoreThanTheFileHoldsIsRefusedBeforeMemory) {
+  auto jpeg = encode_jpeg(pattern(16, 16, 1), 90);
+  const std::vector<std::uint8_t> start = {0xff, 0xc0, 0, 11, 8, 0, 16, 0, 16};  // SOF0: height, width
+  const auto at = std::search(jpeg.begin(), jpeg.end(), start.begin(), start.end());
+  ASSERT_NE(at, jpeg.end());
+  at[5] = at[7] = 0x20;  // 8208 x 8208
+  EXPECT_MESSAGE(decode_picture(jpeg, "x"), "2^26 pixels");
+  at[5] = at[7] = 0x10;  // 4112 x 4112
+  EXPECT_MESSAGE(decode_picture(jpeg, "x"), "more pixels than the file can hold");
+}
+
 TEST(Ppm, HeaderWithCommentsAndBothKinds) {
   const std::string text = "P6 # made by hand\n2 # width\n 1\n255\nabcdef";
   const Picture p = decode_picture(std::vector<std::uint8_t>(text.begin(), text.end()), "x.ppm");

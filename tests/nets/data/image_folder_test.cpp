@@ -66,6 +66,7 @@ TEST(ImageFolder, OtherSizesAreNamedUnlessASideIsGiven) {
   const auto odd = folder.put("c/z.png", encode_png(pattern(6, 4, 3)));
   const ImageList list = list_class_folders(folder.path());
   EXPECT_MESSAGE(decode_list(list, {}), "expected 4x4 pixels as the first picture has, found 6x4");
+  EXPECT_MESSAGE(decode_list(list, {}), "found 6x4; '?side=32' behind the data set resizes all pictures");
   EXPECT_MESSAGE(decode_list(list, {}), odd.string());
   const ImageSet set = decode_list(list, {.side = 2});
   EXPECT_EQ(set.h, 2);
@@ -128,6 +129,11 @@ TEST(Gtsrb, OfficialLayoutInClassOrder) {
 TEST(Gtsrb, AnnotationsAreCheckedLineByLine) {
   const TempFolder folder;
   put_gtsrb(folder);
+  folder.put_text("GT-final_test.csv",
+                  "\xEF\xBB\xBF"
+                  "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n00000.png;1;1;1;1;1;1;42\n\n");
+  EXPECT_EQ(list_gtsrb(folder.path(), true).labels,
+            std::vector<std::int32_t>{42});  // Excel's mark, a blank line
   const std::string csv = "Final_Training/Images/00003/GT-00003.csv";
   const std::string head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n";
   const auto with = [&](const std::string& text) {
@@ -152,7 +158,7 @@ TEST(TinyImagenet, OfficialLayoutTrainAndVal) {
   folder.put("train/n02/images/n02_0.JPEG", encode_jpeg(pattern(4, 4, 3), 90));
   folder.put_text("train/n01/n01_boxes.txt", "x");
   folder.put("val/images/val_0.JPEG", encode_jpeg(pattern(4, 4, 3), 90));
-  folder.put_text("val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t1\t1\n");
+  folder.put_text("val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t1\t1\n\n");
   const ImageList train = list_tiny_imagenet(folder.path(), false),
                   val = list_tiny_imagenet(folder.path(), true);
   EXPECT_EQ(train.class_names, (std::vector<std::string>{"goldfish", "bullfrog"}));

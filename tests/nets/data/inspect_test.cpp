@@ -47,9 +47,41 @@ TEST(Verify, NamesEveryBrokenPictureInOrder) {
   EXPECT_TRUE(contains(bad.problems[0], "train/k/1.png, byte 0"));
   EXPECT_TRUE(contains(bad.problems[1], "expected 8x8 pixels as the first sound picture has, found 9x8"));
   EXPECT_TRUE(contains(bad.problems[2], "test/k/0.png, byte"));
-  const Verification few = verify_dataset(spec, {}, 1);
-  ASSERT_EQ(few.problems.size(), 2u);
-  EXPECT_EQ(few.problems[1], "and 2 more");
+  EXPECT_EQ(bad.good, 12 - 3);
+}
+
+TEST(Verify, FlatFoldersAndTheirRelativePathsAreVerifiedAsWhatTheyAre) {
+  const TempFolder folder;
+  for (const char* name : {"cat/1.png", "dog/1.png"}) folder.put(name, encode_png(pattern(8, 8, 3)));
+  const Verification v = verify_dataset("folder:" + std::filesystem::relative(folder.path()).string());
+  EXPECT_TRUE(v.sound()) << v.problems[0];
+  EXPECT_EQ(v.good, 2);
+  const Verification table = verify_dataset("csv:" + folder.put_text("t", "1,2\n2,3\n").string());
+  EXPECT_TRUE(table.sound());
+  EXPECT_EQ(table.good, 2);
+}
+
+TEST(Verify, SizesMustAgreeBetweenParts) {
+  const TempFolder folder;
+  folder.put("train/k/1.png", encode_png(pattern(8, 8, 3)));
+  folder.put("test/k/1.png", encode_png(pattern(9, 9, 3)));
+  const std::string spec = "folder:" + folder.path().string();
+  const Verification v = verify_dataset(spec);
+  ASSERT_EQ(v.problems.size(), 1u);
+  EXPECT_TRUE(
+      contains(v.problems[0], "expected 8x8 pixels as the first sound picture has, found 9x9; '?side=32'"));
+  EXPECT_TRUE(verify_dataset(spec + "?side=4").sound());
+}
+
+TEST(Verify, HarmlessWarningsAreNotesNotDamage) {
+  const TempFolder folder;
+  auto jpeg = encode_jpeg(pattern(8, 8, 3), 90);
+  jpeg.insert(jpeg.end() - 2, 12, 0x11);  // stray bytes before the end of the image
+  folder.put("k/1.jpg", jpeg);
+  const Verification v = verify_dataset("folder:" + folder.path().string());
+  EXPECT_TRUE(v.sound());
+  EXPECT_TRUE(contains(v.notes[0], "all: bytes without meaning in"));
+  EXPECT_EQ(v.notes[1], "all: 1 pictures in 1 classes, 0 broken, 1 with warnings");
 }
 
 TEST(Verify, MissingAndDamagedFilesAreProblemsNotExceptions) {

@@ -41,7 +41,7 @@ TEST(Npy, DamageIsNamed) {
   const auto parse = [](std::vector<std::uint8_t> bytes) { parse_npy(bytes, "a.npy"); };
   auto bad = good;
   bad.resize(good.size() - 1);
-  EXPECT_MESSAGE(parse(bad), "npy: expected 24 bytes of values, found 23 (a.npy, byte 128)");
+  EXPECT_MESSAGE(parse(bad), "npy: expected 6 values of 4 bytes, found 23 bytes (a.npy, byte 128)");
   bad = good;
   bad.push_back(0);
   EXPECT_MESSAGE(parse(bad), "1 bytes after the last value (a.npy, byte 152)");
@@ -56,9 +56,10 @@ TEST(Npy, DamageIsNamed) {
     text.replace(text.find(from), from.size(), to);
     parse({text.begin(), text.end()});
   };
-  EXPECT_MESSAGE(replaced("<f4", "<f8"), "expected type <f4, <i4, |u1 or <i8, found '<f8'");
-  EXPECT_MESSAGE(replaced("<f4", ">f4"), "expected type <f4, <i4, |u1 or <i8, found '>f4'");
-  EXPECT_MESSAGE(replaced("False", "True "), "found Fortran order");
+  EXPECT_MESSAGE(replaced("<f4", "<c8"), "expected numbers, truth values or text, found type '<c8'");
+  EXPECT_MESSAGE(replaced("<f4", "|O8"), "found type '|O8'");
+  EXPECT_MESSAGE(replaced("<f4", "<f8"), "expected 6 values of 8 bytes, found 24 bytes");
+  EXPECT_MESSAGE(replaced("False", "Maybe"), "expected fortran_order True or False, found 'Maybe'");
   EXPECT_MESSAGE(replaced("(2, 3)", "(-2,3)"), "expected sizes >= 0");
   EXPECT_MESSAGE(replaced("(2, 3)", "(99999999999,99999999999)"), "more values");
   EXPECT_MESSAGE(replaced("'shape'", "'shapf'"), "expected 'shape' in the header");
@@ -103,33 +104,54 @@ TEST(Npz, EveryCutThrowsAndFlippedDataIsCaughtByTheCrc) {
     }
     auto bad = good;
     bad[60] ^= 1;
-    EXPECT_MESSAGE(read_npz(folder.put("crc.npz", bad)), "npz: corrupted data in 'x.npy'");
+    EXPECT_MESSAGE(read_npz(folder.put("crc.npz", bad)), "npz: corrupted data in 'x'");
   }
 }
 
-TEST(Npz, ImagesAndTablesBecomeSets) {
-  const TempFolder folder;
-  const NpyArray pixels{{2, 2, 3}, std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
-  write_npz(folder / "i.npz", {{"images", pixels}, {"labels", {{2}, std::vector<std::int64_t>{2, 0}}}}, true);
-  const auto images = std::get<ImageSet>(read_npz_dataset(folder / "i.npz", "all"));
-  EXPECT_EQ(images.h, 2);
-  EXPECT_EQ(images.w, 3);
-  EXPECT_EQ(images.c, 1);
-  EXPECT_EQ(images.labels, (std::vector<std::int32_t>{2, 0}));
-  EXPECT_EQ(images.num_classes(), 3);
-  EXPECT_MESSAGE(read_npz_dataset(folder / "i.npz", "train"),
-                 "expected an array 'train_labels', found: images, labels");
-  write_npz(
-      folder / "t.npz",
-      {{"test_features", floats({2, 1}, {.5f, 2})}, {"test_labels", {{2}, std::vector<std::int32_t>{0, 1}}}},
-      false);
-  EXPECT_EQ(std::get<TableSet>(read_npz_dataset(folder / "t.npz", "test")).row(1)[0], 2.f);
-  write_npz(
-      folder / "n.npz", {{"images", pixels}, {"labels", {{2}, std::vector<std::int32_t>{0, -1}}}}, false);
-  EXPECT_MESSAGE(read_npz_dataset(folder / "n.npz", "all"), "expected whole numbers from 0 as labels");
-  write_npz(
-      folder / "m.npz", {{"images", pixels}, {"labels", {{3}, std::vector<std::int32_t>{0, 1, 1}}}}, false);
-  EXPECT_MESSAGE(read_npz_dataset(folder / "m.npz", "all"), "expected 2 labels in 'labels'");
+// As numpy writes them: header text and values by hand.
+NpyArray parsed(const std::string& descr,
+                const std::string& fortran,
+                const std::string& shape,
+                std::vector<std::uint8_t> values) {
+  std::string text =
+      "{'descr': '" + descr + "', 'fortran_order': " + fortran + ", 'shape': " + shape + ", }\n";
+  std::vector<std::uint8_t> bytes = {
+      0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<std::uint8_t>(text.size()), 0};
+  bytes.insert(bytes.end(), text.begin(), text.end());
+  bytes.insert(bytes.end(), values.begin(), values.end());
+  return parse_npy(bytes, "a.npy");
+}
+
+TEST(Npy, FortranOrderBecomesC) {
+  // np.asfortranarray([[1, 2, 3], [4, 5, 6]]): columns lie together.
+  const NpyArray a = parsed("|u1", "True", "(2, 3)", {1, 4, 2, 5, 3, 6});
+  EXPECT_EQ(std::get<std::vector<std::uint8_t>>(a.values), (std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6}));
+  // Three axes: [k][j][i] in the file is [i][j][k] in memory, shape (2, 1, 2) of 16-bit values.
+  const NpyArray b = parsed("<i2", "True", "(2, 1, 2)", {1, 0, 2, 0, 3, 0, 4, 0});
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(b.values), (std::vector<std::int32_t>{1, 3, 2, 4}));
+}
+
+TEST(Npy, OtherTypesBecomeTheNearestKept) {
+  EXPECT_EQ(std::get<std::vector<std::uint8_t>>(parsed("|b1", "False", "(2,)", {0, 1}).values),
+            (std::vector<std::uint8_t>{0, 1}));
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(parsed("<u2", "False", "(1,)", {0xff, 0xff}).values)[0],
+            65535);
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(parsed("|i1", "False", "(1,)", {0xff}).values)[0], -1);
+  EXPECT_EQ(std::get<std::vector<std::int32_t>>(parsed(">i2", "False", "(1,)", {1, 2}).values)[0], 258);
+  EXPECT_EQ(
+      std::get<std::vector<double>>(parsed("<f8", "False", "(1,)", {0, 0, 0, 0, 0, 0, 0xf8, 0x3f}).values)[0],
+      1.5);
+  // Half precision: 1, -2, the smallest above zero.
+  EXPECT_EQ(std::get<std::vector<float>>(parsed("<f2", "False", "(3,)", {0, 0x3c, 0, 0xc0, 1, 0}).values),
+            (std::vector<float>{1.f, -2.f, 0x1p-24f}));
+  EXPECT_EQ(
+      std::get<std::vector<std::string>>(
+          parsed("<U2", "False", "(2,)", {'a', 0, 0, 0, 0, 0, 0, 0, 0xe9, 0, 0, 0, 'b', 0, 0, 0}).values),
+      (std::vector<std::string>{"a",
+                                "\xC3\xA9"
+                                "b"}));
+  EXPECT_EQ(std::get<std::vector<std::string>>(parsed("|S3", "False", "(1,)", {'c', 'a', 't'}).values)[0],
+            "cat");
 }
 
 }  // namespace

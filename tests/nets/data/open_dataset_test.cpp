@@ -75,9 +75,57 @@ TEST(OpenDataset, FoldersWithAndWithoutSplits) {
   EXPECT_EQ(open_images(with, "all").n, 4);
   EXPECT_EQ(open_images(with + "?side=4", "test").h, 4);
   EXPECT_EQ(open_images(without, "all").n, 1);
-  EXPECT_MESSAGE(open_images(without, "train"), "ask for split all");
+  EXPECT_EQ(open_images(without, "train").n, 1);  // a set without parts is wholly its training part
+  EXPECT_MESSAGE(open_images(without, "test"), "the set has no test part: train with --held-out N");
   EXPECT_MESSAGE(open_images("cifar10:" + (folder / "s").string(), "train"),
                  "expected 10 class folders, found 2");
+}
+
+// The test folder once numbered its own classes, so that its birds were the net's airplanes.
+TEST(OpenDataset, TestLabelsMeanTheClassesOfTraining) {
+  const TempFolder folder;
+  for (const char* name : {"train/airplane", "train/bird", "train/cat", "test/bird", "test/cat"})
+    folder.put(std::string(name) + "/1.png", encode_png(pattern(8, 8, 3)));
+  const std::string spec = "folder:" + folder.path().string();
+  const ImageSet test = open_images(spec, "test");
+  EXPECT_EQ(test.labels, (std::vector<std::int32_t>{1, 2}));
+  EXPECT_EQ(test.class_names, (std::vector<std::string>{"airplane", "bird", "cat"}));
+  EXPECT_EQ(open_images(spec, "all").labels, (std::vector<std::int32_t>{0, 1, 2, 1, 2}));
+  folder.put("test/cow/1.png", encode_png(pattern(8, 8, 3)));
+  EXPECT_MESSAGE(open_images(spec, "test"), "found also 'cow'");
+}
+
+TEST(OpenDataset, ValStandsInForTest) {
+  const TempFolder folder;
+  for (const char* name : {"train/a", "val/a"})
+    folder.put(std::string(name) + "/1.png", encode_png(pattern(8, 8, 3)));
+  EXPECT_EQ(open_images("folder:" + folder.path().string(), "test").n, 1);
+}
+
+// 28 x 28 is padded to 32, whatever the pictures lie in.
+TEST(OpenDataset, FoldersAndNpzGiveTheSamePictures) {
+  const TempFolder folder;
+  const Picture picture = pattern(28, 28, 1);
+  folder.put("f/a/1.png", encode_png(picture));
+  write_npz(folder / "a.npz",
+            {{"images", {{1, 28, 28}, picture.pixels}}, {"labels", {{1}, std::vector<std::int32_t>{0}}}},
+            true);
+  const ImageSet npz = grey_to_rgb(open_images("npz:" + (folder / "a.npz").string() + "?side=32", "all"));
+  EXPECT_EQ(open_images("folder:" + (folder / "f").string() + "?side=32", "all").pixels, npz.pixels);
+  EXPECT_EQ(to_rgb(resize_to(picture, 32)).pixels, npz.pixels);
+}
+
+TEST(OpenDataset, APathAloneSaysWhatItIs) {
+  const TempFolder folder;
+  folder.put("pets/cat/1.png", encode_png(pattern(8, 8, 3)));
+  const auto csv = folder.put_text("t?.csv", "1,0,1\n2,1,1\n");
+  EXPECT_EQ(parse_spec((folder / "pets").string() + "?side=4").family, "folder");
+  EXPECT_EQ(open_images((folder / "pets").string() + "?side=4", "all").h, 4);
+  EXPECT_EQ(open_table(csv.string(), "all").n, 2);  // a '?' in a name is no option
+  EXPECT_EQ(open_table("csv:" + csv.string(), "all").n, 2);
+  const auto other = folder.put_text("notes.txt", "x");
+  EXPECT_MESSAGE(parse_spec(other.string()),
+                 "expected a folder of pictures, .npz or .csv, found another file");
 }
 
 TEST(OpenDataset, CifarBinaryIsFoundInItsOwnFolder) {
@@ -91,17 +139,17 @@ TEST(OpenDataset, CifarBinaryIsFoundInItsOwnFolder) {
   EXPECT_EQ(open_images(spec, "train").n, 5);
   EXPECT_EQ(open_images(spec, "all").n, 6);
   EXPECT_EQ(open_images(spec, "test").class_names[4], "deer");
-  EXPECT_FALSE(is_listed(parse_spec(spec)));
 }
 
 TEST(OpenDataset, TablesAndImagesAreToldApart) {
   const TempFolder folder;
   const auto csv = folder.put_text("t.csv", "1,0,1\n2,1,1\n");
   EXPECT_EQ(open_table("csv:" + csv.string(), "all").d, 2);
-  EXPECT_FALSE(has_splits(parse_spec("csv:" + csv.string())));
-  EXPECT_TRUE(has_splits(parse_spec("synthetic:leaves:3")));
+  EXPECT_EQ(splits_of(parse_spec("csv:" + csv.string())), std::vector<std::string>{"all"});
+  EXPECT_EQ(splits_of(parse_spec("synthetic:leaves:3")), (std::vector<std::string>{"train", "test"}));
   EXPECT_MESSAGE(open_images("csv:" + csv.string(), "all"), "expected images, 'csv:");
-  EXPECT_MESSAGE(open_table("csv:" + csv.string(), "train"), "ask for split all");
+  EXPECT_EQ(open_table("csv:" + csv.string(), "train").n, 2);
+  EXPECT_MESSAGE(open_table("csv:" + csv.string(), "test"), "--held-out");
   EXPECT_MESSAGE(open_table("synthetic:leaves:1", "train"), "is a set of images");
 }
 

@@ -15,6 +15,22 @@ TEST(CsvTable, QuotedClassesAreNumberedInOrder) {
   EXPECT_EQ(set.row(2)[1], -.1f);
 }
 
+TEST(CsvTable, AsOtherProgramsWriteThem) {
+  const auto read = [](const std::string& text) {
+    return parse_csv_table(std::vector<std::uint8_t>(text.begin(), text.end()), "t");
+  };
+  // A byte order mark, a header, blanks, classes as 1.0, a blank line at the end.
+  const TableSet excel = read("\xEF\xBB\xBFlabel, a , b\r\n 1.0, 0.5 ,1\r\n\"3.0\",2, -1\r\n\r\n");
+  EXPECT_EQ(excel.class_names, (std::vector<std::string>{"1", "3"}));
+  EXPECT_EQ(excel.labels, (std::vector<std::int32_t>{0, 1}));
+  EXPECT_EQ(excel.features, (std::vector<float>{.5f, 1, 2, -1}));
+  // The column that the header names, not the first one.
+  const TableSet last = read("x,y,Class\n4,1,7\n5,0,3\n");
+  EXPECT_EQ(last.class_names, (std::vector<std::string>{"3", "7"}));
+  EXPECT_EQ(last.labels, (std::vector<std::int32_t>{1, 0}));
+  EXPECT_EQ(last.features, (std::vector<float>{4, 1, 5, 0}));
+}
+
 TEST(CsvTable, EveryFaultNamesItsLine) {
   const TempFolder folder;
   const auto read = [&](const std::string& text) { read_csv_table(folder.put_text("t", text)); };
@@ -22,7 +38,10 @@ TEST(CsvTable, EveryFaultNamesItsLine) {
   EXPECT_MESSAGE(read("1,0,1\n2,0\n"), "expected 3 fields as in the first row, found 2");
   EXPECT_MESSAGE(read("1,0,1\n2,0\n"), "line 2");
   EXPECT_MESSAGE(read("1,0\nx,1\n"), "expected a whole number as class, found 'x'");
-  EXPECT_MESSAGE(read("1,0\n1,1 \n"), "expected a finite number in field 2, found '1 '");
+  EXPECT_MESSAGE(read("1,0\n1,1x\n"), "expected a finite number in field 2, found '1x'");
+  EXPECT_MESSAGE(read("1,0\n1.5,1\n"), "expected a whole number as class, found '1.5'");
+  EXPECT_MESSAGE(read("1,1e39\n"), "expected a finite number");
+  EXPECT_MESSAGE(read("label,x\n"), "expected rows, the file is empty");
   EXPECT_MESSAGE(read("1,nan\n"), "expected a finite number");
   EXPECT_MESSAGE(read("1\n"), "at least one feature");
 }

@@ -149,6 +149,8 @@ TEST(EarlyExit, WrongPoliciesAreNamed) {
   const Tensor x = pixels(net->input(), 1, 5);
   EXPECT_EQ(message_of([&] { infer(*net, ExitPolicy::uniform(5, 0.5), x); }),
             "exit policy: a net with 3 exits wants 2 thresholds, got 4");
+  EXPECT_EQ(message_of([&] { infer(*net, ExitPolicy{}, x); }),
+            "exit policy: this net with 3 exits has no thresholds yet; offramp tune chooses them");
   EXPECT_EQ(message_of([&] { infer(*net, ExitPolicy::uniform(3, std::nan("")), x); }),
             "exit policy: thresholds must be numbers, got nan");
 }

@@ -119,6 +119,31 @@ TEST(Builders, AnyClassCountAndChannelCountBuilds) {
   EXPECT_EQ(build(o).num_exits(), 4);
 }
 
+// Tiny ImageNet's 64 pixels give the first exit windows of 16; beyond that a net is refused when it is built.
+TEST(Builders, ExitPoolsUpTo16WideAreBuiltAndWiderOnesRefused) {
+  for (const char* name : {"vgg-16", "resnet-8", "mobilenet", "wrn-32-4", "small-cnn"}) {
+    NetOptions o = named(name);
+    o.width_divisor = 8;
+    if (o.name == "resnet-8") o.num_exits = 3;
+    o.side = 64;
+    EXPECT_GT(build(o).num_exits(), 1) << name;
+  }
+  NetOptions o = named("resnet-8");
+  o.num_exits = 3;
+  o.placement = Placement::kExplicit;
+  o.exits_after = {0, 1};
+  o.side = 128;  // the stem halves it
+  EXPECT_EQ(build(o).num_exits(), 3);
+  o.side = 256;
+  EXPECT_EQ(
+      message_of([&] { build(o); }),
+      "net resnet-8: with images of side 256 the exit after block 0 pools maps of [16,128,128] by windows of "
+      "32, at most 16 are computed; smaller images or a later exit");
+  o.exits_after = {2};  // a later exit
+  o.num_exits = 2;
+  EXPECT_EQ(message_of([&] { build(o); }).substr(0, 60), "nothing was thrown");
+}
+
 TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {
   NetOptions o = named("wrn-32-4");
   o.form = ExitForm::kTwoLayer;

@@ -40,6 +40,30 @@ TEST(Valleys, EmptyStretchesCountOnceAtTheirMiddle) {
   EXPECT_EQ(e.valleys[0].f, 0);
 }
 
+TEST(Valleys, OneFarValueLeavesTheOthersWhereTheyAre) {  // findings/statsmodels-kde-far-outlier.sh
+  std::vector<double> t;
+  for (int exit = 1; exit <= 3; ++exit) {
+    for (int i = -500; i <= 500; ++i) t.push_back(exit + i * 4e-5);
+  }
+  const DensityExtrema alone = density_extrema(t, 0.025);
+  ASSERT_EQ(alone.peaks.size(), 3u);
+  const double share = static_cast<double>(t.size()) / static_cast<double>(t.size() + 1);
+  for (const double far : {10.0, 1000.0, 1e9}) {
+    std::vector<double> with = t;
+    with.push_back(far);
+    const DensityExtrema e = density_extrema(with, 0.025);
+    EXPECT_EQ(e.bandwidth, 0.025);
+    ASSERT_EQ(e.peaks.size(), 4u) << far;
+    for (std::size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(e.peaks[i].x, alone.peaks[i].x) << far;
+      EXPECT_NEAR(e.peaks[i].f, share * alone.peaks[i].f, 1e-12) << far;
+    }
+    EXPECT_EQ(e.valleys[0].x, alone.valleys[0].x);
+    EXPECT_EQ(e.valleys[1].x, alone.valleys[1].x);
+    EXPECT_EQ(e.peaks[3].x, far);
+  }
+}
+
 TEST(Valleys, PruningRemovesTheWorstFirstAndMergesOverTheHigherValley) {
   DensityExtrema e;
   e.peaks = {{1, 10}, {3, 4}, {5, 9}, {7, 8}};

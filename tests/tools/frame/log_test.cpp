@@ -32,6 +32,12 @@ TEST(Log, TextLinesCarryTheirLevel) {
   EXPECT_EQ(r.text, "opened\nwarning: slow\nerror: gone\n");
 }
 
+TEST(Log, WhatAMessageQuotesCannotDriveTheTerminal) {
+  Recorder r(LogFormat::kText, false);
+  r.log.error("a.csv: found '\x1b[2J'\n  help\twas \x9b here");
+  EXPECT_EQ(r.text, "error: a.csv: found '\\x1b[2J'\n  help\twas \\x9b here\n");
+}
+
 TEST(Log, JsonIsOneObjectALine) {
   Recorder r(LogFormat::kJson, false);
   r.log.info("two\nlines", {{"n", 3}});

@@ -62,13 +62,29 @@ TEST(Options, DefaultsAreTheInitialValues) {
 
 TEST(Options, EveryTypeComesFromFlags) {
   Settings s;
-  EXPECT_TRUE(s.options.parse("train", {"--epochs", "3",        "--learning-rate=-1.5e-3",
-                                        "--net",    "resnet56", "--no-augment",
-                                        "--quiet",  "--exits",  "4,5",
-                                        "--exits",  "6",        "--taus",
-                                        "0.5,0.25", "--names",  "a,b c",
-                                        "--budget", "0.75",     "--out",
-                                        "x y",      "--seed",   "7"}));
+  EXPECT_TRUE(s.options.parse("train",
+                              {"--epochs",
+                               "3",
+                               "--learning-rate=-1.5e-3",
+                               "--net",
+                               "resnet56",
+                               "--no-augment",
+                               "--quiet",
+                               "--exits",
+                               "4,5",
+                               "--exits",
+                               "6",
+                               "--taus",
+                               "0.5,0.25",
+                               "--names",
+                               "a,b c",
+                               "--names=[d]",
+                               "--budget",
+                               "0.75",
+                               "--out",
+                               "x y",
+                               "--seed",
+                               "7"}));
   EXPECT_EQ(s.epochs, 3);
   EXPECT_EQ(s.rate, -1.5e-3);
   EXPECT_EQ(s.net, "resnet56");
@@ -76,7 +92,7 @@ TEST(Options, EveryTypeComesFromFlags) {
   EXPECT_TRUE(s.quiet);
   EXPECT_EQ(s.exits, (std::vector<int>{4, 5, 6}));
   EXPECT_EQ(s.taus, (std::vector<double>{0.5, 0.25}));
-  EXPECT_EQ(s.names, (std::vector<std::string>{"a", "b c"}));
+  EXPECT_EQ(s.names, (std::vector<std::string>{"a,b c", "[d]"}));
   EXPECT_EQ(s.budget, 0.75);
   EXPECT_EQ(s.out, "x y");
   EXPECT_EQ(s.seed, 7u);
@@ -172,7 +188,7 @@ TEST(Options, TheResolvedConfigurationReadsBackEqual) {
   EXPECT_TRUE(t.options.parse("train", {"--config", (folder / "config.toml").string()}));
   EXPECT_EQ(t.options.resolved_toml("train"), text);
   EXPECT_EQ(t.taus, (std::vector<double>{1e-20, 0.30000000000000004, 3}));
-  EXPECT_EQ(t.names, (std::vector<std::string>{"a\"b", "c\\d"}));
+  EXPECT_EQ(t.names, (std::vector<std::string>{"a\"b,c\\d"}));
   EXPECT_FALSE(t.augment);
   EXPECT_FALSE(t.quiet);  // about the call, not in the file
   EXPECT_EQ(text.find("quiet"), std::string::npos);
@@ -208,6 +224,12 @@ TEST(Options, HelpShowsEveryFlagWithItsDefault) {
                                "--quiet "}) {
     EXPECT_NE(help.find(expected), std::string::npos) << expected << " in\n" << help;
   }
+}
+
+TEST(Options, HelpSaysThatAListOfWordsIsNotDividedAtCommas) {
+  EXPECT_NE(Settings().options.help_text().find("--names TEXT ...          words (each argument is one)"),
+            std::string::npos)
+      << Settings().options.help_text();
 }
 
 TEST(Options, TwoOptionsWithOneFlagAreOurMistake) {
@@ -252,6 +274,71 @@ TEST(Options, AFlagTakesOneValueAndLeavesTheRestToThePositional) {
   EXPECT_TRUE(options.parse("infer", {"--model", "out/run", "a.png", "b.png", "c.png"}));
   EXPECT_EQ(model, "out/run");
   EXPECT_EQ(pictures, (std::vector<std::string>{"a.png", "b.png", "c.png"}));
+}
+
+// Paths as people have them: in a flag, behind '=', as positionals, through config.toml and by --set.
+TEST(Options, OneArgumentIsOneWordWhateverItHolds) {
+  const std::vector<std::string> paths = {"cat, sleeping.png",
+                                          "[tt]",
+                                          "folder:my data, 2024",
+                                          "a=b@home.png",
+                                          "x[1,2]",
+                                          "'q'",
+                                          "\"r\"",
+                                          "donn\xc3\xa9\x65s?side=3",
+                                          "a\\b",
+                                          "{c}",
+                                          "# not a comment"};
+  struct Pictures {
+    std::vector<std::string> pictures;
+    std::filesystem::path out;
+    Options options;
+    Pictures() {
+      options.add("pictures", pictures, "files").positional();
+      options.add("out", out, "folder");
+    }
+  };
+  Pictures positional;
+  EXPECT_TRUE(positional.options.parse("infer", paths));
+  EXPECT_EQ(positional.pictures, paths);
+  Pictures flags;
+  std::vector<std::string> words;
+  for (const std::string& path : paths) words.push_back("--pictures=" + path);
+  EXPECT_TRUE(flags.options.parse("infer", words));
+  EXPECT_EQ(flags.pictures, paths);
+  const TempFolder folder;
+  write_text(folder / "config.toml", flags.options.resolved_toml("infer"));
+  Pictures file;
+  EXPECT_TRUE(file.options.parse("infer", {"--config", (folder / "config.toml").string()}));
+  EXPECT_EQ(file.pictures, paths);
+  for (const std::string& path : paths) {
+    Pictures set, single;
+    EXPECT_TRUE(set.options.parse("infer", {"--set", "pictures=" + path}));
+    EXPECT_EQ(set.pictures, std::vector<std::string>{path});
+    EXPECT_TRUE(single.options.parse("infer", {"--out", path}));
+    EXPECT_EQ(single.out, path);
+  }
+  Pictures array;
+  EXPECT_TRUE(array.options.parse("infer", {"--set", R"(pictures=["a, b", 'c'])"}));
+  EXPECT_EQ(array.pictures, (std::vector<std::string>{"a, b", "c"}));
+  EXPECT_THROW(Pictures().options.parse("infer", {""}), UsageError);
+}
+
+TEST(Options, TextThatCannotBeWrittenAgainIsRefusedBeforeAnyWork) {
+  EXPECT_EQ(Settings().usage_error({"--out", "donn\xe9\x65s"}),
+            "--out: text in UTF-8 wanted, got 'donn\\xe9es'");
+  EXPECT_EQ(Settings().usage_error({"--names", "ok", "--names", "\xff"}),
+            "--names: text in UTF-8 wanted, got '\\xff'");
+  EXPECT_EQ(Settings().usage_error({"--set", "policy.names=\xff"}),
+            "--set policy.names: text in UTF-8 wanted, got '\\xff'");
+  const TempFolder folder;
+  write_text(folder / "nul.toml", "[policy]\nnames = [\"a\\u0000b\"]\n");
+  const std::string path = (folder / "nul.toml").string();
+  EXPECT_EQ(Settings().usage_error({"--config", path}),
+            path + ":2: policy.names: text without NUL wanted, got 'a\\x00b'");
+  Settings s;
+  EXPECT_TRUE(s.options.parse("train", {"--out", "donn\xc3\xa9\x65s"}));
+  EXPECT_EQ(s.out, "donn\xc3\xa9\x65s");
 }
 
 TEST(Nearest, EditDistanceCountsSwapsOnce) {

@@ -121,6 +121,37 @@ TEST(Program, ThreadsSpinForABoundedTimeUnlessTheUserSaysHowTheyWait) {
   EXPECT_EQ(waiting("OMP_WAIT_POLICY=active").first, "");
 }
 
+// tools/demo with a program that only repeats its words: --out reaches it once, wherever it stands.
+TEST(DemoScript, PassesItsWordsOnAndOutOnce) {
+  const TempFolder folder;
+  for (const char* inside : {"tools", "build/cpu", "bin"})
+    std::filesystem::create_directories(folder / inside);
+  const auto script = [&](const char* name, const std::string& text) {
+    test::write_text(folder / name, "#!/bin/sh\n" + text + "\n");
+    std::filesystem::permissions(folder / name, std::filesystem::perms::owner_all);
+  };
+  script("tools/setup", "exit 0");
+  script("bin/cmake", "exit 0");
+  script("build/cpu/offramp", R"(printf '<%s>' "$@")");
+  test::write_text(folder / "build/cpu/build.ninja", "");
+  std::filesystem::copy_file(std::filesystem::path(OFFRAMP_SOURCE_DIR) / "tools/demo", folder / "tools/demo");
+  std::filesystem::create_directories(folder / "a b");
+  const auto said = [&](const std::string& words) {
+    const std::string out = (folder / "said").string();
+    const std::string command = "PATH=" + (folder / "bin").string() + ":$PATH " +
+                                (folder / "tools/demo").string() + " " + words + " >" + out + " 2>&1";
+    const int status = std::system(command.c_str());
+    return (WEXITSTATUS(status) == 0 ? "" : "failed: ") + read_text(out);
+  };
+  EXPECT_EQ(said(""), "<demo><--out><out/demo>");
+  EXPECT_EQ(said("--out x --seed 2"), "<demo><--out><x><--seed><2>");
+  EXPECT_EQ(said("--seed 2 --out=y"), "<demo><--out><y><--seed><2>");
+  EXPECT_EQ(said("--smoke"), "<demo><--out><out/demo-smoke><--smoke>");
+  EXPECT_EQ(said("--out 'a b' --set 'x=c d'"), "<demo><--out><a b><--resume><--set><x=c d>");
+  EXPECT_EQ(said("--out 'a b' --force"), "<demo><--out><a b><--force>");
+  EXPECT_TRUE(said("--out").starts_with("failed: ")) << said("--out");
+}
+
 TEST(Program, DatasetInfoCountsTheGeneratedPictures) {
   const Outcome outcome = offramp("dataset info synthetic:leaves:40:16 --log json --split train");
   ASSERT_EQ(outcome.code, 0) << outcome.err;

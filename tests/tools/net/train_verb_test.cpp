@@ -96,6 +96,32 @@ TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
             0)
       << said();
   EXPECT_NE(said().find("left/0.ppm"), std::string::npos) << said();
+  EXPECT_EQ(
+      run({"infer", (folder_ / "data/test/left/0.ppm").string(), "--checkpoint", net, "--threshold", "70"}),
+      2);
+  EXPECT_NE(said().find("--threshold: 0 to 1 wanted, got 70"), std::string::npos) << said();
+}
+
+// One argument is one path: nothing in it is divided or taken off.
+TEST_F(TrainVerb, PicturesAndFoldersMayHaveNamesWithCommasAndBrackets) {
+  std::vector<std::string> words = train_words("[tt], x=1", 1);
+  ASSERT_EQ(run(words), 0) << said();
+  const fs::path odd = folder_ / "cat, sleeping [1]@home=x.ppm";
+  fs::copy_file(folder_ / "data/test/left/0.ppm", odd);
+  ASSERT_EQ(run({"infer",
+                 odd.string(),
+                 "[none].ppm",
+                 "--checkpoint",
+                 (folder_ / "[tt], x=1").string(),
+                 "--threshold",
+                 "1"}),
+            1);
+  EXPECT_NE(said().find("[none].ppm"), std::string::npos) << said();
+  ASSERT_EQ(
+      run({"infer", odd.string(), "--checkpoint", (folder_ / "[tt], x=1").string(), "--threshold", "1"}), 0)
+      << said();
+  EXPECT_NE(said().find(odd.string()), std::string::npos) << said();
+  EXPECT_EQ(run({"curves", (folder_ / "[tt], x=1").string()}), 0) << said();
 }
 
 TEST_F(TrainVerb, WrongUseIsNamedAndLeavesNoRunFolder) {

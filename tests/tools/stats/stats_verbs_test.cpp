@@ -220,9 +220,32 @@ TEST(StatsVerbs, AnswerInJson) {
   EXPECT_EQ(queries["to_distinguish_means"], 22);
   EXPECT_EQ(queries["to_cluster_samples"], 100);
   EXPECT_EQ(offramp_program("stats queries --sigma 5 --gap 0").code, 2);
-  const Outcome bad = offramp_program("stats roc --scores " + write(folder, "b.csv", "score,member\n3,2\n"));
-  EXPECT_EQ(bad.code, 1);
-  EXPECT_NE(bad.err.find("row 1: expected member 0 or 1, found 2"), std::string::npos) << bad.err;
+}
+
+TEST(StatsVerbs, BadGroupsAreNamedWithFileAndRow) {
+  const TempFolder folder;
+  const auto fails = [&](const std::string& text, const std::string& message) {
+    const Outcome o = offramp_program("stats roc --scores " + write(folder, "b.csv", text));
+    EXPECT_EQ(o.code, 1) << text;
+    EXPECT_NE(o.err.find((folder / "b.csv").string() + ": " + message), std::string::npos) << o.err;
+  };
+  fails("score,member\n3,2\n", "row 1: expected member 0 or 1, found 2");
+  fails("score,member\n3,1\n4,1\n",
+        "expected rows of members (member 1) and of non-members (member 0), found 2 and 0");
+  fails("score,member\n3,0\n",
+        "expected rows of members (member 1) and of non-members (member 0), found 0 and 1");
+  fails("score,member\n3,0\nnan,1\n", "row 2: expected a number as score, found nan");
+}
+
+TEST(StatsVerbs, BytesOfAFileCannotDriveTheTerminal) {
+  const TempFolder folder;
+  using namespace std::string_literals;
+  const std::string path = write(folder, "b.csv", "score,member,\x1b[2J\n\x1b]0;x\x07\0y,1,0\n"s);
+  const Outcome o = offramp_program("stats roc --scores " + path);
+  EXPECT_EQ(o.code, 1);
+  EXPECT_NE(o.err.find("found '\\x1b]0;x\\x07\\x00y'"), std::string::npos) << o.err;
+  const Outcome name = offramp_program("stats roc --scores " + (folder / "no\x1b[2J.csv").string());
+  EXPECT_EQ((o.err + name.err).find('\x1b'), std::string::npos);
 }
 
 }  // namespace

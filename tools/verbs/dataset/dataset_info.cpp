@@ -68,10 +68,7 @@ class DatasetInfoVerb final : public Verb {
     const data::DatasetSpec spec = checked_spec(dataset_, open);
     std::string text;
     nlohmann::ordered_json splits = nlohmann::ordered_json::object();
-    const std::vector<std::string> wanted = split_ != "both" ? std::vector{split_}
-                                            : data::has_splits(spec)
-                                                ? std::vector<std::string>{"train", "test"}
-                                                : std::vector<std::string>{"all"};
+    const std::vector<std::string> wanted = split_ != "both" ? std::vector{split_} : data::splits_of(spec);
     for (const std::string& split : wanted) {
       const data::Dataset set = data::open_dataset(dataset_, split, open);
       std::visit([&](const auto& s) { splits[split] = describe(split, s, text); }, set);

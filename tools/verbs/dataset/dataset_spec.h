@@ -2,7 +2,7 @@
 #pragma once
 
 #include "nets/data/data_error.h"
-#include "nets/data/open_dataset.h"
+#include "nets/data/families.h"
 #include "tools/frame/options.h"
 
 #include <fmt/format.h>
@@ -14,9 +14,11 @@ namespace offramp::tools {
 // The forms of a data set on the command line, one a line, for VerbInfo::details.
 inline std::string dataset_forms() {
   std::string out = "Data sets:\n";
-  for (const data::Family& family : data::known_families())
+  for (const data::Family& family : data::families())
     out += fmt::format("  {:<15}{}\n", family.name, family.form);
-  out += "Options follow a '?': tiny-imagenet:/data/tiny?side=32";
+  out +=
+      "A path alone is enough where its content says what it is. Options follow a '?', quoted in most shells:\n"
+      "'tiny-imagenet:/data/tiny?side=32' resizes all pictures to 32x32.";
   return out;
 }
 

@@ -4,7 +4,7 @@
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/verbs.h"
 
-#include "nets/data/image_file.h"
+#include "nets/data/inspect.h"
 
 namespace offramp::tools {
 namespace {
@@ -16,7 +16,10 @@ class DatasetVerifyVerb final : public Verb {
             .group = "Look at the machine and the data",
             .summary = "read every file of a data set and name what is damaged",
             .example = "offramp dataset verify cifar10:/data/cifar10",
-            .details = dataset_forms() + "\n\nExit code 1 if something is damaged."};
+            .details =
+                dataset_forms() +
+                "\n\nThe fingerprint of the contents is the same for equal samples in equal order, whatever "
+                "files hold them.\nExit code 1 if something is damaged."};
   }
 
   void declare(Options& options) override {
@@ -26,57 +29,43 @@ class DatasetVerifyVerb final : public Verb {
   }
 
   int run(Session& session) override {
-    data::OpenOptions open;
-    open.seed = session.seed();
-    open.threads = session.threads();
-    const data::DatasetSpec spec = checked_spec(dataset_, open);
-    nlohmann::ordered_json object{{"dataset", dataset_}};
-    std::int64_t good = 0;
-    std::vector<std::string> bad;
-    const std::vector<std::string> wanted =
-        split_ == "both" ? std::vector<std::string>{"train", "test"} : std::vector{split_};
-    for (const std::string& split : wanted) {
-      try {
-        if (data::is_listed(spec)) {
-          verify_files(session, split, data::list_files(spec, split), good, bad);
-        } else {
-          good += std::visit([](const auto& set) { return std::int64_t{set.n}; },
-                             data::open_dataset(dataset_, split, open));
-        }
-      } catch (const DataError& error) {  // one finding; the other split is still looked at
-        bad.emplace_back(error.what());
+    data::VerifyOptions options;
+    options.open.seed = session.seed();
+    options.open.threads = session.threads();
+    options.split = split_;
+    std::unique_ptr<Progress> progress;
+    std::string shown;
+    options.progress = [&](const std::string& split, int done, int total) {
+      throw_if_interrupted();
+      if (split != shown) {
+        progress.reset();  // its last line before the next one's first
+        progress = std::make_unique<Progress>(
+            session.log, "verify " + split, static_cast<std::uint64_t>(total), "files");
+        shown = split;
       }
-    }
-    std::string text = fmt::format("{}: {} samples are good, {} damaged\n", dataset_, good, bad.size());
-    for (std::size_t i = 0; i < std::min(bad.size(), static_cast<std::size_t>(show_)); ++i)
-      text += "  " + bad[i] + "\n";
-    if (bad.size() > static_cast<std::size_t>(show_))
-      text += fmt::format("  and {} more\n", bad.size() - static_cast<std::size_t>(show_));
-    object["good"] = good;
-    object["damaged"] = bad;
-    session.answer(text, object);
-    return bad.empty() ? kDone : kFailed;
+      progress->update(static_cast<std::uint64_t>(done));
+    };
+    checked_spec(dataset_, options.open);
+    const data::Verification found = data::verify_dataset(dataset_, options);
+    progress.reset();
+    const std::vector<std::string>& bad = found.problems;
+    std::string text = fmt::format("{}: {} samples are good, {} damaged\n", dataset_, found.good, bad.size());
+    const auto most = static_cast<std::size_t>(show_);
+    for (std::size_t i = 0; i < std::min(bad.size(), most); ++i) text += "  " + bad[i] + "\n";
+    if (bad.size() > most) text += fmt::format("  and {} more\n", bad.size() - most);
+    for (const std::string& note : found.notes) text += note + "\n";
+    for (const auto& [split, contents] : found.contents)
+      text += fmt::format("{}: contents {}\n", split, contents);
+    session.answer(text,
+                   {{"dataset", dataset_},
+                    {"good", found.good},
+                    {"damaged", bad},
+                    {"notes", found.notes},
+                    {"contents", found.contents}});
+    return found.sound() ? kDone : kFailed;
   }
 
  private:
-  static void verify_files(Session& session,
-                           const std::string& split,
-                           const data::ImageList& list,
-                           std::int64_t& good,
-                           std::vector<std::string>& bad) {
-    Progress progress(session.log, "verify " + split, list.files.size(), "files");
-    for (std::size_t i = 0; i < list.files.size(); ++i) {
-      throw_if_interrupted();
-      try {
-        data::read_picture(list.root / list.files[i]);
-        ++good;
-      } catch (const DataError& error) {
-        bad.emplace_back(error.what());
-      }
-      progress.update(i + 1, {{"damaged", bad.size()}});
-    }
-  }
-
   std::string dataset_, split_ = "both";
   int show_ = 20;
 };

@@ -28,14 +28,10 @@ class ProfileVerb final : public Verb {
             .example = "offramp profile --net resnet-56 --batch 128 --steps 5",
             .details =
                 "Each op of --steps training steps on random images is timed where it is called; ms and "
-                "share are of one "
-                "step.\nBytes count each tensor once; rates stay empty where an op does not state them. On a "
-                "CUDA device "
-                "the ops are waited\nfor one by one, and a second run of the same steps lists the kernels as "
-                "the device "
-                "saw them (CUPTI; only libcupti is\nneeded, not Nsight). docs/reference/profiling.md has the "
-                "lines for "
-                "Nsight."};
+                "share are of one step.\nBytes count each tensor once; rates stay empty where an op does not "
+                "state them. On a CUDA device the ops are waited\nfor one by one, and a second run of the "
+                "same steps lists the kernels as the device saw them (CUPTI; only libcupti is\nneeded, not "
+                "Nsight). docs/reference/profiling.md has the lines for Nsight."};
   }
 
   void declare(Options& options) override {

@@ -47,8 +47,8 @@ class EvalVerb final : public Verb {
         nets::load_net(checkpoint_in(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     const nets::ExitPolicy policy = policy_of(loaded);
-    const NetData set(session, data_, split_);
-    set.check_fits(net, data_);
+    NetData set(session, data_, split_);
+    set.fit_to(net, loaded.metadata, data_);
     auto source = set.evaluation(device, 250);
     const nets::ExitOutputs outputs = outputs_with_progress(session, "eval", net, *source);
     std::vector<double> milliseconds;

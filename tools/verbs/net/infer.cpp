@@ -35,8 +35,9 @@ class InferVerb final : public Verb {
   void declare(Options& o) override {
     o.add("infer.checkpoint", checkpoint_, "checkpoint, or run folder of train").required();
     o.add("infer.images", images_, "picture files").positional().required();
-    o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy");
-    o.add("infer.data", data_, "a data set whose class names to print").flag("--data");
+    o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
+        .range(0, 1);
+    o.add("infer.data", data_, "a data set whose class names to print, where the checkpoint has none").flag("--data");
     o.add("infer.precision", precision_, "checkpoint: as it was trained")
         .choices({"checkpoint", "f32", "bf16"});
   }
@@ -53,10 +54,10 @@ class InferVerb final : public Verb {
       throw UsageError(
           "infer: the checkpoint has no thresholds; offramp tune chooses them, --threshold sets one");
     }
-    std::vector<std::string> names;
+    std::vector<std::string> names = class_names_in(loaded.metadata);
     if (!data_.empty()) {
-      const NetData set(session, data_, "test");
-      set.check_fits(net, data_);
+      NetData set(session, data_, "test");
+      set.fit_to(net, loaded.metadata, data_);
       names = set.class_names();
     }
     const nets::FrozenNet frozen(net);

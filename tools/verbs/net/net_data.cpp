@@ -1,10 +1,21 @@
 #include "tools/verbs/net/net_data.h"
 
+#include "nets/data/class_names.h"
 #include "nets/data/transform.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 
 namespace offramp::tools {
+namespace {
+
+constexpr const char* kClassesKey = "data.classes";
+
+}  // namespace
+
+std::vector<std::string> class_names_in(const nets::Metadata& metadata) {
+  const auto found = metadata.find(kClassesKey);
+  return found == metadata.end() ? std::vector<std::string>{} : data::decode_class_names(found->second);
+}
 
 NetData::NetData(const Session& session, const std::string& spec, const std::string& split) {
   data::OpenOptions open;
@@ -44,7 +55,16 @@ void NetData::describe(nets::NetOptions& options) const {
   options.std = normalisation.std;
 }
 
-void NetData::check_fits(const nets::Network& net, const std::string& spec) const {
+nets::Metadata NetData::metadata() const { return {{kClassesKey, data::encode_class_names(class_names())}}; }
+
+void NetData::fit_to(const nets::Network& net, const nets::Metadata& trained, const std::string& spec) {
+  if (const auto names = class_names_in(trained); !names.empty()) {
+    try {
+      std::visit([&](auto& set) { data::match_classes(names, set.class_names, set.labels, spec); }, set_);
+    } catch (const DataError& error) {
+      throw UsageError(error.what());
+    }
+  }
   const nets::Extent wanted = net.input();
   nets::Extent got;
   if (const auto* table = std::get_if<data::TableSet>(&set_)) {

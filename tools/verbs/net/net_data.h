@@ -27,8 +27,11 @@ class NetData {
   const std::vector<std::string>& class_names() const;
   // For nets::NetOptions: sizes, classes and the recommended normalisation.
   void describe(nets::NetOptions& options) const;
-  // Throws UsageError where the net was made for other samples or another number of classes.
-  void check_fits(const nets::Network& net, const std::string& spec) const;
+  // The names of the classes, for the metadata of a checkpoint (data.classes).
+  nets::Metadata metadata() const;
+  // Renumbers the labels to the classes that the net was trained on, where `trained`, the metadata of its checkpoint, names
+  // them. Throws UsageError for a class that it was not trained on, for other samples, or another number of classes.
+  void fit_to(const nets::Network& net, const nets::Metadata& trained, const std::string& spec);
 
   // `rows`: positions to use, empty: all.
   std::unique_ptr<nets::LoaderSource> training(const Device& device,
@@ -43,6 +46,9 @@ class NetData {
  private:
   data::Dataset set_;
 };
+
+// The class names in the metadata of a checkpoint; empty for those of older versions.
+std::vector<std::string> class_names_in(const nets::Metadata& metadata);
 
 // A checkpoint file, or a run folder with checkpoints/last.safetensors in it.
 std::filesystem::path checkpoint_in(const std::filesystem::path& path);

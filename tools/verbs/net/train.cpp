@@ -65,6 +65,8 @@ class TrainVerb final : public Verb {
     o.add("train.milestones",
           milestones_,
           "epochs of a 100-epoch run (exits-only: 25) at which the rate falls to a tenth");
+    o.add("train.schedule", schedule_, "of the rate: steps at the milestones, or half a cosine (MSDNet)")
+        .choices({"steps", "cosine"});
     o.add("train.loss_weights", loss_weights_, "final weights of the internal losses")
         .choices({"cost", "sdn"});
     o.add("train.moving_trunk",
@@ -98,8 +100,9 @@ class TrainVerb final : public Verb {
     nets::Trainer trainer(
         net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
     window_ = profiler_window(device, profile_steps_);
-    const NetData test_data =
-        held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
+    NetData test_data = held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
+    metadata_ = train_data.metadata();
+    test_data.fit_to(net, metadata_, data_);
     auto test =
         test_data.evaluation(device, 250, held_out_ > 0 ? split.held_out : std::vector<std::int32_t>{});
 
@@ -134,6 +137,7 @@ class TrainVerb final : public Verb {
     if (learning_rate_) o.learning_rate = *learning_rate_;
     if (weight_decay_) o.weight_decay = *weight_decay_;
     if (!milestones_.empty()) o.milestones = milestones_;
+    o.schedule = nets::rate_schedule_from(schedule_);
     o.trunk_in_eval_mode = !moving_trunk_;
     o.checkpoint_every = checkpoint_every_;
     return o;
@@ -168,8 +172,8 @@ class TrainVerb final : public Verb {
     }
     nets::initialize(net, session.seed());
     if (from_.empty()) return;
-    const safetensors::Reader file(checkpoint_in(from_));
-    const nets::ImportReport report = nets::load_state_dict(net, file, nets::Strictness::kPartial);
+    const auto file = nets::open_state(checkpoint_in(from_));
+    const nets::ImportReport report = nets::load_state_dict(net, *file, nets::Strictness::kPartial);
     session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
                                  from_.string(),
                                  report.matched.size(),
@@ -218,7 +222,7 @@ class TrainVerb final : public Verb {
       std::optional<nets::EpochReport> end;
       while (!end) {
         if (interrupted()) {
-          trainer.save(last);
+          trainer.save(last, metadata_);
           throw Interrupted();
         }
         if (window_) window_->before(trainer.steps_done());
@@ -226,7 +230,7 @@ class TrainVerb final : public Verb {
         seen += step.samples;
         end = step.epoch_end;
         if (checkpoint_every_ > 0 && !end && trainer.steps_done() % checkpoint_every_ == 0)
-          trainer.save(last);
+          trainer.save(last, metadata_);
         progress.update(images_of(step.batch + 1), {{"loss", std::round(step.loss * 1e4) / 1e4}});
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -242,7 +246,7 @@ class TrainVerb final : public Verb {
                  {"images_per_second", static_cast<double>(seen) / seconds},
                  {"loader_waits", source.waits()}};
       folder.metric(metrics);
-      trainer.save(last);
+      trainer.save(last, metadata_);
       session.log.info(fmt::format("epoch {:>3}  rate {:g}  loss {:.4f}  {} {:.2f} %  {:.0f} img/s",
                                    end->epoch,
                                    end->learning_rate,
@@ -296,8 +300,9 @@ class TrainVerb final : public Verb {
   }
 
   nets::NetOptions net_;
+  nets::Metadata metadata_;  // of the data, for checkpoints
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
-                     optimizer_ = "default", loss_weights_ = "cost";
+                     optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps";
   std::string profile_steps_;
   std::unique_ptr<ProfilerWindow> window_;
   bool augment_ = true, moving_trunk_ = false, capture_ = false;

@@ -25,8 +25,7 @@ class TuneVerb final : public Verb {
         .details =
             "Exactly one of --drop and --budget. The thresholds go into the checkpoint, whose values stay as "
             "they are.\n--held-out N takes the N samples that train --held-out N with the same seed set "
-            "aside; "
-            "without it the test\nset is used, which makes the result look better than it is.",
+            "aside; without it the test\nset is used, which makes the result look better than it is.",
         .run_folder = false};
   }
 
@@ -49,8 +48,8 @@ class TuneVerb final : public Verb {
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");
-    const NetData set(session, data_, held_out_ > 0 ? "train" : "test");
-    set.check_fits(net, data_);
+    NetData set(session, data_, held_out_ > 0 ? "train" : "test");
+    set.fit_to(net, loaded.metadata, data_);
     if (held_out_ >= set.samples() && held_out_ > 0) {
       throw UsageError(
           fmt::format("--held-out: the training set has {} samples, got {}", set.samples(), held_out_));
@@ -117,8 +116,7 @@ class TuneVerb final : public Verb {
     const double last = nets::accuracy(outputs).back();
     const std::string text = fmt::format(
         "thresholds {} {:.17g}, fallback {}\naccuracy {:.2f} % (last exit {:.2f} %), cost {:.3f} of the "
-        "plain "
-        "net's MACs, {:.3f} of its profiler ops\nsamples per exit {} of {}\nwritten into {}\n",
+        "plain net's MACs, {:.3f} of its profiler ops\nsamples per exit {} of {}\nwritten into {}\n",
         to_text(policy.rule),
         fmt::join(policy.thresholds, ", "),
         to_text(policy.fallback),

@@ -51,8 +51,8 @@ double number(std::string_view field, const NumberTable& table, std::size_t line
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) {
     throw FileError(table.path.string(),
-                    at_line(line) + "expected a number in column '" + table.header[column] + "', found '" +
-                        std::string(field) + "'");
+                    at_line(line) + "expected a number in column " + in_quotes(table.header[column]) +
+                        ", found " + in_quotes(field));
   }
   return value;
 }
@@ -69,8 +69,8 @@ std::optional<std::size_t> NumberTable::find(const std::string& name) const {
 const std::vector<double>& NumberTable::column(const std::string& name) const {
   if (const auto index = find(name)) return columns[*index];
   std::string there;
-  for (const std::string& h : header) there += (there.empty() ? "'" : ", '") + h + "'";
-  throw FileError(path.string(), "expected a column '" + name + "', found " + there);
+  for (const std::string& h : header) there += (there.empty() ? "" : ", ") + in_quotes(h);
+  throw FileError(path.string(), "expected a column " + in_quotes(name) + ", found " + there);
 }
 
 std::size_t NumberTable::numbered(const std::string& prefix) const {
@@ -86,7 +86,7 @@ std::size_t NumberTable::numbered(const std::string& prefix) const {
     if (std::stoul(std::string(digits)) > count) {
       throw FileError(
           path.string(),
-          fmt::format("expected a column '{}{}' before '{}', found none", prefix, count + 1, name));
+          fmt::format("expected a column '{}{}' before {}, found none", prefix, count + 1, in_quotes(name)));
     }
   }
   return count;
@@ -109,7 +109,7 @@ NumberTable read_number_table(const std::filesystem::path& path) {
       for_fields(line, [&](std::string_view name, std::size_t) {
         if (table.find(std::string(name))) {
           throw FileError(path.string(),
-                          at_line(line_number) + "column '" + std::string(name) + "' occurs twice");
+                          at_line(line_number) + "column " + in_quotes(name) + " occurs twice");
         }
         table.header.emplace_back(name);
       });

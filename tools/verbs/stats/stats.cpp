@@ -46,7 +46,17 @@ Groups read_groups(const std::filesystem::path& path, const std::string& name) {
       throw FileError(path.string(),
                       fmt::format("row {}: expected member 0 or 1, found {}", i + 1, member[i]));
     }
+    if (std::isnan(values[i])) {
+      throw FileError(path.string(), fmt::format("row {}: expected a number as {}, found nan", i + 1, name));
+    }
     (member[i] == 1 ? g.members : g.others).push_back(values[i]);
+  }
+  if (g.members.empty() || g.others.empty()) {
+    throw FileError(
+        path.string(),
+        fmt::format("expected rows of members (member 1) and of non-members (member 0), found {} and {}",
+                    g.members.size(),
+                    g.others.size()));
   }
   return g;
 }
@@ -200,8 +210,7 @@ class StatsDivergenceVerb final : public Verb {
             .example = "offramp stats divergence --losses losses.csv",
             .details =
                 "The CSV file has columns loss (>= 0) and member (1 or 0). In bits, with 50, 100 and 200 "
-                "equal bins up to the "
-                "99.5 % quantile; the last bin takes what lies above."};
+                "equal bins up to the 99.5 % quantile; the last bin takes what lies above."};
   }
   void declare(Options& options) override {
     options.add("divergence.losses", losses_, "CSV file").positional().required();
