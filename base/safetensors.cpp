@@ -15,7 +15,6 @@
 namespace offramp::safetensors {
 namespace {
 
-
 struct DtypeInfo {
   std::string_view name;
   std::size_t bits;

@@ -16,7 +16,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, ".npy values are copied as they lie");
 
-constexpr std::size_t kMaxRank = 32;  // numpy's own
+constexpr std::size_t kNpyMaxRank = 32;  // numpy's own
 
 template <class T>
 constexpr std::string_view kDescr = "";
@@ -67,7 +67,7 @@ Header parse_header(std::string_view text, const ByteCursor& in) {
     if (size_text.empty()) continue;
     const auto size = parse_int(size_text);
     if (!size || *size < 0) in.fail("expected sizes >= 0 in the shape, found " + in_quotes(size_text), 10);
-    if (out.shape.size() == kMaxRank) in.fail("expected a shape of at most 32 sizes", 10);
+    if (out.shape.size() == kNpyMaxRank) in.fail("expected a shape of at most 32 sizes", 10);
     out.shape.push_back(*size);
     if (*size != 0 && out.count > in.left() / static_cast<std::size_t>(*size))
       in.fail("the shape asks for more values than the file has bytes", 10);

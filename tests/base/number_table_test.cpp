@@ -82,9 +82,12 @@ TEST(NumberTable, NumberedColumnsStartAtZeroOrOneInAnyOrderWithoutGaps) {
 
 TEST(NumberTable, MessagesNameThePlaceAndHideControlBytes) {
   EXPECT_EQ(table_error([] { table(""); }), "t.csv: expected a header line, the file is empty");
-  EXPECT_EQ(table_error([] { table("a,b\n"); }), "t.csv: expected at least one row below the header, found none");
-  EXPECT_EQ(table_error([] { table("a,b\n1\n"); }), "t.csv: line 2: expected 2 fields as in the header, found 1");
-  EXPECT_EQ(table_error([] { table("a\n1,2\n"); }), "t.csv: line 2: expected 1 fields as in the header, found 2");
+  EXPECT_EQ(table_error([] { table("a,b\n"); }),
+            "t.csv: expected at least one row below the header, found none");
+  EXPECT_EQ(table_error([] { table("a,b\n1\n"); }),
+            "t.csv: line 2: expected 2 fields as in the header, found 1");
+  EXPECT_EQ(table_error([] { table("a\n1,2\n"); }),
+            "t.csv: line 2: expected 1 fields as in the header, found 2");
   EXPECT_EQ(table_error([] { table("a,a\n1,2\n"); }), "t.csv: line 1: column 'a' occurs twice");
   EXPECT_EQ(table_error([] { table("a,b\n1,2\n").numbers("c"); }),
             "t.csv: expected a column 'c', found 'a', 'b'");

@@ -75,7 +75,8 @@ TEST(Safetensors, ReadsAFileLaidOutByHand) {
   const TempFolder folder;
   const std::string header =
       R"({"b":{"data_offsets":[0,4],"shape":[2,2],"dtype":"U8"},"a":{"dtype":"I16","shape":[1],"data_offsets":[4,6]}} )";
-  write_text(folder / "x", length_of_header(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
+  write_text(folder / "x",
+             length_of_header(header.size()) + header + std::string("\x01\x02\x03\x04\xff\xfe", 6));
   const Reader reader(folder / "x");
   ASSERT_EQ(reader.entries().size(), 2u);
   EXPECT_EQ(reader.entries()[0].name, "b");  // in order of their bytes

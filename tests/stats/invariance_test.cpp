@@ -20,7 +20,7 @@ namespace offramp::stats {
 namespace {
 
 constexpr double kUnits[] = {1e-3, 1e-6, 1e-9, 1e3};  // nanoseconds told in us, ms and s; picoseconds
-constexpr double kRounding = 1e-9;                    // of a scaled sample, relative, far below any noise
+constexpr double kInvarianceRounding = 1e-9;          // of a scaled sample, relative, far below any noise
 
 std::vector<double> scaled(std::vector<double> values, double factor) {
   for (double& v : values) v *= factor;
@@ -41,10 +41,10 @@ TEST(Invariance, TestsOfHypothesesDoNotSeeTheUnit) {
     const auto x = scaled(a, unit), y = scaled(b, unit);
     EXPECT_EQ(sign_test(x, y).p_value, sign_test(a, b).p_value) << unit;
     EXPECT_EQ(wilcoxon_signed_rank(x, y).p_value, wilcoxon_signed_rank(a, b).p_value) << unit;
-    EXPECT_NEAR(welch_t_test(x, y).p_value, welch_t_test(a, b).p_value, kRounding) << unit;
+    EXPECT_NEAR(welch_t_test(x, y).p_value, welch_t_test(a, b).p_value, kInvarianceRounding) << unit;
     const Interval here = mean_interval(x), there = mean_interval(a);
-    EXPECT_NEAR(here.low / unit, there.low, kRounding * there.low) << unit;
-    EXPECT_NEAR(here.high / unit, there.high, kRounding * there.high) << unit;
+    EXPECT_NEAR(here.low / unit, there.low, kInvarianceRounding * there.low) << unit;
+    EXPECT_NEAR(here.high / unit, there.high, kInvarianceRounding * there.high) << unit;
     EXPECT_EQ(repetitions_to_distinguish(5 * unit, 3 * unit), 22u) << unit;
   }
 }
@@ -60,7 +60,7 @@ TEST(Invariance, BandwidthsFollowTheUnit) {
                 sheather_jones_bandwidth(modes),
                 1e-2 * sheather_jones_bandwidth(modes))  // its bins of 1/1000 move by a cell
         << unit;
-    EXPECT_NEAR(silverman_bandwidth(x) / unit, silverman_bandwidth(modes), kRounding * 1e3) << unit;
+    EXPECT_NEAR(silverman_bandwidth(x) / unit, silverman_bandwidth(modes), kInvarianceRounding * 1e3) << unit;
   }
 }
 

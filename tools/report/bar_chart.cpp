@@ -9,7 +9,7 @@
 namespace offramp::report {
 namespace {
 
-constexpr double kMargin = 16, kBar = 15, kBarGap = 3, kGroupGap = 14;
+constexpr double kBarMargin = 16, kBar = 15, kBarGap = 3, kGroupGap = 14;
 
 void check(const BarChart& chart) {
   for (const BarSeries& s : chart.series) {
@@ -53,11 +53,11 @@ std::string render(const BarChart& chart) {
   const double top = draw_head(probe, frame, legend);
   const double rows = std::max(group * static_cast<double>(chart.categories.size()), 60.);
   const double bottom = top + rows,
-               height = bottom + kMargin + 16 + (chart.value_axis.label.empty() ? 0 : 20);
+               height = bottom + kBarMargin + 16 + (chart.value_axis.label.empty() ? 0 : 20);
   SvgWriter svg(chart.width, height, chart.title);
   draw_head(svg, frame, legend);
 
-  const double left = kMargin + names + 10, right = chart.width - kMargin - numbers - 8;
+  const double left = kBarMargin + names + 10, right = chart.width - kBarMargin - numbers - 8;
   Scale scale(chart.value_axis,
               low,
               drawable ? high : -1,

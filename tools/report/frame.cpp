@@ -123,7 +123,8 @@ PlotArea draw_axes(SvgWriter& svg, const Frame& frame, double top, Scale& x, Sca
   }
   if (!frame.x.label.empty())
     svg.text(area.left + area.width / 2, base + 38, frame.x.label, "label", Anchor::kMiddle);
-  if (!frame.y.label.empty()) svg.text_up(kChartMargin + 10, area.top + area.height / 2, frame.y.label, "label");
+  if (!frame.y.label.empty())
+    svg.text_up(kChartMargin + 10, area.top + area.height / 2, frame.y.label, "label");
   return area;
 }
 

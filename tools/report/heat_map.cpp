@@ -29,7 +29,8 @@ std::string render(const HeatMap& map) {
   for (const auto& name : map.columns) column_names = std::max(column_names, text_width(name, 11));
   const double left = kMapMargin + row_names + 10 + (map.row_label.empty() ? 0 : 20);
   const double cell_w =
-      columns == 0 ? 60 : std::clamp((map.width - left - kMapMargin) / static_cast<double>(columns), 6., 110.);
+      columns == 0 ? 60
+                   : std::clamp((map.width - left - kMapMargin) / static_cast<double>(columns), 6., 110.);
   const double cell_h = std::clamp(cell_w * .62, std::min(cell_w, 22.), 46.);
   const bool turned = column_names + 8 > cell_w;  // long names are written upwards
 

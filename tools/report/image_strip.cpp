@@ -11,20 +11,22 @@
 namespace offramp::report {
 
 std::string render(const ImageStrip& strip) {
-  constexpr double kMargin = 16, kGap = 12;
+  constexpr double kStripMargin = 16, kGap = 12;
   const Frame frame{.title = strip.title, .subtitle = strip.subtitle, .width = strip.width};
   const bool details =
       std::ranges::any_of(strip.images, [](const StripImage& i) { return !i.detail.empty(); });
   const double row = strip.cell + 26 + (details ? 14 : 0) + kGap;
-  const int columns = std::max(1, static_cast<int>((strip.width - 2 * kMargin + kGap) / (strip.cell + kGap)));
+  const int columns =
+      std::max(1, static_cast<int>((strip.width - 2 * kStripMargin + kGap) / (strip.cell + kGap)));
   const int rows = std::max(1, (static_cast<int>(strip.images.size()) + columns - 1) / columns);
   const double top = (strip.title.empty() ? 0 : 26) + (strip.subtitle.empty() ? 0 : 18) + 18;
   SvgWriter svg(strip.width, top + row * rows, strip.title);
   draw_head(svg, frame, {});
-  if (strip.images.empty()) draw_no_data(svg, {kMargin, top, strip.width - 2 * kMargin, strip.cell});
+  if (strip.images.empty())
+    draw_no_data(svg, {kStripMargin, top, strip.width - 2 * kStripMargin, strip.cell});
   for (std::size_t i = 0; i < strip.images.size(); ++i) {
     const StripImage& image = strip.images[i];
-    const double x = kMargin +
+    const double x = kStripMargin +
                      static_cast<double>(i % static_cast<std::size_t>(columns)) * (strip.cell + kGap),
                  y = top + static_cast<double>(i / static_cast<std::size_t>(columns)) * row;
     const std::string tip = image.detail.empty() ? image.caption : image.caption + ", " + image.detail;

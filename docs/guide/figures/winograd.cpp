@@ -143,8 +143,14 @@ std::string winograd_figure() {
       two{.name = "F(2x2)", .dash = 1}, four{.name = "F(4x4)", .dash = 2}, six{.name = "F(6x6)", .dash = 3};
   for (report::Series* s : {&direct, &kernel, &two, &four, &six}) s->draw = report::Draw::kLineAndPoints;
   for (const int channels : {16, 32, 64, 128, 256, 512}) {
-    const Conv2dGeom g{
-        .n = 1, .h = kWinogradSide, .w = kWinogradSide, .c = channels, .k = kOutputs, .r = kFilter, .s = kFilter, .pad = 1};
+    const Conv2dGeom g{.n = 1,
+                       .h = kWinogradSide,
+                       .w = kWinogradSide,
+                       .c = channels,
+                       .k = kOutputs,
+                       .r = kFilter,
+                       .s = kFilter,
+                       .pad = 1};
     const std::vector<float> x = drawn(g.x_size(), 0, true), w = drawn(g.w_size(), 1, false);
     const std::vector<double> xd(x.begin(), x.end()), wd(w.begin(), w.end());
     std::vector<double> exact(static_cast<std::size_t>(g.y_size()));

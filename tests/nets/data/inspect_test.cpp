@@ -6,7 +6,8 @@
 namespace offramp::data {
 namespace {
 
-const std::filesystem::path kSharedFolder = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
+const std::filesystem::path kSharedFolder =
+    std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
 
 TEST(Describe, CountsClassesStatisticsAndRepeats) {
   ImageSet set{.n = 3, .h = 1, .w = 1, .c = 1};
@@ -110,7 +111,8 @@ TEST(Verify, CountsThatDifferFromThePublishedSetAreNoted) {
 }
 
 TEST(VerifyReal, FashionMnistIsSound) {
-  if (!std::filesystem::exists(kSharedFolder / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
+  if (!std::filesystem::exists(kSharedFolder / "fashion-mnist"))
+    GTEST_SKIP() << "no ../shared/data/fashion-mnist";
   const Verification v = verify_dataset("fashion-mnist:" + (kSharedFolder / "fashion-mnist").string());
   EXPECT_TRUE(v.sound());
   EXPECT_EQ(v.notes,

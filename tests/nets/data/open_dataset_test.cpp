@@ -7,7 +7,8 @@
 namespace offramp::data {
 namespace {
 
-const std::filesystem::path kSharedData = std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
+const std::filesystem::path kSharedData =
+    std::filesystem::path(OFFRAMP_SOURCE_DIR) / ".." / "shared" / "data";
 
 TEST(Spec, PartsAndOptions) {
   const DatasetSpec spec = parse_spec("tiny-imagenet:/data/a:b?side=32&seed=7");
@@ -153,7 +154,8 @@ TEST(OpenDataset, TablesAndImagesAreToldApart) {
 }
 
 TEST(OpenDatasetReal, FashionMnistHasThePublishedCountsAndStatistics) {
-  if (!std::filesystem::exists(kSharedData / "fashion-mnist")) GTEST_SKIP() << "no ../shared/data/fashion-mnist";
+  if (!std::filesystem::exists(kSharedData / "fashion-mnist"))
+    GTEST_SKIP() << "no ../shared/data/fashion-mnist";
   const ImageSet set =
       open_images("fashion-mnist:" + (kSharedData / "fashion-mnist").string(), "test", {.as_stored = true});
   EXPECT_EQ(set.n, 10000);

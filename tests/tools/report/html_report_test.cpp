@@ -9,7 +9,9 @@
 namespace offramp::report {
 namespace {
 
-bool page_has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool page_has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 TEST(HtmlReport, TheExampleIsWellFormedAndComplete) {
   const std::string html = example_report();
