@@ -18,15 +18,11 @@ class Fnv1a {
   Fnv1a& add(std::string_view text) { return add(text.data(), text.size()); }
   // The bytes of numbers as they lie in memory.
   template <class T, std::size_t N>
-    requires std::is_arithmetic_v<T>
-  Fnv1a& add(std::span<T, N> values) {
+  requires std::is_arithmetic_v<T> Fnv1a& add(std::span<T, N> values) {
     return add(values.data(), values.size_bytes());
   }
   template <class T>
-    requires std::is_arithmetic_v<T>
-  Fnv1a& add(T value) {
-    return add(&value, sizeof value);
-  }
+  requires std::is_arithmetic_v<T> Fnv1a& add(T value) { return add(&value, sizeof value); }
   std::uint64_t value() const { return value_; }
 
  private:

@@ -47,7 +47,8 @@ TEST(ProfileVerb, StepsForNsightWantANumberedRangeAndADevice) {
 }
 
 TEST(BenchImageVerb, TimesEveryExitInOrder) {
-  const Outcome o = run_offramp_line("bench image --net small-cnn --exits 3 --images 3 --threads 1 --log json");
+  const Outcome o =
+      run_offramp_line("bench image --net small-cnn --exits 3 --images 3 --threads 1 --log json");
   ASSERT_EQ(o.code, 0) << o.err;
   const auto json = nlohmann::json::parse(o.out);
   ASSERT_EQ(json["exit_ms"].size(), 3u);

@@ -38,7 +38,8 @@ class InferVerb final : public Verb {
     o.add("infer.images", images_, "picture files").positional().required();
     o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
         .range(0, 1);
-    o.add("infer.data", data_, "a data set whose class names to print, where the checkpoint has none").flag("--data");
+    o.add("infer.data", data_, "a data set whose class names to print, where the checkpoint has none")
+        .flag("--data");
     o.add("infer.precision", precision_, "checkpoint: as it was trained")
         .choices({"checkpoint", "f32", "bf16"});
   }
