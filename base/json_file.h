@@ -27,6 +27,8 @@ inline nlohmann::json read_json_file(const std::filesystem::path& path) {
     json = nlohmann::json::parse(in);
   } catch (const nlohmann::json::parse_error& error) {
     throw FileError(path.string(), error.byte, "expected JSON");
+  } catch (const nlohmann::json::out_of_range&) {
+    throw FileError(path.string(), "expected JSON whose numbers fit a double");
   }
   if (!json.is_object()) throw FileError(path.string(), "expected a JSON object");
   return json;

@@ -63,5 +63,13 @@ TEST(JsonFile, ANameThatIsNoUtf8IsWrittenAndRead) {
             "es");
 }
 
+TEST(JsonFile, ANumberThatFitsNoDoubleIsAnError) {
+  const test::TempFolder folder;
+  const auto path = folder / "a.json";
+  test::write_text(path, "{\"k\": 1999999E99999999999}");
+  EXPECT_NE(json_error([&] { read_json_file(path); }).find("expected JSON whose numbers fit a double"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace offramp

@@ -1,9 +1,15 @@
 // The TOML side of Options: --config files in, config.toml out.
 #include "tools/frame/options.h"
 
+#include "base/utf8.h"
+
 #include <fmt/format.h>
 
 #include <toml++/toml.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 
 namespace offramp::tools {
 namespace {
@@ -102,6 +108,44 @@ constexpr std::string_view kWanted[] = {"",
                                         "a list of numbers",
                                         "a list of words"};
 
+// What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes it runs into code marked unreachable,
+// and on a damaged [[header]] into an assertion. Configurations need neither. Empty, or what is wrong and the line.
+std::string unreadable(std::string_view text) {
+  const auto at_line = [&](std::size_t i, const char* what) {
+    return fmt::format("line {}: {}",
+                       1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n'),
+                       what);
+  };
+  if (const std::size_t bad = first_bad_utf8(text); bad != std::string_view::npos)
+    return at_line(bad, "expected UTF-8");
+  bool blank_line = true;
+  for (std::size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (c == '"' || c == '\'') {
+      const std::string_view three(text.substr(i, 3));
+      const bool lines = three.size() == 3 && three[1] == c && three[2] == c;
+      const std::string_view quote = lines ? three : three.substr(0, 1);
+      for (i += quote.size(); i < text.size() && !text.substr(i).starts_with(quote); ++i) {
+        if (c == '"' && text[i] == '\\') ++i;
+        if (!lines && i < text.size() && text[i] == '\n') break;  // the parser says what is missing
+      }
+      i += quote.size() - 1;
+      blank_line = false;
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      return at_line(i, "expected ASCII outside of quotes");
+    } else if (blank_line && text.substr(i).starts_with("[[")) {
+      return at_line(i, "expected [section], lists of tables are not used here");
+    } else if (c == '\n') {
+      blank_line = true;
+    } else if (c != ' ' && c != '\t') {
+      blank_line = false;
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string toml_text(const Value& value) {
@@ -121,7 +165,7 @@ std::string toml_text(const Value& value) {
 }
 
 std::optional<Value> words_of_toml(const std::string& text) {
-  if (!text.starts_with('[')) return std::nullopt;
+  if (!text.starts_with('[') || !unreadable("words = " + text).empty()) return std::nullopt;
   try {
     const toml::table table = toml::parse("words = " + text);
     const toml::node* const words = table.get("words");
@@ -133,8 +177,13 @@ std::optional<Value> words_of_toml(const std::string& text) {
 
 void Options::apply_toml_file(const std::string& verb, const std::filesystem::path& path) {
   toml::table table;
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) throw UsageError(path.string() + ": cannot be read");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (const std::string wrong = unreadable(text); !wrong.empty())
+    throw UsageError(path.string() + ": " + wrong);
   try {
-    table = toml::parse_file(path.string());
+    table = toml::parse(text, path.string());
   } catch (const toml::parse_error& error) {
     if (error.source().begin.line == 0)
       throw UsageError(path.string() + ": " + std::string(error.description()));

@@ -162,6 +162,11 @@ TEST(Options, WrongFilesNameFileLineAndKey) {
   EXPECT_EQ(error_of("[net]\nexits = [1, 'a']\n"), path + ":2: net.exits: a list of integers wanted");
   EXPECT_EQ(error_of("[net]\nname = 3\n"), path + ":2: net.name: text wanted");
   EXPECT_EQ(error_of("verb = 'eval'\n"), path + ":1: this configuration is for another verb than 'train'");
+  // What the parser would fail on without a word: characters outside of quotes, lists of tables.
+  EXPECT_EQ(error_of("seed = 1\nG\xef\xbb\x9f = 1\n"), path + ": line 2: expected ASCII outside of quotes");
+  EXPECT_EQ(error_of("\n [[train]]\n"),
+            path + ": line 2: expected [section], lists of tables are not used here");
+  EXPECT_EQ(error_of("seed = '\xff'\n"), path + ": line 1: expected UTF-8");
   EXPECT_TRUE(error_of("[train\nepochs = 3\n").starts_with(path + ":1: ")) << error_of("[train\n");
   EXPECT_TRUE(error_of("[train]\nepochs = 3\nepochs = 4\n").starts_with(path + ":3: "));
   EXPECT_TRUE(Settings()
