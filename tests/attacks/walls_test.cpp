@@ -37,7 +37,10 @@ std::vector<std::string> compiler_calls(const fs::path& folder) {
   return calls;
 }
 
-bool shows_exits(const std::string& path) {
+bool shows_exits(std::string path) {
+  for (const fs::path& own : {kBuild, kSource}) {  // a checkout may itself lie in a folder called nets
+    if (path.starts_with(own.string())) path = path.substr(own.string().size());
+  }
   const std::size_t at = path.find("/nets/");
   return at != std::string::npos && path.compare(at, 11, "/nets/data/") != 0;
 }

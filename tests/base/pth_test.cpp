@@ -45,7 +45,7 @@ template <class T>
 std::vector<T> values(const Reader& reader, const std::string& name) {
   const std::vector<std::byte> bytes = reader.bytes(find(reader, name));
   std::vector<T> out(bytes.size() / sizeof(T));
-  std::memcpy(out.data(), bytes.data(), out.size() * sizeof(T));
+  if (!out.empty()) std::memcpy(out.data(), bytes.data(), out.size() * sizeof(T));
   return out;
 }
 
