@@ -7,8 +7,8 @@
 #           Rows (axis=1, summed in pairs) come out right for the same numbers.
 # Bites     Who stores pictures, features or confidences as float16 and takes the statistics for a
 #           normalisation from them: every input is then scaled wrongly.
-# Offramp   float16 arrays are refused with the types that are taken (nets/data/npy.cpp); its own statistics
-#           are sums in double.
+# Offramp   float16 arrays are widened on reading (Npy.OtherTypesBecomeTheNearestKept); its own statistics are
+#           sums in double.
 set -euo pipefail
 
 work=$(mktemp -d)
