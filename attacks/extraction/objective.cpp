@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/errors.h"
+#include "base/hash.h"
 #include "nets/graph/metadata_text.h"
 
 namespace offramp::attacks {
@@ -35,15 +36,9 @@ void check(const FitOptions& o, const FitTargets& answers, const nets::Network& 
       fail("exits must be in 1.." + std::to_string(net.num_exits()) + ", got " + std::to_string(e));
 }
 
-// FNV-1a over the answers: a checkpoint belongs to one set of them.
+// A checkpoint belongs to one set of answers.
 std::string digest(const FitTargets& answers) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&hash](std::span<const std::byte> bytes) {
-    for (const auto byte : bytes) hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3u;
-  };
-  add(std::as_bytes(answers.probabilities));
-  add(std::as_bytes(answers.exits));
-  return text::number(hash);
+  return text::number(Fnv1a().add(answers.probabilities).add(answers.exits).value());
 }
 
 }  // namespace

@@ -188,7 +188,7 @@ Confidences confidence_stage(const nets::Network& net,
                              std::span<const std::int32_t> exits,
                              std::span<const std::int32_t> victim_labels,
                              Listener& listener) {
-  const ExitTable table = exit_table(net, images, counting(listener, "confidences", images.n));
+  const nets::ExitOutputs table = exit_table(net, images, counting(listener, "confidences", images.n));
   return confidences_of(table, exits, victim_labels);
 }
 

@@ -8,7 +8,9 @@
 
 namespace offramp::attacks {
 
-ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report) {
+nets::ExitOutputs exit_table(const nets::Network& net,
+                             const data::ImageSet& images,
+                             const ImagesDone& report) {
   constexpr int kBatch = 250;
   nets::LoaderSource source(images, {}, nets::LoaderSource::evaluation(kBatch), net.device());
   int before = 0;
@@ -22,7 +24,7 @@ ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, con
       nets::Keep::kConfidences);
 }
 
-Confidences confidences_of(const ExitTable& table,
+Confidences confidences_of(const nets::ExitOutputs& table,
                            std::span<const std::int32_t> exits,
                            std::span<const std::int32_t> victim_labels) {
   const auto width = static_cast<std::size_t>(table.num_exits);

@@ -15,8 +15,9 @@
 namespace offramp::attacks {
 
 // What every exit of a net, frozen (nets/exits/frozen.h), says about every image.
-using ExitTable = nets::ExitOutputs;
-ExitTable exit_table(const nets::Network& net, const data::ImageSet& images, const ImagesDone& report = {});
+nets::ExitOutputs exit_table(const nets::Network& net,
+                             const data::ImageSet& images,
+                             const ImagesDone& report = {});
 
 // What makes a query image count in the search.
 enum class Counts {
@@ -36,7 +37,7 @@ struct Confidences {
 };
 // exits [n] from 1: the estimate. victim_labels [n], or empty: where given, a sample counts only if the
 // substitute's class at that exit is the victim's. Throws ValueError where sizes disagree.
-Confidences confidences_of(const ExitTable& table,
+Confidences confidences_of(const nets::ExitOutputs& table,
                            std::span<const std::int32_t> exits,
                            std::span<const std::int32_t> victim_labels);
 

@@ -61,7 +61,7 @@ TEST(Score, BehaviourThroughTheBlackBoxIsTheNetsOwn) {
   const auto set = test::bars(20, 4);
   const auto net = test::tiny_net(6);
   nets::ExitPolicy policy;
-  const ExitTable table = exit_table(*net, set);
+  const nets::ExitOutputs table = exit_table(*net, set);
   for (std::size_t e = 0; e < 2; ++e) {  // half the images reach the median
     std::vector<double> column;
     for (std::size_t i = 0; i < 20; ++i) column.push_back(table.confidence[3 * i + e]);
@@ -102,10 +102,10 @@ TEST(Score, BehaviourThroughTheBlackBoxIsTheNetsOwn) {
 
 TEST(StrategySearch, LeavesWhereTheVictimLeft) {
   // The worked example of specs/extraction.md 4.3: the joint optimum is 6.
-  const ExitTable table{.num_exits = 3,
-                        .confidence = {.99, .92, .96, .80, .97, .99, .95, .60, .90, .70, .98, .99,
-                                       .55, .65, .97, .90, .93, .95, .85, .50, .88, .97, .85, .70},
-                        .predicted = std::vector<std::int32_t>(24, 1)};
+  const nets::ExitOutputs table{.num_exits = 3,
+                                .confidence = {.99, .92, .96, .80, .97, .99, .95, .60, .90, .70, .98, .99,
+                                               .55, .65, .97, .90, .93, .95, .85, .50, .88, .97, .85, .70},
+                                .predicted = std::vector<std::int32_t>(24, 1)};
   const std::vector<std::int32_t> exits = {1, 2, 1, 2, 3, 3, 1, 2};
   const StrategyResult joint = search_strategy(confidences_of(table, exits, {}));
   EXPECT_EQ(joint.search.value, 6);
@@ -125,7 +125,7 @@ TEST(StrategySearch, LeavesWhereTheVictimLeft) {
 }
 
 TEST(StrategySearch, WrongUseIsNamedAndOneExitIsTrivial) {
-  const ExitTable one{.num_exits = 1, .confidence = {.5, .6}, .predicted = {0, 0}};
+  const nets::ExitOutputs one{.num_exits = 1, .confidence = {.5, .6}, .predicted = {0, 0}};
   const std::vector<std::int32_t> exits = {1, 1}, many = {1, 1, 1};
   const auto trivial = search_strategy(confidences_of(one, exits, {}));
   EXPECT_TRUE(trivial.policy.thresholds.empty());

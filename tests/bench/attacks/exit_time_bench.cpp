@@ -50,7 +50,7 @@ std::vector<double> shares(int exits, bool even) {
   return s;
 }
 
-nets::ExitPolicy policy_with(const attacks::ExitTable& table, const std::vector<double>& share) {
+nets::ExitPolicy policy_with(const nets::ExitOutputs& table, const std::vector<double>& share) {
   const auto width = static_cast<std::size_t>(table.num_exits);
   const std::size_t n = table.confidence.size() / width;
   std::vector<std::size_t> here(n);
