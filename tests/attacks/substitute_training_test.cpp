@@ -276,7 +276,7 @@ TEST(Fit, AdamIsAnOption) {
 }
 
 // The real objectives as captured steps: the bits of eager ones. Tiny, as the device may be a simulated one.
-TEST(Fit, CapturedStepsHaveTheBitsOfEagerOnes) {
+TEST(Fit, CapturedStepsOnACudaDeviceHaveTheBitsOfEagerOnes) {
   try {
     static_cast<void>(Device::cuda());
   } catch (const std::exception& error) {
