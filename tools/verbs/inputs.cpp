@@ -102,26 +102,30 @@ std::string query_image_forms() {
          dataset_forms();
 }
 
+data::ImageSet open_labelled_images(const Session& session, const std::string& text, const nets::Extent& input) {
+  const Part part = parse_part(text);
+  const data::OpenOptions open = options_of(session);
+  checked_spec(part.spec, open);
+  const data::ImageSet set = data::open_images(part.spec, part.split, open);
+  const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
+  if (part.first + count > set.n || count < 1)
+    throw UsageError(fmt::format("images: '{}' wants images {} to {}, the set has {}",
+                                 text,
+                                 part.first,
+                                 part.first + count - 1,
+                                 set.n));
+  std::vector<std::int32_t> rows;
+  for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
+  return fit_to(data::subset(set, rows), input);
+}
+
 data::ImageSet open_query_images(const Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input) {
   if (parts.empty()) throw UsageError("images: name at least one part");
   data::ImageSet all;
   for (const std::string& text : parts) {
-    const Part part = parse_part(text);
-    const data::OpenOptions open = options_of(session);
-    checked_spec(part.spec, open);
-    data::ImageSet set = data::open_images(part.spec, part.split, open);
-    const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
-    if (part.first + count > set.n || count < 1)
-      throw UsageError(fmt::format("images: '{}' wants images {} to {}, the set has {}",
-                                   text,
-                                   part.first,
-                                   part.first + count - 1,
-                                   set.n));
-    std::vector<std::int32_t> rows;
-    for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
-    set = fit_to(data::subset(set, rows), input);
+    data::ImageSet set = open_labelled_images(session, text, input);
     set.class_names = {"unlabelled"};  // an attacker has no labels
     std::fill(set.labels.begin(), set.labels.end(), 0);
     all = all.n == 0 ? std::move(set) : data::concat(all, set);

@@ -25,6 +25,8 @@
   ROW(extract_score) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(defend_plan) \
+  ROW(defend_check) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \

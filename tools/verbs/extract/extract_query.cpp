@@ -28,6 +28,14 @@ class ExtractQueryVerb final : public Verb {
   void declare(Options& options) override {
     options.add("query.victim", victim_, "checkpoint, or run folder with one").positional().required();
     options.add("query.images", images_, "what to ask").required();
+    options.add("query.defence", defence_, "defence.json of defend plan --choose, put before the victim");
+    options
+        .add(
+            "query.near_duplicates",
+            query_.near_duplicates,
+            "each pass but the first asks images changed by up to this much (1: black to white), each on its "
+            "own: against defences that answer an input always at the same time")
+        .range(0, 1);
     tools::declare(options, query_);
   }
   int run(Session& session) override {
@@ -35,11 +43,13 @@ class ExtractQueryVerb final : public Verb {
     const auto input = nets::load_net(checkpoint, Device::cpu()).net->input();
     const auto images = open_query_images(session, images_, input);
     set_session(session, query_);
-    query_.victim = checkpoint.string();
+    query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
     query_.images = joined(images_);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
-    auto victim = attacks::own_victim(checkpoint);
+    std::optional<attacks::Defence> defence;
+    if (!defence_.empty()) defence = attacks::read_defence(defence_);
+    auto victim = attacks::own_victim(checkpoint, defence ? &*defence : nullptr);
     const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
     const nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
                                             {"images", trace.samples},
@@ -56,7 +66,7 @@ class ExtractQueryVerb final : public Verb {
   }
 
  private:
-  std::filesystem::path victim_;
+  std::filesystem::path victim_, defence_;
   std::vector<std::string> images_;
   attacks::QueryOptions query_;
 };
