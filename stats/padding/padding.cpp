@@ -72,8 +72,9 @@ Padding evaluate_padding(const PaddedExits& given, std::vector<double> channel) 
       if (w > 0) result.bits += exits.shares[k] * w * std::log2(w / sent[j]);
     }
   }
-  result.bits = std::max(0.0, result.bits);
-  result.min_entropy_bits = std::max(0.0, std::log2(guess));
+  const auto above_rounding = [](double bits) { return bits > 1e-14 ? bits : 0; };
+  result.bits = above_rounding(result.bits);
+  result.min_entropy_bits = above_rounding(std::log2(guess));
   result.channel = std::move(channel);
   return result;
 }

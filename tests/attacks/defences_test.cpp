@@ -9,6 +9,7 @@
 #include <random>
 
 #include "attacks/defences/image_hash.h"
+#include "attacks/query/query_run.h"
 #include "base/errors.h"
 #include "tests/attacks/message.h"
 #include "tests/support/temp_folder.h"
@@ -147,6 +148,50 @@ TEST(TimeGuard, HalfNormalOncePerInput) {
   const double mean = kSigma * std::sqrt(2 / std::numbers::pi);
   EXPECT_NEAR(sum / kImages, mean, 5 * kSigma * .603 / std::sqrt(kImages));
   EXPECT_NEAR(squares / kImages / (kSigma * kSigma), 1, 5 * std::sqrt(2.0 / kImages));
+}
+
+// The known weakness: repetitions of an input wait alike, near-duplicates do not, and the least of many is near the
+// clean time. What `extract query --near-duplicates` does to a defence whose hash tells near-duplicates apart.
+TEST(TimeGuard, RepetitionsDoNotAverageItOutNearDuplicatesDo) {
+  std::mt19937_64 rng(9);
+  constexpr double kClean = 1e6, kSigma = 5e5;
+  constexpr int kPasses = 64;
+  double repeated = 0, moved = 0;
+  for (int i = 0; i < 50; ++i) {
+    const Tensor image = random_image(rng);
+    double least_repeated = HUGE_VAL, least_moved = HUGE_VAL;
+    for (int pass = 1; pass <= kPasses; ++pass) {
+      const std::int32_t index = i;
+      const Tensor near = near_duplicates(image, {&index, 1}, .01, 7, pass);
+      least_repeated = std::min(least_repeated, time_guard_release_ns(image, kClean, guard(kSigma)));
+      least_moved = std::min(least_moved, time_guard_release_ns(near, kClean, guard(kSigma)));
+    }
+    repeated += (least_repeated - kClean) / 50;
+    moved += (least_moved - kClean) / 50;
+  }
+  const double mean = kSigma * std::sqrt(2 / std::numbers::pi);
+  EXPECT_GT(repeated, mean / 2);
+  EXPECT_LT(moved, mean / 20);  // the least of 64 half-normal draws: about 1.25 sigma / 65
+}
+
+TEST(NearDuplicates, StayInReachAndBelongToSeedPassAndImage) {
+  std::mt19937_64 rng(10);
+  const Tensor image = random_image(rng);
+  const std::int32_t first = 0, second = 1;
+  const auto values = [&](const Tensor& t) { return t.to_host<float>(); };
+  const auto moved = values(near_duplicates(image, {&first, 1}, .05, 1, 1));
+  const auto original = values(image);
+  double largest = 0;
+  for (std::size_t i = 0; i < moved.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(moved[i]) - original[i]));
+    EXPECT_TRUE(moved[i] >= 0 && moved[i] <= 1);
+  }
+  EXPECT_LE(largest, .05 + 1e-6);
+  EXPECT_GT(largest, .04);
+  EXPECT_EQ(moved, values(near_duplicates(image, {&first, 1}, .05, 1, 1)));
+  EXPECT_NE(moved, values(near_duplicates(image, {&first, 1}, .05, 1, 2)));
+  EXPECT_NE(moved, values(near_duplicates(image, {&first, 1}, .05, 2, 1)));
+  EXPECT_NE(moved, values(near_duplicates(image, {&second, 1}, .05, 1, 1)));
 }
 
 TEST(TimeGuard, CapOfThePublishedCode) {

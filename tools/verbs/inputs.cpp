@@ -102,7 +102,9 @@ std::string query_image_forms() {
          dataset_forms();
 }
 
-data::ImageSet open_labelled_images(const Session& session, const std::string& text, const nets::Extent& input) {
+data::ImageSet open_labelled_images(const Session& session,
+                                    const std::string& text,
+                                    const nets::Extent& input) {
   const Part part = parse_part(text);
   const data::OpenOptions open = options_of(session);
   checked_spec(part.spec, open);

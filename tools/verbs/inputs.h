@@ -33,7 +33,9 @@ data::ImageSet open_query_images(const Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input);
 // One such part with its labels: for the owner of a net.
-data::ImageSet open_labelled_images(const Session& session, const std::string& part, const nets::Extent& input);
+data::ImageSet open_labelled_images(const Session& session,
+                                    const std::string& part,
+                                    const nets::Extent& input);
 // The forms above, for --help.
 std::string query_image_forms();
 // The parts as one text, for traces and reports.
