@@ -57,6 +57,12 @@ Frontier frontier_of(const stats::PaddedExits& given,
     frontier.optimum.push_back(
         row_of("optimum", exits, stats::optimal_padding_within(exits, delay), attribute));
   }
+  constexpr int kCurve = 100;
+  for (int i = 0; i <= kCurve; ++i) {
+    const stats::Padding padding = stats::optimal_padding_within(exits, constant * i / kCurve);
+    frontier.curve_delays_ns.push_back(padding.delay);
+    frontier.curve_bits.push_back(padding.bits);
+  }
   for (const double sigma : sigmas_ns) {
     const stats::DelayLeak leak = stats::half_normal_leak(exits, sigma);
     frontier.time_guard.push_back({fmt::format("TimeGuard sigma {:.6g} ms", sigma / 1e6),
@@ -117,12 +123,9 @@ std::string plot_of(const Frontier& frontier, const std::string& subtitle) {
   chart.frame.subtitle = subtitle;
   chart.frame.x.label = "mean extra delay [ms]";
   chart.frame.y.label = "bits";
-  std::vector<FrontierRow> optimum = frontier.optimum;
-  if (!frontier.groupings.empty()) {  // its ends are those of the groupings: no padding, constant time
-    optimum.insert(optimum.begin(), frontier.groupings.front());
-    optimum.push_back(frontier.groupings.back());
-  }
-  chart.series.push_back(series_of("least possible", optimum, report::Draw::kLine));
+  report::Series least{.name = "least possible", .y = frontier.curve_bits};
+  for (const double delay : frontier.curve_delays_ns) least.x.push_back(delay / 1e6);
+  chart.series.push_back(std::move(least));
   chart.series.push_back(series_of("exits in groups", frontier.groupings, report::Draw::kPoints));
   if (!frontier.time_guard.empty()) {
     chart.series.push_back(series_of("TimeGuard", frontier.time_guard, report::Draw::kLineAndPoints));

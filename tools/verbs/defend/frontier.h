@@ -25,6 +25,7 @@ struct FrontierRow {
 struct Frontier {
   double mean_ns = 0;  // of an undefended answer
   std::vector<FrontierRow> groupings, optimum, time_guard;
+  std::vector<double> curve_delays_ns, curve_bits;  // the optimum, finely, from no padding to constant time
 };
 
 // exits: times in ns. `attribute`: the same exits by an attribute of the input, or null. optimum_points: delays between
