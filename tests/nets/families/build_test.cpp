@@ -195,7 +195,7 @@ TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {
 TEST(Builders, WrongUseIsNamed) {
   EXPECT_EQ(message_of([] { build(named("resnet-57")); }),
             "net: expected one of vgg-16, resnet-<6n+2>, mobilenet, mobilenet-v2, wrn-32-4, msdnet-<exits>, "
-      "msdnet-growing-<exits>, fcn-18-<1..4>, small-cnn, got "
+            "msdnet-growing-<exits>, fcn-18-<1..4>, small-cnn, got "
             "'resnet-57'");
   NetOptions o = named("small-cnn");
   o.num_exits = 7;
