@@ -109,7 +109,8 @@ constexpr std::string_view kWanted[] = {"",
                                         "a list of words"};
 
 // What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes it runs into code marked unreachable,
-// and on a damaged [[header]] into an assertion. Configurations need neither. Empty, or what is wrong and the line.
+// and on a damaged [[header]] or a NUL in a key into an assertion. Configurations need none of these. Empty, or what is
+// wrong and the line.
 std::string unreadable(std::string_view text) {
   const auto at_line = [&](std::size_t i, const char* what) {
     return fmt::format("line {}: {}",
@@ -118,6 +119,12 @@ std::string unreadable(std::string_view text) {
   };
   if (const std::size_t bad = first_bad_utf8(text); bad != std::string_view::npos)
     return at_line(bad, "expected UTF-8");
+  const auto control = std::find_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
+  });
+  if (control != text.end())
+    return at_line(static_cast<std::size_t>(control - text.begin()),
+                   "expected text, found a control character");
   bool blank_line = true;
   for (std::size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
     const char c = text[i];
