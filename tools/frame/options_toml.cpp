@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <iterator>
 
@@ -109,7 +110,7 @@ constexpr std::string_view kWanted[] = {"",
                                         "a list of words"};
 
 // What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes it runs into code marked unreachable,
-// and on a damaged [[header]] or a NUL in a key into an assertion. Configurations need none of these. Empty, or what is
+// and on a [header] that begins with something else than a key into an assertion. Configurations need none of these. Empty, or what is
 // wrong and the line.
 std::string unreadable(std::string_view text) {
   const auto at_line = [&](std::size_t i, const char* what) {
@@ -144,6 +145,13 @@ std::string unreadable(std::string_view text) {
       return at_line(i, "expected ASCII outside of quotes");
     } else if (blank_line && text.substr(i).starts_with("[[")) {
       return at_line(i, "expected [section], lists of tables are not used here");
+    } else if (blank_line && c == '[') {
+      const std::size_t key = text.find_first_not_of(" \t", i + 1);
+      constexpr std::string_view kOther = "_-\"'";
+      if (key == std::string_view::npos || (std::isalnum(static_cast<unsigned char>(text[key])) == 0 &&
+                                            kOther.find(text[key]) == std::string_view::npos))
+        return at_line(i, "expected [section]");
+      blank_line = false;
     } else if (c == '\n') {
       blank_line = true;
     } else if (c != ' ' && c != '\t') {

@@ -115,7 +115,7 @@ std::string query_image_forms() {
          "victim takes:\n"
          "  fashion-mnist@train[50000:4000]   4,000 images from the 50,001st on\n"
          "  synthetic:leaves:8000             8,000 generated pictures\n"
-         "Several are put one behind the other.\n" +
+         "Several (--images A --images B) are put one behind the other.\n" +
          dataset_forms();
 }
 

@@ -24,16 +24,15 @@ std::string notes(const std::vector<attacks::ContestantScore>& scores) {
   std::string text;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const attacks::ContestantScore& s = scores[i];
-    const int used = used_exits(s.on_test.exit);
-    if (used == 1)
-      text += s.num_exits == 1
-                  ? fmt::format("{}: the net has a single exit\n", s.name)
-                  : fmt::format(
-                        "{}: all test images leave at exit {} of {}{}\n",
-                        s.name,
-                        s.on_test.exit.front(),
-                        s.num_exits,
-                        i == 0 ? ", so running time tells nothing; offramp tune with another --drop" : "");
+    const bool one_exit = used_exits(s.on_test.exit) == 1;
+    if (s.num_exits == 1)
+      text += fmt::format("{}: the net has a single exit\n", s.name);
+    else if (one_exit)
+      text += fmt::format(
+          "{}: all test images leave at exit {} of {}\n", s.name, s.on_test.exit.front(), s.num_exits);
+    if (i == 0 && one_exit && s.num_exits > 1 && used_exits(s.on_queries.exit) <= 1)
+      text +=
+          "victim: one exit is in use, so running time tells nothing; offramp tune --threshold sets another\n";
     if (says_one_class(s.on_test) && (i == 0 || !says_one_class(scores[0].on_test)))
       text += fmt::format("{}: says class {} for every test image: it has learned nothing, or collapsed\n",
                           s.name,
@@ -75,7 +74,7 @@ std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
                hundredths(s.test.class_and_exit),
                hundredths(s.test.only_class),
                hundredths(s.test.only_exit),
-               hundredths(s.queries.class_and_exit),
+               s.on_queries.exit.empty() ? std::string("-") : hundredths(s.queries.class_and_exit),
                fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
                fmt::format("{:.3f}", s.ratio_ops_profiler),
                fmt::format("{:.3f}", s.ratio_macs),

@@ -26,7 +26,7 @@ class TuneVerb final : public Verb {
         .summary = "choose exit thresholds by accuracy drop or budget",
         .example = "offramp tune out/small --drop 0.5",
         .details =
-            "Exactly one of --drop and --budget. The thresholds go into the checkpoint, whose values stay as "
+            "Exactly one of --drop, --budget and --threshold. The thresholds go into the checkpoint, whose values stay as "
             "they are.\nThey are chosen on the samples that train --held-out N set aside, which the checkpoint "
             "knows. Where there are none\nthe test set is used, and its accuracy then looks better than it "
             "is.\n" +
@@ -43,14 +43,15 @@ class TuneVerb final : public Verb {
         .range(0, 1e7);
     o.add("tune.drop", drop_, "accuracy may fall this many points below the last exit's").range(0, 100);
     o.add("tune.budget", budget_, "mean cost at most this fraction of the plain net's MACs").range(0, 10);
+    o.add("tune.threshold", threshold_, "this one, for all exits").range(0, 1);
     o.add("tune.thresholds", kind_, "one for all exits, or one per exit").choices({"one", "per-exit"});
     o.add("tune.rule", rule_, "a sample leaves at confidence .. threshold").choices({">=", ">"});
     o.add("tune.fallback", fallback_, "who answers when nobody was sure").choices({"last", "most-confident"});
   }
 
   int run(Session& session) override {
-    if (drop_.has_value() == budget_.has_value())
-      throw UsageError("tune: expected exactly one of --drop and --budget");
+    if (drop_.has_value() + budget_.has_value() + threshold_.has_value() != 1)
+      throw UsageError("tune: expected exactly one of --drop, --budget and --threshold");
     const Device device = Device::by_name(session.device());
     const std::filesystem::path path = checkpoint_of(checkpoint_);
     const nets::LoadedNet loaded = nets::load_net(path, device);
@@ -62,14 +63,20 @@ class TuneVerb final : public Verb {
     set.fit_to(net, trained.class_names, samples.set);
     auto source = set.evaluation(device, 250, samples.rows(set.samples()));
     const nets::ExitOutputs outputs = outputs_with_progress(session, "tune", net, *source);
-    const std::optional<nets::PolicyChoice> choice = choose(net, outputs);
-    if (!choice) {
+    std::optional<nets::ExitPolicy> policy;
+    if (threshold_) {
+      policy = nets::ExitPolicy::uniform(net.num_exits(), *threshold_);
+      policy->rule = nets::exit_rule_from(rule_);
+      policy->fallback = nets::fallback_from(fallback_);
+    } else if (const auto choice = choose(net, outputs)) {
+      policy = choice->policy;
+    } else {
       session.log.error(drop_ ? "tune: no thresholds keep that accuracy"
                               : "tune: no thresholds stay within that budget");
       return kFailed;
     }
-    write(path, choice->policy);
-    report(session, net, outputs, choice->policy, path, samples);
+    write(path, *policy);
+    report(session, net, outputs, *policy, path, samples);
     return kDone;
   }
 
@@ -131,7 +138,9 @@ class TuneVerb final : public Verb {
         static_cast<std::size_t>(std::ranges::max_element(result.histogram) - result.histogram.begin());
     if (result.histogram[left] == outputs.n)
       text += fmt::format(
-          "all samples leave at exit {} of {}: the other exits are not in use\n", left + 1, net.num_exits());
+          "all samples leave at exit {} of {}: the other exits are not in use (--threshold sets one by hand)\n",
+          left + 1,
+          net.num_exits());
     session.answer(text,
                    {{"checkpoint", path.string()},
                     {"chosen_on", samples.text()},
@@ -149,7 +158,7 @@ class TuneVerb final : public Verb {
   std::filesystem::path checkpoint_;
   std::string data_, kind_ = "one", rule_ = ">=", fallback_ = "last";
   std::optional<int> held_out_;
-  std::optional<double> drop_, budget_;
+  std::optional<double> drop_, budget_, threshold_;
 };
 
 }  // namespace
