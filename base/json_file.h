@@ -52,6 +52,7 @@ const char* wanted() {
   if constexpr (std::is_same_v<T, bool>) return "true or false";
   if constexpr (std::is_integral_v<T>) return "a whole number";
   if constexpr (std::is_floating_point_v<T>) return "a number";
+  if constexpr (std::is_same_v<T, std::vector<std::string>>) return "a list of texts";
   if constexpr (kIsVector<T>) return "a list of numbers";
   return "text";
 }

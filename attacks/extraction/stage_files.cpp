@@ -123,7 +123,8 @@ Confidences read_confidences(const std::filesystem::path& path) {
   if (columns.size() < 2)
     throw FileError(path.string(),
                     "expected columns exit, c1, c2, .. (at least two exits) and perhaps weight, found " +
-                        table.columns_found());
+                        table.columns_found() +
+                        (columns.size() == 1 ? ": a copy with one exit has no thresholds" : ""));
   Confidences c;
   c.num_exits = static_cast<int>(columns.size());
   c.exits = exits_of(table, c.num_exits);

@@ -24,7 +24,9 @@ struct QueryOptions {
   // (attacks/defences); the pilot asks the images themselves.
   double near_duplicates = 0;
   std::uint64_t seed = 1;
-  std::string victim = {}, images = {};  // for trace.json
+  std::string victim = {}, images = {};       // for trace.json
+  std::vector<std::string> image_parts = {};  // the same, one by one
+  int side = 0, channels = 0;                 // of the images, for trace.json; 0: not known
 };
 
 // specs/extraction.md 2.2: r >= 36 (sigma_1 / gap)^2 puts neighbouring exits six sigma apart. sigma_1 is what

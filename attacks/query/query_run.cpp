@@ -123,7 +123,10 @@ Trace query_victim(BlackBox& victim,
                 run.seed,
                 run.choice.sigma1_ns,
                 run.choice.gap_ns,
-                run.choice.because};
+                run.choice.because,
+                options.image_parts,
+                options.side,
+                options.channels};
   trace.samples = n;
   trace.classes = run.classes;
   trace.repetitions = run.choice.repetitions;

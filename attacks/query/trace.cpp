@@ -126,6 +126,9 @@ void write_trace(const std::filesystem::path& folder, const Trace& trace) {
   json["repetitions"] = trace.repetitions;
   json["victim"] = trace.info.victim;
   json["images"] = trace.info.images;
+  if (!trace.info.image_parts.empty()) json["image_parts"] = trace.info.image_parts;
+  if (trace.info.side > 0) json["side"] = trace.info.side;
+  if (trace.info.channels > 0) json["channels"] = trace.info.channels;
   json["images_digest"] = trace.info.images_digest;
   json["seed"] = trace.info.seed;
   json["sigma1_ns"] = trace.info.sigma1_ns;
@@ -158,6 +161,11 @@ Trace read_trace(const std::filesystem::path& folder) {
   optional("sigma1_ns", trace.info.sigma1_ns);
   optional("gap_ns", trace.info.gap_ns);
   optional("repetitions_because", trace.info.repetitions_because);
+  optional("image_parts", trace.info.image_parts);
+  optional("side", trace.info.side);
+  optional("channels", trace.info.channels);
+  if (trace.info.side < 0 || trace.info.channels < 0)
+    throw FileError(path.string(), "expected side and channels from 0");
   trace.times_ns = read_rows(folder / "times.csv", kTimes, trace.samples, trace.repetitions);
   if (std::filesystem::exists(folder / "order.csv"))
     trace.order = read_order(folder / "order.csv", trace.samples, trace.repetitions);

@@ -21,6 +21,8 @@ struct TraceInfo {
   double sigma1_ns = 0;            // noise of one measurement, from the pilot; 0: not measured
   double gap_ns = 0;               // smallest gap between neighbouring exits in the pilot; 0: none seen
   std::string repetitions_because = {};
+  std::vector<std::string> image_parts = {};  // `images`, one by one; empty: not known
+  int side = 0, channels = 0;                 // of the images; 0: not known
   friend bool operator==(const TraceInfo&, const TraceInfo&) = default;
 };
 

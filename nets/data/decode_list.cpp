@@ -1,9 +1,10 @@
 // Decoding of an image list, and its cache file:
-//   "OFFRIMG2", u64 key, u32 n h w c, n int32 labels, n*h*w*c pixels, u64 FNV-1a of everything before.
+//   "OFFRIMG3", u64 key, u32 n h w c padded squashed, n int32 labels, n*h*w*c pixels, u64 FNV-1a of everything before.
 // The key hashes root, side, and path, size, modification time and label of every file, so that an edited,
 // added or removed file makes the cache miss. The digit counts the rules by which pictures become pixels (2: 28 x 28 is
-// padded to 32 x 32), so that pixels of an older rule are not used. A cache file that is not exactly right is decoded again and
+// padded to 32 x 32; 3: the same with the counts), so that pixels of an older rule are not used. A cache file that is not exactly right is decoded again and
 // replaced.
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <optional>
@@ -20,8 +21,8 @@ namespace offramp::data {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr char kMagic[8] = {'O', 'F', 'F', 'R', 'I', 'M', 'G', '2'};
-constexpr std::size_t kHeaderBytes = 8 + 8 + 4 * 4;
+constexpr char kMagic[8] = {'O', 'F', 'F', 'R', 'I', 'M', 'G', '3'};
+constexpr std::size_t kHeaderBytes = 8 + 8 + 6 * 4;
 
 std::uint64_t list_key(const ImageList& list, int side) {
   Fnv1a key;
@@ -63,7 +64,7 @@ std::optional<ImageSet> load_cache(const fs::path& path, std::uint64_t key, std:
   const std::vector<std::uint8_t> bytes = read_file(path);
   if (bytes.size() < kHeaderBytes + 8 || std::memcmp(bytes.data(), kMagic, 8) != 0) return std::nullopt;
   std::uint64_t stored_key = 0, stored_sum = 0;
-  std::uint32_t dims[4];
+  std::uint32_t dims[6];
   std::memcpy(&stored_key, bytes.data() + 8, 8);
   std::memcpy(dims, bytes.data() + 16, sizeof dims);
   std::memcpy(&stored_sum, bytes.data() + bytes.size() - 8, 8);
@@ -74,6 +75,8 @@ std::optional<ImageSet> load_cache(const fs::path& path, std::uint64_t key, std:
     return std::nullopt;
   ImageSet set{
       .n = static_cast<int>(n), .h = static_cast<int>(dims[1]), .w = static_cast<int>(dims[2]), .c = 3};
+  set.padded = static_cast<int>(dims[4]);
+  set.squashed = static_cast<int>(dims[5]);
   set.labels.resize(n);
   std::memcpy(set.labels.data(), bytes.data() + kHeaderBytes, n * 4);
   set.pixels.assign(bytes.begin() + static_cast<std::ptrdiff_t>(kHeaderBytes + n * 4), bytes.end() - 8);
@@ -82,10 +85,12 @@ std::optional<ImageSet> load_cache(const fs::path& path, std::uint64_t key, std:
 
 void store_cache(const fs::path& path, std::uint64_t key, const ImageSet& set) {
   std::vector<std::uint8_t> bytes(kHeaderBytes);
-  const std::uint32_t dims[4] = {static_cast<std::uint32_t>(set.n),
+  const std::uint32_t dims[6] = {static_cast<std::uint32_t>(set.n),
                                  static_cast<std::uint32_t>(set.h),
                                  static_cast<std::uint32_t>(set.w),
-                                 static_cast<std::uint32_t>(set.c)};
+                                 static_cast<std::uint32_t>(set.c),
+                                 static_cast<std::uint32_t>(set.padded),
+                                 static_cast<std::uint32_t>(set.squashed)};
   std::memcpy(bytes.data(), kMagic, 8);
   std::memcpy(bytes.data() + 8, &key, 8);
   std::memcpy(bytes.data() + 16, dims, sizeof dims);
@@ -120,18 +125,26 @@ ImageSet decode_list(const ImageList& list, const DecodeOptions& options) {
     set.w = first.w;
     set.c = 3;
     set.pixels.resize(list.files.size() * set.image_bytes());
+    std::atomic<int> padded{0}, squashed{0};
     parallel_for(set.n, options.threads > 0 ? options.threads : default_threads(), [&](int i) {
       const fs::path& path = list.files[static_cast<std::size_t>(i)];
       Picture picture = to_rgb(read_picture(path));
-      if (options.side > 0) picture = resize_to(picture, options.side);
+      if (options.side > 0) {
+        if (is_padded(picture.h, picture.w, options.side)) ++padded;
+        if (picture.h != picture.w) ++squashed;
+        picture = resize_to(picture, options.side);
+      }
       if (picture.h != set.h || picture.w != set.w)
         fail_in_file("folder",
                      "expected " + std::to_string(set.h) + "x" + std::to_string(set.w) +
                          " pixels as the first picture has, found " + std::to_string(picture.h) + "x" +
-                         std::to_string(picture.w) + "; " + kSideHint,
+                         std::to_string(picture.w) +
+                         (options.side_hint.empty() ? "" : "; " + options.side_hint),
                      path);
       std::ranges::copy(picture.pixels, set.image(i).begin());
     });
+    set.padded = padded;
+    set.squashed = squashed;
     set.labels = list.labels;
     if (!options.cache_dir.empty()) store_cache(cache_path(list, options.cache_dir, key), key, set);
   }

@@ -39,9 +39,14 @@ fs::path existing_folder(const DatasetSpec& spec) {
 Dataset open_listed(const DatasetSpec& spec, const std::string& split) {
   const Family& family = family_of(spec.family);
   const ImageList list = *family.list(spec, split);
-  const int side = spec.options.side != 0 ? spec.options.side : family.side;
-  ImageSet set =
-      decode_list(list, {.side = side, .threads = spec.options.threads, .cache_dir = spec.options.cache_dir});
+  const int side = spec.options.side != 0 ? spec.options.side
+                   : family.side != 0     ? family.side
+                                          : spec.options.side_of_files;
+  ImageSet set = decode_list(list,
+                             {.side = side,
+                              .threads = spec.options.threads,
+                              .cache_dir = spec.options.cache_dir,
+                              .side_hint = side_hint(spec)});
   if (side != 0) set.source += ", " + std::to_string(side) + "x" + std::to_string(side);
   return set;
 }
@@ -62,6 +67,18 @@ Splits folder_splits(const DatasetSpec& spec) {
   if (found.empty() || (found.size() == 1 && found[0] == "test" && !fs::is_directory(root / "test")))
     return {"all"};
   return found;
+}
+
+std::string folder_found(const DatasetSpec& spec) {
+  const fs::path root = existing_folder(spec);
+  const Splits parts = folder_splits(spec);
+  if (parts.front() == "all") return "class folders without parts train/ and test/";
+  const bool train = parts.front() == "train";
+  if (parts.size() == 1)
+    return train ? "class folders in train/, no test/" : "class folders in test/, no train/";
+  const std::string test = test_folder(root).filename().string();
+  return "class folders in train/ and " + test + "/" +
+         (test == "test" ? "" : " (there is no test/, " + test + "/ is the test part)");
 }
 
 std::optional<ImageList> folder_list(const DatasetSpec& spec, const std::string& split) {
@@ -147,24 +164,74 @@ Dataset open_cifar100(const DatasetSpec& spec, const std::string& split) {
 
 constexpr const char* kDebianFashionMnist = "/usr/share/datasets/fashion-mnist";
 
-fs::path idx_file(const fs::path& folder, const std::string& name) {
-  for (const char* suffix : {"", ".gz"})
-    if (fs::exists(folder / (name + suffix))) return folder / (name + suffix);
-  fail_in_file(
-      "fashion-mnist",
-      "expected " + name + " or " + name +
-          ".gz; Debian's package dataset-fashion-mnist installs them, or give a folder: fashion-mnist:FOLDER",
-      folder);
+// "train-images-idx3-ubyte", plain or .gz, or with a dot for the second dash; nothing where there is none.
+fs::path idx_file(const fs::path& folder, const std::string& stem, const std::string& kind) {
+  for (const char* between : {"-", "."})
+    for (const char* suffix : {"", ".gz"})
+      if (const fs::path file = folder / (stem + between + kind + suffix); fs::exists(file)) return file;
+  return {};
+}
+
+std::string stem_of_idx(const std::string& split) { return split == "train" ? "train" : "t10k"; }
+
+fs::path existing_idx_file(const DatasetSpec& spec,
+                           const fs::path& folder,
+                           const std::string& stem,
+                           const std::string& kind) {
+  fs::path file = idx_file(folder, stem, kind);
+  if (file.empty())
+    fail_in_file(spec.family,
+                 "expected " + stem + "-" + kind + " or " + stem + "-" + kind + ".gz" +
+                     (spec.family == "fashion-mnist" ? "; Debian's package dataset-fashion-mnist installs "
+                                                       "them, or give a folder: fashion-mnist:FOLDER"
+                                                     : ""),
+                 folder);
+  return file;
+}
+
+ImageSet open_idx_pair(const DatasetSpec& spec,
+                       const fs::path& folder,
+                       const std::string& split,
+                       std::vector<std::string> names) {
+  const std::string stem = stem_of_idx(split);
+  ImageSet set = read_idx_images(existing_idx_file(spec, folder, stem + "-images", "idx3-ubyte"),
+                                 existing_idx_file(spec, folder, stem + "-labels", "idx1-ubyte"),
+                                 std::move(names));
+  if (spec.options.as_stored) return set;
+  const bool pad = spec.options.side == 0 && (spec.family == "fashion-mnist" || is_padded(set.h, set.w, 32));
+  return grey_to_rgb(pad ? resize_to(set, 32) : set);
 }
 
 Dataset open_fashion(const DatasetSpec& spec, const std::string& split) {
-  const fs::path folder = spec.argument.empty() ? fs::path(kDebianFashionMnist) : fs::path(spec.argument);
-  const std::string stem = split == "train" ? "train" : "t10k";
-  ImageSet set = read_idx_images(idx_file(folder, stem + "-images-idx3-ubyte"),
-                                 idx_file(folder, stem + "-labels-idx1-ubyte"),
-                                 kFashionNames);
-  if (spec.options.as_stored) return set;
-  return grey_to_rgb(spec.options.side == 0 ? resize_to(set, 32) : set);
+  return open_idx_pair(spec,
+                       spec.argument.empty() ? fs::path(kDebianFashionMnist) : fs::path(spec.argument),
+                       split,
+                       kFashionNames);
+}
+
+bool has_idx_part(const fs::path& folder, const std::string& split) {
+  return !idx_file(folder, stem_of_idx(split) + "-labels", "idx1-ubyte").empty();
+}
+bool holds_idx(const fs::path& path) { return has_idx_part(path, "train"); }
+
+Splits idx_splits(const DatasetSpec& spec) {
+  const fs::path folder = existing_folder(spec);
+  Splits found;
+  for (const char* split : {"train", "test"})
+    if (has_idx_part(folder, split)) found.emplace_back(split);
+  if (found.empty()) found.emplace_back("train");  // whose reader says what is missing
+  return found;
+}
+
+// The classes are those of the training labels: 0 to the largest.
+Dataset open_idx(const DatasetSpec& spec, const std::string& split) {
+  const fs::path folder = existing_folder(spec);
+  const std::string known = has_idx_part(folder, "train") ? "train" : split;
+  const IdxArray labels =
+      read_idx(existing_idx_file(spec, folder, stem_of_idx(known) + "-labels", "idx1-ubyte"), 1);
+  std::vector<std::string> names;
+  for (int k = 0; k <= *std::ranges::max_element(labels.bytes); ++k) names.push_back(std::to_string(k));
+  return open_idx_pair(spec, folder, split, std::move(names));
 }
 
 fs::path gtsrb_root(const fs::path& root) { return fs::exists(root / "GTSRB") ? root / "GTSRB" : root; }
@@ -183,10 +250,15 @@ bool holds_tiny(const fs::path& path) {
   return fs::exists(path / "wnids.txt") && fs::is_directory(path / "train");
 }
 
+bool is_mat_file(const fs::path& path) { return path.extension() == ".mat" && fs::is_regular_file(path); }
+Splits svhn_splits(const DatasetSpec& spec) {
+  return is_mat_file(spec.argument) ? Splits{"all"} : Splits{"train", "test"};
+}
 Dataset open_svhn(const DatasetSpec& spec, const std::string& split) {
+  if (split == "all") return read_svhn(spec.argument);
   return read_svhn(existing_folder(spec) / (split + "_32x32.mat"));
 }
-bool holds_svhn(const fs::path& path) { return fs::exists(path / "train_32x32.mat"); }
+bool holds_svhn(const fs::path& path) { return fs::exists(path / "train_32x32.mat") || is_mat_file(path); }
 
 Splits parts_of_npz(const DatasetSpec& spec) { return npz_splits(NpzArchive::open(spec.argument)); }
 Dataset open_npz(const DatasetSpec& spec, const std::string& split) {
@@ -243,6 +315,11 @@ constexpr Family kFamilies[] = {
      .train = 60'000,
      .test = 10'000,
      .augmentation = flip_and_shift},
+    {.name = "idx",
+     .form = "idx:FOLDER  train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte, t10k-..: MNIST and its kin",
+     .splits = idx_splits,
+     .open = open_idx,
+     .holds = holds_idx},
     {.name = "cifar10",
      .form = "cifar10:FOLDER  binary version, or class folders train/ and test/",
      .splits = train_and_test,
@@ -284,8 +361,8 @@ constexpr Family kFamilies[] = {
      .augmentation = flip_shift_and_jitter,
      .normalisation = tiny_statistics},
     {.name = "svhn",
-     .form = "svhn:FOLDER  train_32x32.mat and test_32x32.mat",
-     .splits = train_and_test,
+     .form = "svhn:FOLDER  train_32x32.mat and test_32x32.mat; svhn:FILE.mat  one such file",
+     .splits = svhn_splits,
      .open = open_svhn,
      .holds = holds_svhn,
      .train = 73'257,
@@ -296,7 +373,8 @@ constexpr Family kFamilies[] = {
      .splits = folder_splits,
      .open = open_listed,
      .list = folder_list,
-     .holds = [](const fs::path& path) { return fs::is_directory(path); }},
+     .holds = [](const fs::path& path) { return fs::is_directory(path); },
+     .found = folder_found},
     {.name = "npz",
      .form = "npz:FILE  images (or features) and labels, or train_images, train_labels, test_images, ..",
      .splits = parts_of_npz,

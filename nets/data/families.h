@@ -26,6 +26,8 @@ struct Family {
   std::optional<ImageList> (*list)(const DatasetSpec&, const std::string& split) = nullptr;
   // Where a path alone is given: whether it holds this family. Null: cannot be told.
   bool (*holds)(const std::filesystem::path&) = nullptr;
+  // What lies there, for people; null: the name and the parts.
+  std::string (*found)(const DatasetSpec&) = nullptr;
   int side = 0;  // pictures of any size are resized to it, 0: they must have one size or ask for ?side=
   bool all_is_train = false;  // generated sets: "all" is the training part
   int train = 0, test = 0;    // samples of the published set

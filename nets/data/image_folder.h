@@ -30,13 +30,11 @@ ImageList list_gtsrb(const std::filesystem::path& root, bool test);
 // where present.
 ImageList list_tiny_imagenet(const std::filesystem::path& root, bool val);
 
-// What to do about pictures of several sizes, for messages.
-inline constexpr const char* kSideHint = "'?side=32' behind the data set resizes all pictures";
-
 struct DecodeOptions {
   int side = 0;     // 0: all pictures must have the size of the first; else resized to side x side
   int threads = 0;  // 0: one per core, at most 16
   std::filesystem::path cache_dir = {};  // empty: no cache
+  std::string side_hint = {};            // ends the message about pictures of several sizes
 };
 
 // RGB images in list order (grey files are copied to three channels). Throws DataError that names the first

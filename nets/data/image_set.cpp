@@ -68,6 +68,7 @@ ImageSet subset(const ImageSet& set, std::span<const std::int32_t> indices) {
   out.class_names = set.class_names;
   out.family = set.family;
   out.source = set.source + ", " + std::to_string(indices.size()) + " of " + std::to_string(set.n);
+  if (set.padded == set.n) out.padded = out.n;
   out.pixels.resize(indices.size() * set.image_bytes());
   out.labels.resize(indices.size());
   for (int i = 0; i < out.n; ++i) {
@@ -98,6 +99,8 @@ ImageSet concat(const ImageSet& a, const ImageSet& b) {
   if (a.h != b.h || a.w != b.w || a.c != b.c)
     throw DataError("concat: expected images of one size, found " + shape_text(a) + " and " + shape_text(b));
   ImageSet out = joined(a, b);
+  out.padded += b.padded;
+  out.squashed += b.squashed;
   out.pixels.insert(out.pixels.end(), b.pixels.begin(), b.pixels.end());
   return out;
 }

@@ -17,6 +17,9 @@ struct ImageSet {
   std::vector<std::string> class_names = {};
   std::string family = {};  // "fashion-mnist", "cifar10", ...: chooses the recommended normalisation
   std::string source = {};  // one line for reports: where the images came from and what was done to them
+  // Of a set as it was opened, how many pictures were brought to their size by a border of zeros (28x28 to 32x32), and how
+  // many were not square and were squashed.
+  int padded = 0, squashed = 0;
 
   std::size_t image_bytes() const { return static_cast<std::size_t>(h) * w * c; }
   std::span<const std::uint8_t> image(int i) const {

@@ -44,21 +44,6 @@ void add_count_note(const Family& family, const std::string& split, int count, V
                         std::to_string(count));
 }
 
-std::string fingerprint(const Dataset& set) {
-  Fnv1a hash;
-  std::visit(
-      [&]<class Set>(const Set& s) {
-        if constexpr (std::is_same_v<Set, ImageSet>)
-          hash.add(s.h).add(s.w).add(s.c).add(std::span(s.pixels));
-        else
-          hash.add(s.d).add(std::span(s.features));
-        hash.add(std::span(s.labels));
-        for (const std::string& name : s.class_names) hash.add(name).add('\0');
-      },
-      set);
-  return hex(hash.value());
-}
-
 // Height and width that every picture must have, once the first sound one is known.
 struct CommonSize {
   int h = 0, w = 0;
@@ -100,21 +85,23 @@ std::vector<Decoded> decode_all(const ImageList& list,
 }
 
 void verify_list(const ImageList& list,
+                 const DatasetSpec& spec,
                  const std::string& split,
                  const VerifyOptions& options,
                  bool any_size,
                  CommonSize& size,
                  Verification& out) {
   Fnv1a hash;
-  int broken = 0, warned = 0;
+  int broken = 0, warned = 0, squashed = 0;
   const std::vector<Decoded> decoded = decode_all(list, split, options);
   for (std::size_t i = 0; i < decoded.size(); ++i) {
     const Decoded& one = decoded[i];
     std::string problem = one.message;
     if (problem.empty() && !any_size && !size.fits(one.h, one.w))
       problem = "folder: expected " + size.text() + " pixels as the first sound picture has, found " +
-                std::to_string(one.h) + "x" + std::to_string(one.w) + "; " + kSideHint + " (" +
+                std::to_string(one.h) + "x" + std::to_string(one.w) + "; " + side_hint(spec) + " (" +
                 list.files[i].string() + ")";
+    if (problem.empty() && any_size && one.h != one.w) ++squashed;
     if (problem.empty() && one.warnings > 0 && ++warned == 1)
       out.notes.push_back(split + ": bytes without meaning in " + list.files[i].string());
     hash.add(one.h).add(one.w).add(one.hash).add(list.labels[i]);
@@ -126,6 +113,9 @@ void verify_list(const ImageList& list,
   out.notes.push_back(split + ": " + std::to_string(list.files.size()) + " pictures in " +
                       std::to_string(list.class_names.size()) + " classes, " + std::to_string(broken) +
                       " broken" + (warned > 0 ? ", " + std::to_string(warned) + " with warnings" : ""));
+  if (squashed > 0)
+    out.notes.push_back(split + ": " + std::to_string(squashed) +
+                        " pictures are not square: they are squashed, not cropped");
   if (broken == 0) {
     for (const std::string& name : list.class_names) hash.add(name).add('\0');
     out.contents[split] = hex(hash.value());
@@ -140,7 +130,7 @@ void verify_split(const std::string& text,
                   Verification& out) {
   const Family& family = family_of(spec.family);
   if (const auto list = family.list == nullptr ? std::nullopt : family.list(spec, split)) {
-    verify_list(*list, split, options, spec.options.side > 0 || family.side > 0, size, out);
+    verify_list(*list, spec, split, options, spec.options.side > 0 || family.side > 0, size, out);
     add_count_note(family, split, static_cast<int>(list->files.size()), out);
     return;
   }
@@ -148,7 +138,7 @@ void verify_split(const std::string& text,
   const auto* images = std::get_if<ImageSet>(&set);
   if (images != nullptr && !size.fits(images->h, images->w))
     throw DataError("expected pictures of " + size.text() + " as in the other part, found " +
-                    std::to_string(images->h) + "x" + std::to_string(images->w) + "; " + kSideHint);
+                    std::to_string(images->h) + "x" + std::to_string(images->w) + "; " + side_hint(spec));
   out.good += count_of(set);
   out.notes.push_back(split + ": " + size_text(set));
   out.contents[split] = fingerprint(set);
@@ -156,6 +146,21 @@ void verify_split(const std::string& text,
 }
 
 }  // namespace
+
+std::string fingerprint(const Dataset& set) {
+  Fnv1a hash;
+  std::visit(
+      [&]<class Set>(const Set& s) {
+        if constexpr (std::is_same_v<Set, ImageSet>)
+          hash.add(s.h).add(s.w).add(s.c).add(std::span(s.pixels));
+        else
+          hash.add(s.d).add(std::span(s.features));
+        hash.add(std::span(s.labels));
+        for (const std::string& name : s.class_names) hash.add(name).add('\0');
+      },
+      set);
+  return hex(hash.value());
+}
 
 DatasetInfo describe(const ImageSet& set) {
   DatasetInfo info{

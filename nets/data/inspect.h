@@ -27,6 +27,9 @@ struct DatasetInfo {
 DatasetInfo describe(const ImageSet& set);
 DatasetInfo describe(const TableSet& set);
 
+// Hash of the samples, their size, labels and class names, 16 hex digits: equal for the same set read the same way.
+std::string fingerprint(const Dataset& set);
+
 struct VerifyOptions {
   OpenOptions open = {};
   std::string split = "both";  // train, test, all, or both: every part that the set has

@@ -48,13 +48,10 @@ std::string part_for(const DatasetSpec& spec, const std::string& split) {
   const std::vector<std::string> parts = splits_of(spec);
   if (std::ranges::find(parts, split) != parts.end()) return split;
   if (parts.front() == "all" && split == "train") return "all";
-  fail_in_file(
-      spec.family,
-      "the set has no " + split + " part" +
-          (split == "test"
-               ? ": train with --held-out N, which sets samples of it aside, or name split " + parts.front()
-               : ", only " + parts.front()),
-      spec.argument);
+  fail_in_file(spec.family,
+               "the set has no " + split + " part, only " + parts.front() +
+                   (split == "test" ? ": train sets samples of it aside (--held-out N)" : ""),
+               spec.argument);
 }
 
 Dataset open_all(const DatasetSpec& spec) {
@@ -82,6 +79,7 @@ DatasetSpec parse_spec(const std::string& text, OpenOptions defaults) {
   const std::size_t question = options_at(text);
   const std::string head = text.substr(0, question);
   const std::size_t colon = head.find(':');
+  spec.text = head;
   spec.family = head.substr(0, colon);
   if (colon != std::string::npos) spec.argument = head.substr(colon + 1);
   const auto known = [&](const Family& family) { return family.name == spec.family; };
@@ -89,13 +87,29 @@ DatasetSpec parse_spec(const std::string& text, OpenOptions defaults) {
     const auto found = std::ranges::find_if(
         families(), [&](const Family& family) { return family.holds != nullptr && family.holds(head); });
     if (found == families().end())
-      fail_in_file("dataset", "expected a folder of pictures, .npz or .csv, found another file", head);
+      fail_in_file("dataset", "expected a folder, .npz, .csv or .mat, found another file", head);
     spec.family = found->name;
+    spec.path_alone = true;
     spec.argument = head;
   }
   family_of(spec.family);  // or throws
   if (question != std::string::npos) read_options(text.substr(question + 1), text, spec.options);
   return spec;
+}
+
+std::string what_is_found(const DatasetSpec& spec) {
+  const Family& family = family_of(spec.family);
+  if (family.found != nullptr) return family.found(spec);
+  const std::vector<std::string> parts = splits_of(spec);
+  std::string out(family.name);
+  if (parts.front() == "all") return out + ", one set without parts";
+  for (std::size_t i = 0; i < parts.size(); ++i) out += (i == 0 ? ", part " : " and ") + parts[i];
+  return out;
+}
+
+std::string side_hint(const DatasetSpec& spec) {
+  return "give it as " + shell_quoted(spec.text + "?side=32") +
+         ", with the quotes, to resize all pictures to 32x32";
 }
 
 std::vector<std::string> splits_of(const DatasetSpec& spec) { return family_of(spec.family).splits(spec); }

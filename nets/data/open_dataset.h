@@ -14,7 +14,8 @@
 namespace offramp::data {
 
 struct OpenOptions {
-  int side = 0;            // resize to side x side; 0: each family's own size
+  int side = 0;           // resize to side x side; 0: each family's own size
+  int side_of_files = 0;  // the same for picture files where neither a side nor the family gives one; 0: none
   bool as_stored = false;  // true: Fashion-MNIST stays 28x28 grey; false: 32x32 RGB as the nets take it
   std::uint64_t seed = 1;  // of generated sets
   int threads = 0;         // 0: one per core
@@ -25,6 +26,8 @@ struct DatasetSpec {
   std::string family;    // "fashion-mnist", "cifar10", ...
   std::string argument;  // the part behind the first ':', without options
   OpenOptions options;
+  std::string text = {};    // as it was given, without options
+  bool path_alone = false;  // the family was found out
 };
 
 // Throws DataError; an unknown family lists the known ones.
@@ -32,6 +35,11 @@ DatasetSpec parse_spec(const std::string& spec, OpenOptions defaults = {});
 
 // The parts that the set has: {"train", "test"}, one of them, or {"all"}: a set that has no parts. Looks into the files.
 std::vector<std::string> splits_of(const DatasetSpec& spec);
+
+// What lies there, for people: "class folders in train/ and val/ (there is no test/, val/ is the test part)".
+std::string what_is_found(const DatasetSpec& spec);
+// What to give instead where pictures have several sizes: "give 'pets?side=32', quoted, ..".
+std::string side_hint(const DatasetSpec& spec);
 
 using Dataset = std::variant<ImageSet, TableSet>;
 // split: "train", "test" (or val, where that is what a set calls it), or "all" (every part; of generated sets the training

@@ -17,6 +17,8 @@ ImageSet like(const ImageSet& set, int h, int w, int c, const std::string& done)
   out.class_names = set.class_names;
   out.family = set.family;
   out.source = set.source + ", " + done;
+  out.padded = set.padded;
+  out.squashed = set.squashed;
   out.pixels.resize(static_cast<std::size_t>(out.n) * out.image_bytes());
   return out;
 }
@@ -32,10 +34,10 @@ void pad(const std::uint8_t* in, int h, int w, int c, int border, std::uint8_t* 
                 out + static_cast<std::size_t>(y + border) * out_row + left);
 }
 
-// Pictures of 28 x 28 (MNIST and its kin) are padded to 32 x 32, not scaled (training.md section 1). Sets and
-// single pictures follow one rule, so that a net meets in use what it was trained on.
-constexpr int kPadding = 2;
-bool is_padded(int h, int w, int side) { return h == 28 && w == 28 && side == 28 + 2 * kPadding; }
+// PIL's "L", which rounds the same way.
+std::uint8_t grey_of(const std::uint8_t* rgb) {
+  return static_cast<std::uint8_t>((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 0x8000u) >> 16);
+}
 
 void mean2x2(const std::uint8_t* in, int h, int w, int c, std::uint8_t* out) {
   const std::size_t row = static_cast<std::size_t>(w) * static_cast<std::size_t>(c);
@@ -104,11 +106,23 @@ void check_size(int h, int w) {
 
 }  // namespace
 
+// Pictures of 28 x 28 (MNIST and its kin) are padded to 32 x 32, not scaled (training.md section 1). Sets and
+// single pictures follow one rule, so that a net meets in use what it was trained on.
+bool is_padded(int h, int w, int side) { return h == 28 && w == 28 && side == 28 + 2 * kPadding; }
+
 ImageSet pad_zero(const ImageSet& set, int border) {
   if (border < 0) throw DataError("pad: expected a border >= 0, found " + std::to_string(border));
   ImageSet out =
       like(set, set.h + 2 * border, set.w + 2 * border, set.c, "zero-padded by " + std::to_string(border));
   for (int i = 0; i < set.n; ++i) pad(set.image(i).data(), set.h, set.w, set.c, border, out.image(i).data());
+  return out;
+}
+
+Picture pad_zero(const Picture& picture, int border) {
+  if (border < 0) throw DataError("pad: expected a border >= 0, found " + std::to_string(border));
+  Picture out{.h = picture.h + 2 * border, .w = picture.w + 2 * border, .c = picture.c};
+  out.pixels.resize(static_cast<std::size_t>(out.h) * static_cast<std::size_t>(out.w * out.c));
+  pad(picture.pixels.data(), picture.h, picture.w, picture.c, border, out.pixels.data());
   return out;
 }
 
@@ -118,6 +132,29 @@ ImageSet grey_to_rgb(const ImageSet& set) {
   for (std::size_t i = 0; i < set.pixels.size(); ++i)
     for (std::size_t ch = 0; ch < 3; ++ch) out.pixels[3 * i + ch] = set.pixels[i];
   return out;
+}
+
+ImageSet rgb_to_grey(const ImageSet& set) {
+  if (set.c == 1) return set;
+  ImageSet out = like(set, set.h, set.w, 1, "RGB to grey");
+  for (std::size_t i = 0; i < out.pixels.size(); ++i) out.pixels[i] = grey_of(&set.pixels[3 * i]);
+  return out;
+}
+
+Picture to_grey(Picture picture) {
+  if (picture.c == 1) return picture;
+  std::vector<std::uint8_t> grey(picture.pixels.size() / 3);
+  for (std::size_t i = 0; i < grey.size(); ++i) grey[i] = grey_of(&picture.pixels[3 * i]);
+  picture.pixels = std::move(grey);
+  picture.c = 1;
+  return picture;
+}
+
+bool is_grey(const ImageSet& set) {
+  if (set.c == 1) return true;
+  for (std::size_t i = 0; i + 2 < set.pixels.size(); i += 3)
+    if (set.pixels[i] != set.pixels[i + 1] || set.pixels[i] != set.pixels[i + 2]) return false;
+  return true;
 }
 
 ImageSet resize_mean2x2(const ImageSet& set) {
@@ -154,25 +191,24 @@ Picture resize_bilinear(const Picture& picture, int height, int width) {
 
 ImageSet resize_to(const ImageSet& set, int side) {
   if (set.h == side && set.w == side) return set;
-  if (is_padded(set.h, set.w, side)) return pad_zero(set, kPadding);
+  if (is_padded(set.h, set.w, side)) {
+    ImageSet out = pad_zero(set, kPadding);
+    out.padded = out.n;
+    return out;
+  }
   if (set.h == 2 * side && set.w == 2 * side) return resize_mean2x2(set);
-  return resize_bilinear(set, side, side);
+  ImageSet out = resize_bilinear(set, side, side);
+  if (set.h != set.w) out.squashed = out.n;
+  return out;
 }
 
 Picture resize_to(const Picture& picture, int side) {
   if (picture.h == side && picture.w == side) return picture;
+  if (is_padded(picture.h, picture.w, side)) return pad_zero(picture, kPadding);
+  if (picture.h != 2 * side || picture.w != 2 * side) return resize_bilinear(picture, side, side);
   Picture out{.h = side, .w = side, .c = picture.c};
-  const auto allocate = [&] {
-    out.pixels.resize(static_cast<std::size_t>(side) * static_cast<std::size_t>(side * picture.c));
-    return out.pixels.data();
-  };
-  if (is_padded(picture.h, picture.w, side)) {
-    pad(picture.pixels.data(), picture.h, picture.w, picture.c, kPadding, allocate());
-  } else if (picture.h == 2 * side && picture.w == 2 * side) {
-    mean2x2(picture.pixels.data(), picture.h, picture.w, picture.c, allocate());
-  } else {
-    return resize_bilinear(picture, side, side);
-  }
+  out.pixels.resize(static_cast<std::size_t>(side) * static_cast<std::size_t>(side * picture.c));
+  mean2x2(picture.pixels.data(), picture.h, picture.w, picture.c, out.pixels.data());
   return out;
 }
 

@@ -24,7 +24,11 @@ std::string fields_text(const nlohmann::ordered_json& fields) {
     if (value.is_number_float()) {
       out += fmt::format("  {} {:.4g}", key, value.get<double>());
     } else {
-      out += fmt::format("  {} {}", key, value.is_string() ? value.get<std::string>() : value.dump());
+      out += fmt::format("  {} {}",
+                         key,
+                         value.is_string()
+                             ? value.get<std::string>()
+                             : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     }
   }
   return out;

@@ -350,7 +350,7 @@ std::string Options::help_text() const {
     }
     std::string text = option.help_;
     if (!choices.empty() && !short_choices) text += fmt::format(": {}", fmt::join(option.choices_, ", "));
-    if (option.type_ == kWords) text += " (each argument is one)";
+    if (option.type_ == kWords) text += option.positional_ ? " (each argument is one)" : " (once for each)";
     if (option.least_) text += " (" + range_text(*option.least_, *option.most_) + ")";
     const bool empty_text = std::holds_alternative<std::string>(option.default_) &&
                             std::get<std::string>(option.default_).empty();

@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <iterator>
 
@@ -109,7 +110,8 @@ constexpr std::string_view kWanted[] = {"",
                                         "a list of words"};
 
 // What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes it runs into code marked unreachable,
-// and on a damaged [[header]] into an assertion. Configurations need neither. Empty, or what is wrong and the line.
+// and on a [header] that begins with something else than a key into an assertion. Configurations need none of these. Empty, or what is
+// wrong and the line.
 std::string unreadable(std::string_view text) {
   const auto at_line = [&](std::size_t i, const char* what) {
     return fmt::format("line {}: {}",
@@ -118,6 +120,12 @@ std::string unreadable(std::string_view text) {
   };
   if (const std::size_t bad = first_bad_utf8(text); bad != std::string_view::npos)
     return at_line(bad, "expected UTF-8");
+  const auto control = std::find_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
+  });
+  if (control != text.end())
+    return at_line(static_cast<std::size_t>(control - text.begin()),
+                   "expected text, found a control character");
   bool blank_line = true;
   for (std::size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -137,6 +145,13 @@ std::string unreadable(std::string_view text) {
       return at_line(i, "expected ASCII outside of quotes");
     } else if (blank_line && text.substr(i).starts_with("[[")) {
       return at_line(i, "expected [section], lists of tables are not used here");
+    } else if (blank_line && c == '[') {
+      const std::size_t key = text.find_first_not_of(" \t", i + 1);
+      constexpr std::string_view kOther = "_-\"'";
+      if (key == std::string_view::npos || (std::isalnum(static_cast<unsigned char>(text[key])) == 0 &&
+                                            kOther.find(text[key]) == std::string_view::npos))
+        return at_line(i, "expected [section]");
+      blank_line = false;
     } else if (c == '\n') {
       blank_line = true;
     } else if (c != ' ' && c != '\t') {

@@ -51,6 +51,7 @@ class Session {
   Log& log;
 
   std::uint64_t seed() const { return common_.seed; }
+  bool seed_given() const { return options_.find_key("seed")->given(); }
   const std::string& device() const { return common_.device; }
   int threads() const { return common_.threads; }
   bool resume() const { return common_.resume; }

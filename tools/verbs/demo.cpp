@@ -158,7 +158,15 @@ class DemoVerb final : public Verb {
       trainer.load(checkpoint);
       history = history_of(checkpoint);
     }
-    const auto metadata = [&] { return nets::Metadata{{"demo.history", nlohmann::json(history).dump()}}; };
+    const auto metadata = [&] {
+      nets::Metadata out = to_metadata({.set = data_,
+                                        .padding = train.padded > 0 ? data::kPadding : 0,
+                                        .grey = data::is_grey(train),
+                                        .seed = session.seed(),
+                                        .class_names = train.class_names});
+      out.emplace("demo.history", nlohmann::json(history).dump());
+      return out;
+    };
     {
       const auto per_epoch = static_cast<std::uint64_t>(train.n);
       std::uint64_t done =
@@ -218,7 +226,7 @@ class DemoVerb final : public Verb {
     set_session(session, plan.search);
     plan.query.max_repetitions = smoke_ ? 20 : 60;
     plan.query.victim = plan.victim.string();
-    plan.query.images = joined(parts);
+    describe_images(parts, plan.queries, plan.query);
     plan.copy.net.name =
         "small-cnn";  // v1 gives the baseline the victim's architecture; the copy here gets the same
     plan.copy.fit.epochs = sizes.fit_epochs;

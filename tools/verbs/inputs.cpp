@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nets/data/class_names.h"
 #include "nets/data/text.h"
 #include "nets/data/transform.h"
 #include "tools/verbs/dataset/dataset_spec.h"
@@ -44,18 +45,11 @@ Part parse_part(const std::string& text) {
 
 // A set as the nets take it: channels and side of `input`.
 data::ImageSet fit_to(const data::ImageSet& set, const nets::Extent& input) {
-  data::ImageSet out = input.c == 3 && set.c == 1 ? data::grey_to_rgb(set) : set;
+  data::ImageSet out = input.c == 3 ? data::grey_to_rgb(set) : input.c == 1 ? data::rgb_to_grey(set) : set;
   if (out.c != input.c)
     throw DataError(fmt::format(
         "images: the net takes {} channels, the images have {} ({})", input.c, out.c, set.source));
   return out.h == input.h && out.w == input.w ? out : data::resize_to(out, input.h);
-}
-
-data::OpenOptions options_of(const Session& session) {
-  data::OpenOptions open;
-  open.seed = session.seed();
-  open.threads = session.threads();
-  return open;
 }
 
 std::filesystem::path first_in(const std::filesystem::path& given, const std::vector<const char*>& names) {
@@ -79,34 +73,56 @@ std::filesystem::path copy_checkpoint_of(const std::filesystem::path& given) {
   return first_in(given, {"substitute.safetensors", "copy.safetensors", "checkpoints/last.safetensors"});
 }
 
-data::Dataset open_set(const Session& session, const std::string& spec, const std::string& split) {
-  const data::OpenOptions open = options_of(session);
-  checked_spec(spec, open);
-  return data::open_dataset(spec, split, open);
+data::OpenOptions open_options(const Session& session) {
+  data::OpenOptions open;
+  open.seed = session.seed();
+  open.threads = session.threads();
+  return open;
 }
 
-data::ImageSet open_pictures(const Session& session,
-                             const std::string& spec,
-                             const std::string& split,
+data::Dataset open_set(const std::string& set, const std::string& split, const data::OpenOptions& open) {
+  const data::DatasetSpec spec = checked_spec(set, open);
+  try {
+    return data::open_dataset(set, split, open);
+  } catch (const DataError& error) {
+    if (data::family_of(spec.family).list == nullptr || !std::filesystem::is_directory(spec.argument)) throw;
+    throw DataError(std::string(error.what()) + "; offramp dataset verify " + data::shell_quoted(set) +
+                    " names every picture that is in the way");
+  }
+}
+
+data::ImageSet open_pictures(Session& session,
+                             const TrainedOn& trained,
+                             const Samples& samples,
                              const nets::Extent& input) {
-  const data::OpenOptions open = options_of(session);
-  checked_spec(spec, open);
-  return fit_to(data::open_images(spec, split, open), input);
+  data::Dataset opened = open_set(samples.set, samples.split, samples.open);
+  auto* set = std::get_if<data::ImageSet>(&opened);
+  if (set == nullptr) throw UsageError(samples.set + ": expected pictures, this is a table");
+  warn_if_changed(session, trained, samples, opened);
+  if (samples.held_out > 0) *set = data::subset(*set, samples.rows(set->n));
+  if (!trained.class_names.empty()) {
+    try {
+      data::match_classes(trained.class_names, set->class_names, set->labels, samples.set);
+    } catch (const DataError& error) {
+      throw UsageError(error.what());
+    }
+  }
+  return fit_to(*set, input);
 }
 
 std::string query_image_forms() {
-  return "Images are named DATASET[@SPLIT][[FIRST:COUNT]], SPLIT train (default), test or all:\n"
+  return "Images are named DATASET[@SPLIT][[FIRST:COUNT]], SPLIT train (default), test or all, and resized to what the "
+         "victim takes:\n"
          "  fashion-mnist@train[50000:4000]   4,000 images from the 50,001st on\n"
          "  synthetic:leaves:8000             8,000 generated pictures\n"
-         "Several are put one behind the other.\n" +
+         "Several (--images A --images B) are put one behind the other.\n" +
          dataset_forms();
 }
 
-data::ImageSet open_labelled_images(const Session& session,
-                                    const std::string& text,
-                                    const nets::Extent& input) {
+data::ImageSet open_labelled_images(Session& session, const std::string& text, const nets::Extent& input) {
   const Part part = parse_part(text);
-  const data::OpenOptions open = options_of(session);
+  data::OpenOptions open = open_options(session);
+  open.side_of_files = input.h;
   checked_spec(part.spec, open);
   const data::ImageSet set = data::open_images(part.spec, part.split, open);
   const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
@@ -118,10 +134,11 @@ data::ImageSet open_labelled_images(const Session& session,
                                  set.n));
   std::vector<std::int32_t> rows;
   for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
+  session.log.info(fmt::format("images: {} of {}, part {}", count, part.spec, part.split));
   return fit_to(data::subset(set, rows), input);
 }
 
-data::ImageSet open_query_images(const Session& session,
+data::ImageSet open_query_images(Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input) {
   if (parts.empty()) throw UsageError("images: name at least one part");
@@ -133,6 +150,21 @@ data::ImageSet open_query_images(const Session& session,
     all = all.n == 0 ? std::move(set) : data::concat(all, set);
   }
   return all;
+}
+
+void say_single_exit(Session& session, const nets::LoadedNet& victim) {
+  if (victim.net->num_exits() == 1)
+    session.log.warn(
+        "the victim has a single exit: its running time tells nothing, and a copy has no exits to learn");
+}
+
+void describe_images(const std::vector<std::string>& parts,
+                     const data::ImageSet& images,
+                     attacks::QueryOptions& query) {
+  query.images = joined(parts);
+  query.image_parts = parts;
+  query.side = images.h;
+  query.channels = images.c;
 }
 
 std::string joined(const std::vector<std::string>& parts) {

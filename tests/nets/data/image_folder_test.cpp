@@ -66,11 +66,26 @@ TEST(ImageFolder, OtherSizesAreNamedUnlessASideIsGiven) {
   const auto odd = folder.put("c/z.png", encode_png(pattern(6, 4, 3)));
   const ImageList list = list_class_folders(folder.path());
   EXPECT_MESSAGE(decode_list(list, {}), "expected 4x4 pixels as the first picture has, found 6x4");
-  EXPECT_MESSAGE(decode_list(list, {}), "found 6x4; '?side=32' behind the data set resizes all pictures");
+  EXPECT_MESSAGE(decode_list(list, {.side_hint = "resize"}), "found 6x4; resize");
   EXPECT_MESSAGE(decode_list(list, {}), odd.string());
   const ImageSet set = decode_list(list, {.side = 2});
   EXPECT_EQ(set.h, 2);
+  EXPECT_EQ(set.squashed, 1);
   EXPECT_TRUE(std::ranges::equal(set.image(4), resize_bilinear(pattern(6, 4, 3), 2, 2).pixels));
+}
+
+// What `infer` must know of the pictures, from the files as from the cache.
+TEST(ImageFolder, PaddedAndSquashedPicturesAreCounted) {
+  const TempFolder folder;
+  folder.put("set/a/1.png", encode_png(pattern(28, 28, 1)));
+  folder.put("set/a/2.png", encode_png(pattern(28, 28, 3)));
+  folder.put("set/a/3.png", encode_png(pattern(20, 28, 3)));
+  const ImageList list = list_class_folders(folder / "set");
+  for (int pass = 0; pass < 2; ++pass) {
+    const ImageSet set = decode_list(list, {.side = 32, .cache_dir = folder / "cache"});
+    EXPECT_EQ(set.padded, 2);
+    EXPECT_EQ(set.squashed, 1);
+  }
 }
 
 TEST(ImageFolder, CacheIsUsedWhileFilesStandAndRefusedWhenDamaged) {

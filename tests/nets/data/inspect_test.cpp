@@ -68,8 +68,9 @@ TEST(Verify, SizesMustAgreeBetweenParts) {
   const std::string spec = "folder:" + folder.path().string();
   const Verification v = verify_dataset(spec);
   ASSERT_EQ(v.problems.size(), 1u);
-  EXPECT_TRUE(
-      contains(v.problems[0], "expected 8x8 pixels as the first sound picture has, found 9x9; '?side=32'"));
+  EXPECT_TRUE(contains(v.problems[0],
+                       "expected 8x8 pixels as the first sound picture has, found 9x9; give it as '" + spec +
+                           "?side=32', with the quotes"));
   EXPECT_TRUE(verify_dataset(spec + "?side=4").sound());
 }
 

@@ -22,10 +22,9 @@ TEST(Spec, PartsAndOptions) {
 }
 
 TEST(Spec, UnknownNamesListTheKnownOnes) {
-  EXPECT_MESSAGE(
-      open_dataset("mnist", "train"),
-      "dataset: unknown data set 'mnist'; known: fashion-mnist, cifar10, cifar100, gtsrb, tiny-imagenet, "
-      "svhn, folder, npz, csv, synthetic");
+  EXPECT_MESSAGE(open_dataset("mnist", "train"),
+                 "dataset: unknown data set 'mnist'; known: fashion-mnist, idx, cifar10, cifar100, gtsrb, "
+                 "tiny-imagenet, svhn, folder, npz, csv, synthetic");
   EXPECT_MESSAGE(open_dataset("fashion-mnist", "val"), "expected split train, test or all, found 'val'");
   EXPECT_MESSAGE(open_dataset("cifar10", "train"), "cifar10 wants a folder: cifar10:FOLDER");
   EXPECT_MESSAGE(open_dataset("gtsrb:/nowhere/at/all", "train"), "gtsrb: expected a folder, found none");
@@ -76,7 +75,8 @@ TEST(OpenDataset, FoldersWithAndWithoutSplits) {
   EXPECT_EQ(open_images(with + "?side=4", "test").h, 4);
   EXPECT_EQ(open_images(without, "all").n, 1);
   EXPECT_EQ(open_images(without, "train").n, 1);  // a set without parts is wholly its training part
-  EXPECT_MESSAGE(open_images(without, "test"), "the set has no test part: train with --held-out N");
+  EXPECT_MESSAGE(open_images(without, "test"),
+                 "the set has no test part, only all: train sets samples of it aside (--held-out N)");
   EXPECT_MESSAGE(open_images("cifar10:" + (folder / "s").string(), "train"),
                  "expected 10 class folders, found 2");
 }
@@ -95,11 +95,48 @@ TEST(OpenDataset, TestLabelsMeanTheClassesOfTraining) {
   EXPECT_MESSAGE(open_images(spec, "test"), "found also 'cow'");
 }
 
-TEST(OpenDataset, ValStandsInForTest) {
+TEST(OpenDataset, ValStandsInForTestAndThisIsSaid) {
   const TempFolder folder;
   for (const char* name : {"train/a", "val/a"})
     folder.put(std::string(name) + "/1.png", encode_png(pattern(8, 8, 3)));
-  EXPECT_EQ(open_images("folder:" + folder.path().string(), "test").n, 1);
+  const std::string path = folder.path().string();
+  EXPECT_EQ(open_images("folder:" + path, "test").n, 1);
+  EXPECT_EQ(what_is_found(parse_spec(path)),
+            "class folders in train/ and val/ (there is no test/, val/ is the test part)");
+  EXPECT_EQ(what_is_found(parse_spec((folder / "val").string())),
+            "class folders without parts train/ and test/");
+}
+
+// A quote in a path must not end the word that the message tells the user to type.
+TEST(OpenDataset, TheHintForOtherSizesIsOneWordOfAShell) {
+  const TempFolder folder;
+  folder.put("Ann's pets/a/1.png", encode_png(pattern(8, 8, 3)));
+  folder.put("Ann's pets/a/2.png", encode_png(pattern(9, 8, 3)));
+  const std::string path = (folder / "Ann's pets").string();
+  EXPECT_MESSAGE(open_images(path, "train"),
+                 "give it as '" + (folder / "Ann'\\''s pets").string() + "?side=32', with the quotes");
+  EXPECT_EQ(open_images(path + "?side=32", "train").n, 2);
+  EXPECT_EQ(open_images(path, "train", {.side_of_files = 16}).h, 16);  // where a net says what it takes
+  EXPECT_EQ(open_images(path + "?side=32", "train", {.side_of_files = 16}).h, 32);
+}
+
+TEST(OpenDataset, AFolderOfIdxFilesHasTheClassesOfItsLabels) {
+  const TempFolder folder;
+  std::vector<std::uint8_t> images = {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28};
+  images.resize(16 + 2 * 784, 9);
+  folder.put("train-images.idx3-ubyte", images);  // as some mirrors name it
+  folder.put("train-labels-idx1-ubyte", {0, 0, 8, 1, 0, 0, 0, 2, 0, 2});
+  const std::string path = folder.path().string();
+  EXPECT_EQ(parse_spec(path).family, "idx");
+  const ImageSet train = open_images(path, "train");
+  EXPECT_EQ(train.h, 32);
+  EXPECT_EQ(train.c, 3);
+  EXPECT_EQ(train.padded, 2);
+  EXPECT_EQ(train.class_names, (std::vector<std::string>{"0", "1", "2"}));
+  EXPECT_MESSAGE(open_images(path, "test"), "the set has no test part, only train");
+  folder.put("t10k-images-idx3-ubyte", images);
+  folder.put("t10k-labels-idx1-ubyte", {0, 0, 8, 1, 0, 0, 0, 2, 0, 1});
+  EXPECT_EQ(open_images(path, "test").class_names.size(), 3u);
 }
 
 // 28 x 28 is padded to 32, whatever the pictures lie in.
@@ -124,8 +161,7 @@ TEST(OpenDataset, APathAloneSaysWhatItIs) {
   EXPECT_EQ(open_table(csv.string(), "all").n, 2);  // a '?' in a name is no option
   EXPECT_EQ(open_table("csv:" + csv.string(), "all").n, 2);
   const auto other = folder.put_text("notes.txt", "x");
-  EXPECT_MESSAGE(parse_spec(other.string()),
-                 "expected a folder of pictures, .npz or .csv, found another file");
+  EXPECT_MESSAGE(parse_spec(other.string()), "expected a folder, .npz, .csv or .mat, found another file");
 }
 
 TEST(OpenDataset, CifarBinaryIsFoundInItsOwnFolder) {

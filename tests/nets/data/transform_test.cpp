@@ -80,5 +80,24 @@ TEST(GreyToRgb, CopiesTheChannel) {
   EXPECT_EQ(grey_to_rgb(one_image(1, 2, 1, {5, 9})).pixels, (std::vector<std::uint8_t>{5, 5, 5, 9, 9, 9}));
 }
 
+// PIL's convert("L"): (19595 R + 38470 G + 7471 B + 32768) >> 16.
+TEST(Grey, IsTheWeightedMeanAndKeepsGrey) {
+  ImageSet set{.n = 1, .h = 1, .w = 3, .c = 3};
+  set.pixels = {255, 0, 0, 0, 255, 0, 77, 77, 77};
+  EXPECT_FALSE(is_grey(set));
+  const ImageSet grey = rgb_to_grey(set);
+  EXPECT_EQ(grey.pixels, (std::vector<std::uint8_t>{76, 150, 77}));
+  EXPECT_TRUE(is_grey(grey));
+  EXPECT_TRUE(is_grey(grey_to_rgb(grey)));
+  EXPECT_EQ(to_grey({.h = 1, .w = 3, .c = 3, .pixels = set.pixels}).pixels, grey.pixels);
+}
+
+TEST(PadZero, OfAPictureIsThatOfASet) {
+  const Picture picture = pattern(3, 2, 3);
+  ImageSet set{.n = 1, .h = 3, .w = 2, .c = 3};
+  set.pixels = picture.pixels;
+  EXPECT_EQ(pad_zero(picture, 2).pixels, pad_zero(set, 2).pixels);
+}
+
 }  // namespace
 }  // namespace offramp::data

@@ -235,7 +235,7 @@ TEST(Options, HelpShowsEveryFlagWithItsDefault) {
 }
 
 TEST(Options, HelpSaysThatAListOfWordsIsNotDividedAtCommas) {
-  EXPECT_NE(Settings().options.help_text().find("--names TEXT ...          words (each argument is one)"),
+  EXPECT_NE(Settings().options.help_text().find("--names TEXT ...          words (once for each)"),
             std::string::npos)
       << Settings().options.help_text();
 }

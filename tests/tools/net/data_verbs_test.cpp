@@ -71,9 +71,10 @@ TEST_F(DataVerbs, EvalMatchesClassesByTheNamesInTheCheckpoint) {
 
 TEST_F(DataVerbs, ASetWithoutPartsTrainsOnWhatIsNotHeldOut) {
   const std::string flat = path("set/train");  // a path alone
-  EXPECT_EQ(train(flat, "run"), 1);
-  EXPECT_TRUE(says("the set has no test part: train with --held-out N")) << said_;
+  EXPECT_EQ(train(flat, "run"), 0);
+  EXPECT_TRUE(says("there is no test part: 4 of the 24 samples, drawn with seed 1, are held out")) << said_;
   EXPECT_EQ(train(flat, "held", {"--held-out", "6"}), 0) << said_;
+  EXPECT_TRUE(says("18 training and 6 held-out samples")) << said_;
 }
 
 TEST_F(DataVerbs, VerifyTakesRelativePathsAndNamesEveryBadPicture) {
@@ -85,7 +86,7 @@ TEST_F(DataVerbs, VerifyTakesRelativePathsAndNamesEveryBadPicture) {
   EXPECT_EQ(run({"dataset", "verify", spec}), 1);
   EXPECT_TRUE(says("46 samples are good, 2 damaged")) << said_;
   EXPECT_TRUE(says("left/3.ppm")) << said_;
-  EXPECT_TRUE(says("found 1x1; '?side=32'")) << said_;
+  EXPECT_TRUE(says("found 1x1; give it as '" + spec + "?side=32'")) << said_;
 }
 
 }  // namespace

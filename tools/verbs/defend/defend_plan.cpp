@@ -129,8 +129,7 @@ class DefendPlanVerb final : public Verb {
     return exits;
   }
 
-  stats::PaddedExits measured_exits(const Session& session,
-                                    std::optional<stats::AttributeExits>& by_class) const {
+  stats::PaddedExits measured_exits(Session& session, std::optional<stats::AttributeExits>& by_class) const {
     if (images_.empty()) throw UsageError("defend plan: --victim wants --images");
     const nets::LoadedNet loaded = nets::load_net(checkpoint_of(victim_), Device::make_cpu({.threads = 1}));
     const data::ImageSet set = open_labelled_images(session, images_, loaded.net->input());

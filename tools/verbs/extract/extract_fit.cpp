@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace offramp::tools {
 namespace {
@@ -22,8 +23,7 @@ class ExtractFitVerb final : public Verb {
         .group = "Attack",
         .summary = "train a copy on what a victim answered",
         .example =
-            "offramp extract fit --trace out/extract-query/trace --assignment out/assignment.csv --images "
-            "fashion-mnist@train[50000:4000] --net resnet-56",
+            "offramp extract fit --trace out/extract-query/trace --assignment out/assignment.csv --net resnet-56",
         .details =
             "Writes the copy (copy.safetensors, without thresholds) and confidences.csv, from which "
             "`offramp extract search` finds them.\n" +
@@ -34,17 +34,26 @@ class ExtractFitVerb final : public Verb {
     options.add("fit.trace", trace_, "folder with the victim's answers").required();
     options.add("fit.assignment", assignment_, "CSV with the exit of each image, from extract estimate")
         .required();
-    options.add("fit.images", images_, "the images of the trace, in its order").required();
+    options.add(
+        "fit.images", images_, "the images of the trace, in its order; default: as the trace names them");
     options.add_choice(
         "fit.method", method_, attacks::kFitMethods, "the paper's loss, or ordinary training on soft labels");
-    options.add("fit.side", side_, "pixels along a side of the images that the victim takes").range(8, 1024);
-    options.add("fit.channels", channels_, "1: grey, 3: RGB").range(1, 3);
+    options
+        .add("fit.side",
+             side_,
+             "pixels along a side of the images that the victim takes; default: the trace's, or 32")
+        .range(8, 1024);
+    options.add("fit.channels", channels_, "1: grey, 3: RGB; default: the trace's, or 3").range(1, 3);
     tools::declare(options, copy_);
   }
   int run(Session& session) override {
     const auto trace = attacks::read_trace(trace_);
     const auto exits = attacks::read_assignment(assignment_);
-    const data::ImageSet images = open_query_images(session, images_, {channels_, side_, side_});
+    if (images_.empty()) images_ = trace.info.image_parts;
+    if (images_.empty()) throw UsageError("fit: --images is wanted, the trace does not name its images");
+    const int side = side_.value_or(trace.info.side > 0 ? trace.info.side : 32),
+              channels = channels_.value_or(trace.info.channels > 0 ? trace.info.channels : 3);
+    const data::ImageSet images = open_query_images(session, images_, {channels, side, side});
     if (images.n != trace.samples || exits.size() != static_cast<std::size_t>(trace.samples))
       throw UsageError(fmt::format("fit: the trace has {} images, the assignment {}, --images name {}",
                                    trace.samples,
@@ -93,7 +102,7 @@ class ExtractFitVerb final : public Verb {
   std::filesystem::path trace_, assignment_;
   std::vector<std::string> images_;
   attacks::FitMethod method_ = attacks::FitMethod::kStrategy;
-  int side_ = 32, channels_ = 3;
+  std::optional<int> side_, channels_;
   attacks::CopyPlan copy_;
 };
 

@@ -27,7 +27,8 @@ class ExtractQueryVerb final : public Verb {
   }
   void declare(Options& options) override {
     options.add("query.victim", victim_, "checkpoint, or run folder with one").positional().required();
-    options.add("query.images", images_, "what to ask").required();
+    options.add("query.images", images_, "what to ask, of part train unless @test or @all says else")
+        .required();
     options.add("query.defence", defence_, "defence.json of defend plan --choose, put before the victim");
     options
         .add(
@@ -40,11 +41,17 @@ class ExtractQueryVerb final : public Verb {
   }
   int run(Session& session) override {
     const auto checkpoint = checkpoint_of(victim_);
-    const auto input = nets::load_net(checkpoint, Device::cpu()).net->input();
+    nets::Extent input;
+    {
+      const auto loaded = nets::load_net(checkpoint, Device::cpu());
+      loaded.policy.check(loaded.net->num_exits());
+      say_single_exit(session, loaded);
+      input = loaded.net->input();
+    }
     const auto images = open_query_images(session, images_, input);
     set_session(session, query_);
     query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
-    query_.images = joined(images_);
+    describe_images(images_, images, query_);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     std::optional<attacks::Defence> defence;

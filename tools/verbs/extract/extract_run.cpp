@@ -19,19 +19,24 @@ namespace {
 class ExtractRunVerb final : public Verb {
  public:
   VerbInfo info() const override {
-    return {.name = "extract run",
-            .group = "Attack",
-            .summary = "the whole attack: query, estimate, fit, search, score, report",
-            .example =
-                "offramp extract run --victim out/train --images synthetic:leaves:8000 --data fashion-mnist "
-                "--net resnet-56 --epochs 20",
-            .details = query_image_forms(),
-            .run_folder = true};
+    return {
+        .name = "extract run",
+        .group = "Attack",
+        .summary = "the whole attack: query, estimate, fit, search, score, report",
+        .example =
+            "offramp extract run --victim out/train --images synthetic:leaves:8000 --net resnet-56 --epochs 20",
+        .details = query_image_forms(),
+        .run_folder = true};
   }
   void declare(Options& options) override {
     options.add("run.victim", victim_, "checkpoint, or run folder with one").positional().required();
-    options.add("run.images", images_, "query images").required();
-    options.add("run.data", data_, "labelled data set for the score (split test)").required();
+    options.add("run.images", images_, "query images, of part train unless @test or @all says else")
+        .required();
+    options.add(
+        "run.data",
+        data_,
+        "labelled data set for the score: its test part, or what its training held out; default: that of "
+        "the victim's checkpoint");
     options.add_as<bool>("run.no_knockoff",
                          plan_.with_knockoff,
                          std::logical_not<>(),
@@ -63,15 +68,19 @@ class ExtractRunVerb final : public Verb {
       throw UsageError("--from-knockoff needs the baseline that --no-knockoff leaves out");
     plan_.victim = checkpoint_of(victim_);
     const auto victim = nets::load_net(plan_.victim, Device::cpu());
+    victim.policy.check(victim.net->num_exits());
+    say_single_exit(session, victim);
+    const TrainedOn trained = trained_on(victim.metadata);
+    const Samples samples = samples_for(session, trained, victim.net->input(), {.set = data_});
     plan_.queries = open_query_images(session, images_, victim.net->input());
-    plan_.test = open_pictures(session, data_, "test", victim.net->input());
+    plan_.test = open_pictures(session, trained, samples, victim.net->input());
     plan_.device = Device::by_name(session.device());
     set_session(session, plan_.query);
     set_session(session, plan_.estimate);
     set_session(session, plan_.copy);
     set_session(session, plan_.search);
     plan_.query.victim = plan_.victim.string();
-    plan_.query.images = joined(images_);
+    describe_images(images_, plan_.queries, plan_.query);
     plan_.score.seed = session.seed();
     static_cast<void>(plan_.copy.options(attacks::FitMethod::kStrategy));  // names of nets that are none
     if (plan_.search.first > plan_.queries.n)
@@ -99,7 +108,7 @@ class ExtractRunVerb final : public Verb {
                                     victim.net->num_exits(),
                                     plan_.victim.string()),
          .queries_text = fmt::format("{} images: {}", plan_.queries.n, plan_.query.images),
-         .test_text = fmt::format("{} images: {}", plan_.test.n, data_)});
+         .test_text = fmt::format("{} images: {}", plan_.test.n, samples.text())});
     folder.results(score_json(outcome));
     folder.done();
     session.answer(score_text(outcome) + "\n" + verdict(outcome) +

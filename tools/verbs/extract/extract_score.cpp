@@ -21,7 +21,10 @@ class ExtractScoreVerb final : public Verb {
             .group = "Attack",
             .summary = "accuracy, agreement and cost of a copy beside its victim",
             .example = "offramp extract score --victim out/demo --copy out/demo --data fashion-mnist",
-            .details = "The only stage that looks at the victim's own exits.\n" + query_image_forms(),
+            .details =
+                "The only stage that looks at the victim's own exits. --split auto: the test part; of a set "
+                "without one the\nsamples that the victim's training held out.\n" +
+                query_image_forms(),
             .run_folder = true};
   }
   void declare(Options& options) override {
@@ -29,8 +32,9 @@ class ExtractScoreVerb final : public Verb {
     options.add("score.copy", copy_, "checkpoint of the copy, or run folder with one").required();
     options.add(
         "score.thresholds", thresholds_, "JSON of extract search; default: those in the copy's checkpoint");
-    options.add("score.data", data_, "labelled data set").required();
-    options.add("score.split", split_, "which part of it").choices({"train", "test", "all"});
+    options.add("score.data", data_, "labelled data set; default: that of the victim's checkpoint");
+    options.add("score.split", split_, "which part of it")
+        .choices({"auto", "train", "test", "held-out", "all"});
     options.add("score.images", images_, "query images, for agreement on them");
     options.add("score.assignment", assignment_, "CSV of extract estimate, for the accuracy of the exits");
     options.add("score.timed_images", timed_, "images whose time is measured, 0: none").range(0, 1e7);
@@ -43,7 +47,12 @@ class ExtractScoreVerb final : public Verb {
       copy.policy = {.thresholds = attacks::read_thresholds(thresholds_), .rule = nets::ExitRule::kAbove};
       copy.policy.check(copy.net->num_exits());
     }
-    const auto test = open_pictures(session, data_, split_, victim.net->input());
+    victim.policy.check(victim.net->num_exits());
+    say_single_exit(session, victim);
+    const TrainedOn trained = trained_on(victim.metadata);
+    const Samples samples =
+        samples_for(session, trained, victim.net->input(), {.set = data_, .split = split_});
+    const auto test = open_pictures(session, trained, samples, victim.net->input());
     std::optional<data::ImageSet> queries;
     if (!images_.empty()) queries = open_query_images(session, images_, victim.net->input());
     RunFolder& folder = session.folder();
@@ -54,8 +63,8 @@ class ExtractScoreVerb final : public Verb {
         queries ? &*queries : nullptr,
         {.timed_images = timed_, .seed = session.seed()},
         listener);
-    nlohmann::ordered_json results = {{"nets", scores_json(rows)}};
-    std::string text = scores_text(rows);
+    nlohmann::ordered_json results = {{"nets", scores_json(rows)}, {"scored_on", samples.text()}};
+    std::string text = "scored on the " + samples.text() + "\n" + scores_text(rows);
     if (queries && !assignment_.empty()) {
       const auto exits = attacks::read_assignment(assignment_);
       const auto score = attacks::score_exits(
@@ -73,7 +82,7 @@ class ExtractScoreVerb final : public Verb {
 
  private:
   std::filesystem::path victim_, copy_, thresholds_, assignment_;
-  std::string data_, split_ = "test";
+  std::string data_, split_ = "auto";
   std::vector<std::string> images_;
   int timed_ = 500;
 };

@@ -4,8 +4,49 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+#include <set>
+
 namespace offramp::tools {
 namespace {
+
+int used_exits(const std::vector<std::int32_t>& exits) {
+  return static_cast<int>(std::set<std::int32_t>(exits.begin(), exits.end()).size());
+}
+
+bool says_one_class(const attacks::Behaviour& behaviour) {
+  return std::ranges::adjacent_find(behaviour.label, std::ranges::not_equal_to{}) == behaviour.label.end();
+}
+
+// What the table does not show at once: a victim whose exits are not in use, a copy that says one thing.
+std::string notes(const std::vector<attacks::ContestantScore>& scores) {
+  std::string text;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const attacks::ContestantScore& s = scores[i];
+    const bool one_exit = used_exits(s.on_test.exit) == 1;
+    if (s.num_exits == 1)
+      text += fmt::format("{}: the net has a single exit\n", s.name);
+    else if (one_exit)
+      text += fmt::format(
+          "{}: all test images leave at exit {} of {}\n", s.name, s.on_test.exit.front(), s.num_exits);
+    if (i == 0 && one_exit && s.num_exits > 1 && used_exits(s.on_queries.exit) <= 1)
+      text +=
+          "victim: one exit is in use, so running time tells nothing; offramp tune --threshold sets another\n";
+    if (says_one_class(s.on_test) && (i == 0 || !says_one_class(scores[0].on_test)))
+      text += fmt::format("{}: says class {} for every test image: it has learned nothing, or collapsed\n",
+                          s.name,
+                          s.on_test.label.front());
+  }
+  return text;
+}
+
+// "4 true", or with how many of them the queries used.
+std::string exits_of_victim(const attacks::ExtractionOutcome& o, const std::string& word) {
+  const int used = used_exits(o.true_exits), all = o.scores.front().num_exits;
+  return fmt::format(
+      "{}{}{}", all, word, used < all ? fmt::format(", of which the queries used {}", used) : "");
+}
 
 std::string hundredths(double share) { return fmt::format("{:.2f}", 100 * share); }
 
@@ -33,20 +74,20 @@ std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
                hundredths(s.test.class_and_exit),
                hundredths(s.test.only_class),
                hundredths(s.test.only_exit),
-               hundredths(s.queries.class_and_exit),
+               s.on_queries.exit.empty() ? std::string("-") : hundredths(s.queries.class_and_exit),
                fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
                fmt::format("{:.3f}", s.ratio_ops_profiler),
                fmt::format("{:.3f}", s.ratio_macs),
                fmt::format("{:.1f}", s.mean_ns * 1e-3),
                fmt::format("{:.3f}", s.ratio_time)});
-  return table.text();
+  return table.text() + notes(scores);
 }
 
 std::string score_text(const attacks::ExtractionOutcome& o) {
   return scores_text(o.scores) +
-         fmt::format("exits: {} estimated, {} true; right for {} % of the {} query images\n",
+         fmt::format("exits: {} estimated, {}; right for {} % of the {} query images\n",
                      o.estimate.num_exits,
-                     o.scores.front().num_exits,
+                     exits_of_victim(o, " true"),
                      hundredths(o.exits.accuracy),
                      with_thousands(o.trace.samples));
 }
@@ -91,7 +132,7 @@ std::string verdict(const attacks::ExtractionOutcome& o) {
       "of the "
       "queries were put to the exit they really took. ",
       o.estimate.num_exits,
-      victim.num_exits,
+      exits_of_victim(o, ""),
       hundredths(o.exits.accuracy));
   text += fmt::format(
       "The copy is right on {} % of the test images where the victim is right on {} %, it says the same and "

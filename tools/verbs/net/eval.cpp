@@ -1,6 +1,7 @@
 // offramp eval: what a checkpoint is worth on a data set: every exit, the policy, both costs, time per image.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/net/net_latency.h"
@@ -20,17 +21,20 @@ class EvalVerb final : public Verb {
         .name = "eval",
         .group = "Train and use nets",
         .summary = "accuracy, cost and time of every exit and of the policy",
-        .example = "offramp eval out/small --data fashion-mnist --threshold 0.9",
+        .example = "offramp eval out/small --threshold 0.9",
         .details =
             "The policy is the checkpoint's (see tune), or one threshold for all exits with --threshold.\n"
-            "Relative costs are multiply-accumulates over those of the plain net.",
+            "Relative costs are multiply-accumulates over those of the plain net. The data are those of the "
+            "checkpoint, or of --data.\n--split auto: the test part; of a set without one the samples that "
+            "training held out.\n" +
+            dataset_forms(),
         .run_folder = false};
   }
 
   void declare(Options& o) override {
     o.add("eval.checkpoint", checkpoint_, "checkpoint, or run folder of train").positional().required();
-    o.add("eval.data", data_, "data set").flag("--data").required();
-    o.add("eval.split", split_, "which part").choices({"train", "test", "all"});
+    o.add("eval.data", data_, "data set; default: the checkpoint's").flag("--data");
+    o.add("eval.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("eval.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy");
     o.add("eval.rule", rule_, "of --threshold").choices({">=", ">"});
     o.add("eval.fallback", fallback_, "of --threshold: who answers when nobody was sure")
@@ -48,23 +52,32 @@ class EvalVerb final : public Verb {
         nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     const nets::ExitPolicy policy = policy_of(loaded);
-    NetData set(session, data_, split_);
-    set.fit_to(net, loaded.metadata, data_);
-    auto source = set.evaluation(device, 250);
+    const TrainedOn trained = trained_on(loaded.metadata);
+    const Samples samples = samples_for(session, trained, net.input(), {.set = data_, .split = split_});
+    NetData set(session, trained, samples);
+    set.fit_to(net, trained.class_names, samples.set);
+    if (!set.note().empty()) session.log.info(set.note());
+    auto source = set.evaluation(device, 250, samples.rows(set.samples()));
     const nets::ExitOutputs outputs = outputs_with_progress(session, "eval", net, *source);
     std::vector<double> milliseconds;
     if (latency_images_ > 0) {
       source->start(1, 0);
       milliseconds = exit_milliseconds(net, source->next().inputs, latency_images_);
     }
-    std::string text;
-    ordered_json object{
-        {"checkpoint", checkpoint_.string()}, {"data", data_}, {"split", split_}, {"samples", outputs.n}};
+    std::string text = fmt::format("{}: {} samples\n", samples.text(), with_thousands(outputs.n));
+    ordered_json object{{"checkpoint", checkpoint_.string()},
+                        {"data", samples.set},
+                        {"split", samples.held_out > 0 ? "held-out" : samples.split},
+                        {"samples", outputs.n}};
     per_exit(net, outputs, milliseconds, text, object);
     if (net.num_exits() > 1) {
       with_policy(net, policy, outputs, text, object);
       overthinking(net, outputs, text, object);
-      if (confusion_) confusion(session, device, net, outputs, text, object);
+      if (confusion_) confusion(session, device, net, samples, trained.class_names, outputs, text, object);
+    }
+    if (const std::string note = one_class_note(outputs, set.class_names()); !note.empty()) {
+      text += note + "\n";
+      object["one_class"] = note;
     }
     session.answer(text, object);
     return kDone;
@@ -178,11 +191,14 @@ class EvalVerb final : public Verb {
   void confusion(Session& session,
                  const Device& device,
                  const nets::Network& net,
+                 const Samples& samples,
+                 const std::vector<std::string>& classes,
                  const nets::ExitOutputs& outputs,
                  std::string& text,
                  ordered_json& object) const {
-    const NetData train(session, data_, "train");
-    auto source = train.evaluation(device, 250);
+    NetData train(samples.set, "train", samples.open);
+    train.fit_to(net, classes, samples.set);
+    auto source = train.evaluation(device, 250, samples.others(train.samples()));
     const nets::ConfusionScale scale =
         nets::confusion_scale(nets::confusion(outputs_with_progress(session, "confusion", net, *source)));
     const nets::ConfusionSummary summary = nets::confusion_summary(outputs, scale);
@@ -198,7 +214,7 @@ class EvalVerb final : public Verb {
   }
 
   std::filesystem::path checkpoint_;
-  std::string data_, split_ = "test", rule_ = ">=", fallback_ = "last", precision_ = "checkpoint";
+  std::string data_, split_ = "auto", rule_ = ">=", fallback_ = "last", precision_ = "checkpoint";
   std::optional<double> threshold_;
   int latency_images_ = 100;
   bool confusion_ = false;

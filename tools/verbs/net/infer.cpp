@@ -1,6 +1,7 @@
 // offramp infer: pictures in; class, exit, confidence and time out, with real early exit.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
@@ -12,12 +13,38 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace offramp::tools {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::ordered_json;
+
+// What lies behind the arguments, in their order; of a folder all pictures below it, in byte order.
+struct PictureFiles {
+  std::vector<fs::path> files;
+  int passed_over = 0;  // other files in folders
+};
+
+void add(const fs::path& given, PictureFiles& out) {
+  std::error_code error;
+  if (!fs::is_directory(given, error)) {
+    out.files.push_back(given);  // if it is none, reading it says so
+    return;
+  }
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::recursive_directory_iterator(given)) {
+    if (!entry.is_regular_file(error) || entry.path().filename().string().front() == '.') continue;
+    if (data::is_picture_name(entry.path()))
+      found.push_back(entry.path());
+    else
+      ++out.passed_over;
+  }
+  std::ranges::sort(found);
+  out.files.insert(out.files.end(), found.begin(), found.end());
+}
 
 class InferVerb final : public Verb {
  public:
@@ -26,16 +53,19 @@ class InferVerb final : public Verb {
         .name = "infer",
         .group = "Train and use nets",
         .summary = "classify pictures, leaving at the first sure exit",
-        .example = "offramp infer picture.png --checkpoint out/small --threshold 0.9",
+        .example = "offramp infer my_pictures/ --checkpoint out/small",
         .details =
-            "Pictures (JPEG, PNG, PPM) are resized to the net's side. One at a time: the times are those of "
-            "batch 1.",
+            "Pictures are JPEG, PNG or PPM files, or folders of them. They are treated as those that the net "
+            "was trained on: resized\nor padded to the net's side, grey or in colour; a picture that is not "
+            "square is squashed, not cropped. One at a time: the\ntimes are those of batch 1. A picture that "
+            "cannot be read is named, the others are answered, and the exit code is 1.\nClass names are those "
+            "of the checkpoint.",
         .run_folder = false};
   }
 
   void declare(Options& o) override {
     o.add("infer.checkpoint", checkpoint_, "checkpoint, or run folder of train").required();
-    o.add("infer.images", images_, "picture files").positional().required();
+    o.add("infer.images", images_, "picture files, and folders of them").positional().required();
     o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
         .range(0, 1);
     o.add("infer.data", data_, "a data set whose class names to print, where the checkpoint has none")
@@ -53,34 +83,49 @@ class InferVerb final : public Verb {
     nets::ExitPolicy policy = loaded.policy;
     if (threshold_) policy = nets::ExitPolicy::uniform(net.num_exits(), *threshold_);
     if (policy.thresholds.empty() && net.num_exits() > 1) {
-      throw UsageError(
-          "infer: the checkpoint has no thresholds; offramp tune chooses them, --threshold sets one");
+      throw UsageError(fmt::format(
+          "infer: the checkpoint has no thresholds, so no exit is sure; offramp tune {} --drop 0.5 chooses "
+          "them, --threshold 0.9 sets one",
+          checkpoint_.string()));
     }
-    std::vector<std::string> names = class_names_in(loaded.metadata);
-    if (!data_.empty()) {
-      NetData set(session, data_, "test");
-      set.fit_to(net, loaded.metadata, data_);
-      names = set.class_names();
-    }
+    PictureFiles pictures;
+    for (const std::string& image : images_) add(image, pictures);
+    if (pictures.files.empty())
+      throw UsageError(fmt::format("infer: expected pictures (jpg, jpeg, png, ppm, pgm), found none in {}",
+                                   joined(images_)));
+    const TrainedOn trained = trained_on(loaded.metadata);
+    const std::vector<std::string> names = class_names(session, net, trained);
+    say_how_pictures_are_treated(session, net, trained, names);
     const nets::FrozenNet frozen(net);
     static_cast<void>(nets::infer(frozen, policy, Tensor::zeros(sample_shape(net), device)));  // warm up
+
     Table table({"picture", "class", "exit", "confidence", "ms"});
-    ordered_json answers = ordered_json::array();
-    for (const std::string& image : images_) {
+    ordered_json answers = ordered_json::array(), failed = ordered_json::array();
+    int squashed = 0;
+    for (const fs::path& file : pictures.files) {
       throw_if_interrupted();
-      const Tensor x = pixels_of(image, net, device);
+      data::Picture picture;
+      try {
+        picture = data::read_picture(file);
+      } catch (const Error& error) {
+        session.log.error(error.what());
+        failed.push_back({{"picture", file.string()}, {"error", error.what()}});
+        continue;
+      }
+      if (picture.h != picture.w) ++squashed;
+      const Tensor x = pixels_of(as_trained(std::move(picture), trained, net.input()), net, device);
       const auto begin = std::chrono::steady_clock::now();
       const nets::EarlyExitResult result = nets::infer(frozen, policy, x);
       const double ms =
           std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
       const auto label = static_cast<std::size_t>(result.label[0]);
       const std::string name = names.empty() ? std::to_string(label) : names[label];
-      table.row({image,
+      table.row({file.string(),
                  name,
                  std::to_string(result.exit[0]),
                  fmt::format("{:.4f}", result.confidence[0]),
                  fmt::format("{:.3f}", ms)});
-      answers.push_back({{"picture", image},
+      answers.push_back({{"picture", file.string()},
                          {"label", label},
                          {"class", name},
                          {"exit", result.exit[0]},
@@ -88,8 +133,20 @@ class InferVerb final : public Verb {
                          {"confidence", result.confidence[0]},
                          {"milliseconds", ms}});
     }
-    session.answer(table.text(), {{"answers", answers}});
-    return kDone;
+    if (squashed > 0)
+      session.log.info(
+          fmt::format("{} of {} pictures are not square: they were squashed to {}x{}, not cropped",
+                      squashed,
+                      pictures.files.size(),
+                      net.input().h,
+                      net.input().w));
+    if (pictures.passed_over > 0)
+      session.log.info(fmt::format("{} other files in the folders were passed over", pictures.passed_over));
+    std::string text = answers.empty() ? "" : table.text();
+    if (!failed.empty())
+      text += fmt::format("{} of {} pictures could not be read\n", failed.size(), pictures.files.size());
+    session.answer(text, {{"answers", answers}, {"failed", failed}});
+    return failed.empty() ? kDone : kFailed;
   }
 
  private:
@@ -97,26 +154,43 @@ class InferVerb final : public Verb {
     return {1, net.input().c, net.input().h, net.input().w};
   }
 
-  static Tensor pixels_of(const std::string& path, const nets::Network& net, const Device& device) {
+  std::vector<std::string> class_names(Session& session,
+                                       const nets::Network& net,
+                                       const TrainedOn& trained) const {
+    if (data_.empty()) return trained.class_names;
+    NetData set(session, trained, samples_for(session, trained, net.input(), {.set = data_}));
+    set.fit_to(net, trained.class_names, data_);
+    return set.class_names();
+  }
+
+  static void say_how_pictures_are_treated(Session& session,
+                                           const nets::Network& net,
+                                           const TrainedOn& trained,
+                                           const std::vector<std::string>& names) {
     const nets::Extent& in = net.input();
-    data::ImageSet one;
-    {
-      const data::Picture picture = data::resize_to(data::read_picture(path), in.h);
-      one.n = 1, one.h = picture.h, one.w = picture.w, one.c = picture.c;
-      one.pixels = picture.pixels;
-      one.labels = {0};
-      one.class_names = {"?"};
-    }
-    if (one.c == 1 && in.c == 3) one = data::grey_to_rgb(one);
-    if (one.c != in.c) {
-      throw UsageError(fmt::format("{}: the net takes {} channels, the picture has {}", path, in.c, one.c));
-    }
-    std::vector<float> values(one.pixels.size());
-    data::to_unit_range<float>(one.pixels, values.data());
+    std::string how =
+        fmt::format("pictures as {}x{} {}", in.h, in.w, trained.grey || in.c == 1 ? "grey" : "colour");
+    if (trained.padding > 0)
+      how += fmt::format(" with a border of {} zeros around {}x{}",
+                         trained.padding,
+                         in.h - 2 * trained.padding,
+                         in.w - 2 * trained.padding);
+    session.log.info(fmt::format("data from the checkpoint: {}{}, {}",
+                                 trained.set.empty() ? "" : trained.set + ", ",
+                                 how,
+                                 names.empty() ? "no class names (--data names a data set that has them)"
+                                               : fmt::format("{} class names", names.size())));
+  }
+
+  static Tensor pixels_of(const data::Picture& picture, const nets::Network& net, const Device& device) {
+    if (picture.c != net.input().c)
+      throw UsageError(fmt::format("infer: the net takes {} channels, pictures have 1 or 3", net.input().c));
+    std::vector<float> values(picture.pixels.size());
+    data::to_unit_range<float>(picture.pixels, values.data());
     return Tensor::from<float>(sample_shape(net), values, device);
   }
 
-  std::filesystem::path checkpoint_;
+  fs::path checkpoint_;
   std::vector<std::string> images_;
   std::string data_, precision_ = "checkpoint";
   std::optional<double> threshold_;

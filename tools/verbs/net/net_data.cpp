@@ -1,6 +1,8 @@
 #include "tools/verbs/net/net_data.h"
 
 #include "nets/data/class_names.h"
+#include "nets/data/inspect.h"
+#include "nets/data/text.h"
 #include "nets/data/transform.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/inputs.h"
@@ -8,19 +10,9 @@
 #include <fmt/format.h>
 
 namespace offramp::tools {
-namespace {
 
-constexpr const char* kClassesKey = "data.classes";
-
-}  // namespace
-
-std::vector<std::string> class_names_in(const nets::Metadata& metadata) {
-  const auto found = metadata.find(kClassesKey);
-  return found == metadata.end() ? std::vector<std::string>{} : data::decode_class_names(found->second);
-}
-
-NetData::NetData(const Session& session, const std::string& spec, const std::string& split)
-    : set_(open_set(session, spec, split)) {}
+NetData::NetData(const std::string& set, const std::string& split, const data::OpenOptions& open)
+    : set_(open_set(set, split, open)) {}
 
 int NetData::samples() const {
   return std::visit([](const auto& set) { return set.n; }, set_);
@@ -43,7 +35,9 @@ void NetData::describe(nets::NetOptions& options) const {
   const auto& images = std::get<data::ImageSet>(set_);
   if (images.h != images.w) {
     throw UsageError(fmt::format(
-        "the nets take square images, these are {}x{}; '?side={}' resizes them", images.h, images.w, 32));
+        "the nets take square pictures, these are {}x{} pixels (height x width); --side 32 squashes them to 32x32",
+        images.h,
+        images.w));
   }
   options.channels = images.c;
   options.side = images.h;
@@ -52,12 +46,36 @@ void NetData::describe(nets::NetOptions& options) const {
   options.std = normalisation.std;
 }
 
-nets::Metadata NetData::metadata() const { return {{kClassesKey, data::encode_class_names(class_names())}}; }
+TrainedOn NetData::trained_on() const {
+  TrainedOn out;
+  out.class_names = class_names();
+  out.contents = data::fingerprint(set_);
+  if (const auto* images = std::get_if<data::ImageSet>(&set_)) {
+    out.padding = images->padded == images->n ? data::kPadding : 0;
+    out.grey = data::is_grey(*images);
+  }
+  return out;
+}
 
-void NetData::fit_to(const nets::Network& net, const nets::Metadata& trained, const std::string& spec) {
-  if (const auto names = class_names_in(trained); !names.empty()) {
+std::string NetData::note() const {
+  const auto* images = std::get_if<data::ImageSet>(&set_);
+  std::string out = converted_;
+  if (images != nullptr && images->squashed > 0)
+    out += fmt::format("{}{} of {} pictures are not square: they are squashed to {}x{}, not cropped",
+                       out.empty() ? "" : "; ",
+                       images->squashed,
+                       images->n,
+                       images->h,
+                       images->w);
+  return out;
+}
+
+void NetData::fit_to(const nets::Network& net,
+                     const std::vector<std::string>& trained,
+                     const std::string& spec) {
+  if (!trained.empty()) {
     try {
-      std::visit([&](auto& set) { data::match_classes(names, set.class_names, set.labels, spec); }, set_);
+      std::visit([&](auto& set) { data::match_classes(trained, set.class_names, set.labels, spec); }, set_);
     } catch (const DataError& error) {
       throw UsageError(error.what());
     }
@@ -67,14 +85,24 @@ void NetData::fit_to(const nets::Network& net, const nets::Metadata& trained, co
   if (const auto* table = std::get_if<data::TableSet>(&set_)) {
     got = {table->d};
   } else {
-    const auto& images = std::get<data::ImageSet>(set_);
+    auto& images = std::get<data::ImageSet>(set_);
+    if (wanted.c == 1 && images.c == 3) {
+      images = data::rgb_to_grey(images);
+      converted_ = "the pictures are turned grey, as the net takes them";
+    } else if (wanted.c == 3) {
+      images = data::grey_to_rgb(images);
+    }
     got = {images.c, images.h, images.w};
   }
   if (got != wanted) {
-    throw UsageError(fmt::format("{}: the net takes samples of {}, these are {}; '?side=N' resizes pictures",
-                                 spec,
-                                 nets::to_string(wanted),
-                                 nets::to_string(got)));
+    throw UsageError(fmt::format(
+        "{}: the net takes samples of {}, these are {}{}",
+        spec,
+        nets::to_string(wanted),
+        nets::to_string(got),
+        pixels() && wanted.h > 1 ? fmt::format("; {} resizes the pictures",
+                                               data::shell_quoted(fmt::format("{}?side={}", spec, wanted.h)))
+                                 : ""));
   }
   if (classes() != net.classes()) {
     throw UsageError(
@@ -113,6 +141,21 @@ nets::ExitOutputs outputs_with_progress(Session& session,
     throw_if_interrupted();
     progress.update(static_cast<std::uint64_t>(done));
   });
+}
+
+std::string one_class_note(const nets::ExitOutputs& outputs, const std::vector<std::string>& class_names) {
+  const auto differs = [](const std::vector<std::int32_t>& values, std::size_t step, std::size_t first) {
+    for (std::size_t i = first; i < values.size(); i += step)
+      if (values[i] != values[first]) return true;
+    return false;
+  };
+  const auto exits = static_cast<std::size_t>(outputs.num_exits);
+  if (!differs(outputs.labels, 1, 0) || differs(outputs.predicted, exits, exits - 1)) return "";
+  const auto label = static_cast<std::size_t>(outputs.predicted[exits - 1]);
+  return fmt::format(
+      "the last exit says {} for each of the {} samples: the net has learned nothing, or collapsed",
+      label < class_names.size() ? in_quotes(class_names[label]) : fmt::format("class {}", label),
+      outputs.n);
 }
 
 }  // namespace offramp::tools

@@ -1,6 +1,7 @@
 // offramp train: a net with exits on a data set, resumable after any step.
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/machine/profile_steps.h"
 #include "tools/verbs/net/net_data.h"
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -33,9 +35,13 @@ class TrainVerb final : public Verb {
             "Joint training: every internal classifier's loss with a weight that rises to the fraction of "
             "the net's cost at its place\n(--loss-weights sdn: the list 0.15, 0.30, ...). Milestones of "
             "the learning rate keep their share of a shorter run.\nA killed run goes on with --resume and "
-            "gives the same bits. Nets: " +
+            "gives the same bits. Then offramp tune chooses the thresholds of the exits. Nets: " +
             nets::forms_that_take(nets::Takes::kPixels) + ";\nfor tables " +
-            nets::forms_that_take(nets::Takes::kRows) + ".",
+            nets::forms_that_take(nets::Takes::kRows) +
+            ".\nPictures of your own lie in one folder a class, in FOLDER/ or in FOLDER/train/ and FOLDER/test/; "
+            "--side N resizes them.\nThe checkpoint keeps data set, side, held-out samples and class names for "
+            "tune, eval, infer and extract.\n" +
+            dataset_forms(),
         .run_folder = true,
         .first_step = true};
   }
@@ -50,11 +56,14 @@ class TrainVerb final : public Verb {
     o.add("net.exits_after", net_.exits_after, "blocks, for --placement explicit");
     o.add("net.form", form_, "of an exit").choices({"linear", "two-layer"});
     o.add("net.width_divisor", net_.width_divisor, "divide all widths: small nets for trials").range(1, 64);
-    o.add("data.set", data_, "data set").flag("--data").required();
+    o.add("data.set", data_, "data set: a path, or one of the forms above").flag("--data").required();
+    o.add("data.side", side_, "resize all pictures to a square of so many pixels; 0: they have one size")
+        .range(0, 4096);
     o.add("data.augment", augment_, "flips and crops as recommended for the data set");
     o.add("data.held_out",
           held_out_,
-          "training samples set aside (for tune), and tested on instead of the test set")
+          "training samples set aside (for tune), and tested on instead of the test set; 0: none, but a "
+          "fifth of a set without test part")
         .range(0, 1e7);
     o.add("train.kind", kind_, "joint, or exits-only: a frozen trunk").choices({"joint", "exits-only"});
     o.add("train.from", from_, "start from this checkpoint's values (exits-only: the trunk)");
@@ -90,7 +99,11 @@ class TrainVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
-    const NetData train_data(session, data_, "train");
+    data::OpenOptions open = open_options(session);
+    open.side = side_;
+    say_what_is_found(session, data_, open);
+    const NetData train_data(data_, "train", open);
+    if (held_out_ == 0) hold_out_where_there_is_no_test_part(session, train_data, open);
     nets::TrainOptions options = train_options(session);
     complete_net_options(train_data);
     const auto split =
@@ -103,9 +116,9 @@ class TrainVerb final : public Verb {
     nets::Trainer trainer(
         net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
     window_ = profiler_window(device, profile_steps_);
-    NetData test_data = held_out_ > 0 ? NetData(session, data_, "train") : NetData(session, data_, "test");
-    metadata_ = train_data.metadata();
-    test_data.fit_to(net, metadata_, data_);
+    NetData test_data(data_, held_out_ > 0 ? "train" : "test", open);
+    test_data.fit_to(net, train_data.class_names(), data_);
+    keep_what_the_net_saw(session, train_data, open);
     auto test =
         test_data.evaluation(device, 250, held_out_ > 0 ? split.held_out : std::vector<std::int32_t>{});
 
@@ -120,6 +133,37 @@ class TrainVerb final : public Verb {
   }
 
  private:
+  // A set without test part still wants an accuracy that means something.
+  void hold_out_where_there_is_no_test_part(Session& session,
+                                            const NetData& set,
+                                            const data::OpenOptions& open) {
+    const std::vector<std::string> parts = data::splits_of(data::parse_spec(data_, open));
+    if (std::ranges::find(parts, "test") != parts.end()) return;
+    if (set.samples() < 2)
+      throw UsageError(fmt::format("{}: one sample cannot be divided into training and test", data_));
+    held_out_ = std::max(1, set.samples() / 5);
+    session.log.info(
+        fmt::format(
+            "there is no test part: {} of the {} samples, drawn with seed {}, are held out and tested on "
+            "(--held-out N sets another number)",
+            held_out_,
+            set.samples(),
+            session.seed()),
+        {{"held_out", held_out_}});
+  }
+
+  void keep_what_the_net_saw(const Session& session, const NetData& set, const data::OpenOptions& open) {
+    TrainedOn saw = set.trained_on();
+    saw.set = data_;
+    saw.side = data::parse_spec(data_, open).options.side;
+    saw.held_out = held_out_;
+    saw.seed = session.seed();
+    metadata_ = to_metadata(saw);
+    class_names_ = saw.class_names;
+  }
+
+  std::string test_name() const { return held_out_ > 0 ? "held-out" : "test"; }
+
   int checked_held_out(const NetData& set) const {
     if (held_out_ >= set.samples()) {
       throw UsageError(
@@ -191,14 +235,24 @@ class TrainVerb final : public Verb {
                 const NetData& set,
                 const nets::BatchSource& test) const {
     std::vector<double> fractions = net.costs().exit_fraction_macs;
+    constexpr std::size_t kShown = 12;
+    const std::vector<std::string>& names = set.class_names();
+    session.log.info(fmt::format(
+        "{} classes: {}{}",
+        names.size(),
+        fmt::join(
+            names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())), ", "),
+        names.size() > kShown ? ", .." : ""));
+    if (!set.note().empty()) session.log.info(set.note());
     session.log.info(
-        fmt::format("{} with {} exits at {:.2f} of the cost, {} parameters; {} training and {} test samples",
+        fmt::format("{} with {} exits at {:.2f} of the cost, {} parameters; {} training and {} {} samples",
                     net_.name,
                     net.num_exits(),
                     fmt::join(fractions, ", "),
                     with_thousands(net.parameters().count()),
-                    with_thousands(set.samples()),
-                    with_thousands(test.samples())),
+                    with_thousands(set.samples() - (held_out_ > 0 ? test.samples() : 0)),
+                    with_thousands(test.samples()),
+                    test_name()),
         {{"net", net_.name}, {"exits", net.num_exits()}, {"parameters", net.parameters().count()}});
   }
 
@@ -238,7 +292,9 @@ class TrainVerb final : public Verb {
         progress.update(images_of(step.batch + 1), {{"loss", std::round(step.loss * 1e4) / 1e4}});
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-      const std::vector<double> right = nets::accuracy(nets::exit_outputs(net, test));
+      const nets::ExitOutputs outputs = nets::exit_outputs(net, test);
+      one_class_ = one_class_note(outputs, class_names_);
+      const std::vector<double> right = nets::accuracy(outputs);
       metrics = {{"epoch", end->epoch},
                  {"step", trainer.steps_done()},
                  {"learning_rate", end->learning_rate},
@@ -255,7 +311,7 @@ class TrainVerb final : public Verb {
                                    end->epoch,
                                    end->learning_rate,
                                    end->loss,
-                                   held_out_ > 0 ? "held-out" : "test",
+                                   test_name(),
                                    fmt::join(percent(right), " "),
                                    static_cast<double>(seen) / seconds),
                        metrics);
@@ -273,7 +329,7 @@ class TrainVerb final : public Verb {
               const nets::Network& net,
               const ordered_json& metrics,
               const std::filesystem::path& last) {
-    Table table({"exit", "parameters", "MACs", "profiler ops", "of plain", "accuracy %"});
+    Table table({"exit", "parameters", "MACs", "profiler ops", "of plain", test_name() + " accuracy %"});
     ordered_json exits = ordered_json::array();
     const nets::NetCosts& costs = net.costs();
     for (std::size_t e = 0; e < costs.exits.size(); ++e) {
@@ -296,21 +352,30 @@ class TrainVerb final : public Verb {
                                {"data", data_},
                                {"epochs", metrics.value("epoch", 0)},
                                {"loss", metrics.value("loss", 0.0)},
+                               {"accuracy_of", test_name()},
                                {"exits", exits},
                                {"checkpoint", last.string()}};
     table.write_csv(folder.file("exits.csv"));
     folder.results(results);
-    session.answer(table.text() + "checkpoint " + last.string() + "\n", results);
+    std::string text = table.text();
+    if (!one_class_.empty()) text += one_class_ + "\n";
+    text += "checkpoint " + last.string() + "\n";
+    if (net.num_exits() > 1)
+      text += "no thresholds yet, so nothing leaves early; next: offramp tune " + folder.path().string() +
+              " --drop 0.5\n";
+    session.answer(text, results);
   }
 
   nets::NetOptions net_;
   nets::Metadata metadata_;  // of the data, for checkpoints
+  std::vector<std::string> class_names_;
+  std::string one_class_;  // what to say of a net that knows one class
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
                      optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps";
   std::string profile_steps_;
   std::unique_ptr<ProfilerWindow> window_;
   bool augment_ = true, moving_trunk_ = false, capture_ = false;
-  int held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
+  int side_ = 0, held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
   std::optional<int> epochs_;
   std::optional<double> learning_rate_, weight_decay_;
   std::vector<int> milestones_;

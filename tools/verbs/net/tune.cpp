@@ -1,14 +1,16 @@
 // offramp tune: the owner's thresholds, from held-out data, written into a checkpoint (specs: training 4).
 #include "tools/frame/table.h"
+#include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
-#include "nets/data/split.h"
 #include "nets/exits/choose_policy.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace offramp::tools {
 namespace {
@@ -22,55 +24,68 @@ class TuneVerb final : public Verb {
         .name = "tune",
         .group = "Train and use nets",
         .summary = "choose exit thresholds by accuracy drop or budget",
-        .example = "offramp tune out/small --data fashion-mnist --held-out 5000 --drop 0.5",
+        .example = "offramp tune out/small --drop 0.5",
         .details =
-            "Exactly one of --drop and --budget. The thresholds go into the checkpoint, whose values stay as "
-            "they are.\n--held-out N takes the N samples that train --held-out N with the same seed set "
-            "aside; without it the test\nset is used, which makes the result look better than it is.",
+            "Exactly one of --drop, --budget and --threshold. The thresholds go into the checkpoint, whose values stay as "
+            "they are.\nThey are chosen on the samples that train --held-out N set aside, which the checkpoint "
+            "knows. Where there are none\nthe test set is used, and its accuracy then looks better than it "
+            "is.\n" +
+            dataset_forms(),
         .run_folder = false};
   }
 
   void declare(Options& o) override {
     o.add("tune.checkpoint", checkpoint_, "checkpoint, or run folder of train").positional().required();
-    o.add("tune.data", data_, "data set").flag("--data").required();
-    o.add("tune.held_out", held_out_, "held-out samples of the training set, as in train").range(0, 1e7);
+    o.add("tune.data", data_, "data set; default: the checkpoint's").flag("--data");
+    o.add("tune.held_out",
+          held_out_,
+          "held-out samples of the training set, as in train; 0: the test set; default: the checkpoint's")
+        .range(0, 1e7);
     o.add("tune.drop", drop_, "accuracy may fall this many points below the last exit's").range(0, 100);
     o.add("tune.budget", budget_, "mean cost at most this fraction of the plain net's MACs").range(0, 10);
+    o.add("tune.threshold", threshold_, "this one, for all exits").range(0, 1);
     o.add("tune.thresholds", kind_, "one for all exits, or one per exit").choices({"one", "per-exit"});
     o.add("tune.rule", rule_, "a sample leaves at confidence .. threshold").choices({">=", ">"});
     o.add("tune.fallback", fallback_, "who answers when nobody was sure").choices({"last", "most-confident"});
   }
 
   int run(Session& session) override {
-    if (drop_.has_value() == budget_.has_value())
-      throw UsageError("tune: expected exactly one of --drop and --budget");
+    if (drop_.has_value() + budget_.has_value() + threshold_.has_value() != 1)
+      throw UsageError("tune: expected exactly one of --drop, --budget and --threshold");
     const Device device = Device::by_name(session.device());
     const std::filesystem::path path = checkpoint_of(checkpoint_);
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");
-    NetData set(session, data_, held_out_ > 0 ? "train" : "test");
-    set.fit_to(net, loaded.metadata, data_);
-    if (held_out_ >= set.samples() && held_out_ > 0) {
-      throw UsageError(
-          fmt::format("--held-out: the training set has {} samples, got {}", set.samples(), held_out_));
-    }
-    std::vector<std::int32_t> rows;
-    if (held_out_ > 0) rows = data::split_held_out(set.samples(), held_out_, session.seed()).held_out;
-    auto source = set.evaluation(device, 250, rows);
+    const TrainedOn trained = trained_on(loaded.metadata);
+    const Samples samples = samples_for(session, trained, net.input(), wanted(trained));
+    NetData set(session, trained, samples);
+    set.fit_to(net, trained.class_names, samples.set);
+    auto source = set.evaluation(device, 250, samples.rows(set.samples()));
     const nets::ExitOutputs outputs = outputs_with_progress(session, "tune", net, *source);
-    const std::optional<nets::PolicyChoice> choice = choose(net, outputs);
-    if (!choice) {
+    std::optional<nets::ExitPolicy> policy;
+    if (threshold_) {
+      policy = nets::ExitPolicy::uniform(net.num_exits(), *threshold_);
+      policy->rule = nets::exit_rule_from(rule_);
+      policy->fallback = nets::fallback_from(fallback_);
+    } else if (const auto choice = choose(net, outputs)) {
+      policy = choice->policy;
+    } else {
       session.log.error(drop_ ? "tune: no thresholds keep that accuracy"
                               : "tune: no thresholds stay within that budget");
       return kFailed;
     }
-    write(path, choice->policy);
-    report(session, net, outputs, choice->policy, path);
+    write(path, *policy);
+    report(session, net, outputs, *policy, path, samples);
     return kDone;
   }
 
  private:
+  SamplesWanted wanted(const TrainedOn& trained) const {
+    if (held_out_) return {.set = data_, .split = "auto", .held_out = held_out_};
+    return {.set = data_, .split = trained.held_out > 0 ? "held-out" : "auto"};
+  }
+
   // Costs are MACs over those of the plain net.
   std::optional<nets::PolicyChoice> choose(const nets::Network& net, const nets::ExitOutputs& outputs) const {
     std::vector<double> costs;
@@ -101,15 +116,17 @@ class TuneVerb final : public Verb {
               const nets::Network& net,
               const nets::ExitOutputs& outputs,
               const nets::ExitPolicy& policy,
-              const std::filesystem::path& path) const {
+              const std::filesystem::path& path,
+              const Samples& samples) const {
     const nets::PolicyResult result = nets::apply(policy, outputs, net.costs());
     const double last = nets::accuracy(outputs).back();
-    const std::string text = fmt::format(
-        "thresholds {} {:.17g}, fallback {}\naccuracy {:.2f} % (last exit {:.2f} %), cost {:.3f} of the "
+    std::string text = fmt::format(
+        "thresholds {} {:.17g}, fallback {}\n{}: accuracy {:.2f} % (last exit {:.2f} %), cost {:.3f} of the "
         "plain net's MACs, {:.3f} of its profiler ops\nsamples per exit {} of {}\nwritten into {}\n",
         to_text(policy.rule),
         fmt::join(policy.thresholds, ", "),
         to_text(policy.fallback),
+        samples.text(),
         100 * result.accuracy,
         100 * last,
         result.relative_macs,
@@ -117,8 +134,16 @@ class TuneVerb final : public Verb {
         fmt::join(result.histogram, ", "),
         outputs.n,
         path.string());
+    const auto left =
+        static_cast<std::size_t>(std::ranges::max_element(result.histogram) - result.histogram.begin());
+    if (result.histogram[left] == outputs.n)
+      text += fmt::format(
+          "all samples leave at exit {} of {}: the other exits are not in use (--threshold sets one by hand)\n",
+          left + 1,
+          net.num_exits());
     session.answer(text,
                    {{"checkpoint", path.string()},
+                    {"chosen_on", samples.text()},
                     {"samples", outputs.n},
                     {"thresholds", policy.thresholds},
                     {"rule", to_text(policy.rule)},
@@ -132,8 +157,8 @@ class TuneVerb final : public Verb {
 
   std::filesystem::path checkpoint_;
   std::string data_, kind_ = "one", rule_ = ">=", fallback_ = "last";
-  int held_out_ = 0;
-  std::optional<double> drop_, budget_;
+  std::optional<int> held_out_;
+  std::optional<double> drop_, budget_, threshold_;
 };
 
 }  // namespace
