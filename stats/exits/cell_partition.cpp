@@ -6,8 +6,7 @@
 
 namespace offramp::stats {
 
-std::vector<CellPartition> best_partitions(
-    const TimeCells& cells, std::size_t most, SpreadModel spread, double least_sd, double least_count) {
+std::vector<CellPartition> best_partitions(const TimeCells& cells, std::size_t most, const PartitionOptions& o) {
   const std::size_t u = cells.count.size();
   std::vector<double> n(u + 1, 0), s(u + 1, 0), ss(u + 1, 0);
   for (std::size_t c = 0; c < u; ++c) {
@@ -17,25 +16,29 @@ std::vector<CellPartition> best_partitions(
     ss[c + 1] = ss[c] + cells.count[c] * x * x;
   }
   constexpr double kNever = -std::numeric_limits<double>::infinity();
+  const bool equal = o.spread == SpreadModel::kEqual;
   const auto gain = [&](std::size_t i, std::size_t j) {  // of one exit that owns cells i..j-1
     const double count = n[j] - n[i];
-    if (count < least_count) return kNever;
+    if (count < o.least_count) return kNever;
     const double sum = s[j] - s[i];
     const double squares = std::max(ss[j] - ss[i] - sum * sum / count, 0.0);
-    if (spread == SpreadModel::kEqual) return -squares;
-    const double variance = squares / count, least = least_sd * least_sd;
-    const double sd2 = std::max(variance, least);
-    return count * (std::log(count / n[u]) - 0.5 * std::log(sd2) - 0.5 * variance / sd2 + 0.5);
+    if (equal) return -squares;
+    const double variance = std::max(squares / count, o.least_sd * o.least_sd);
+    return count * (std::log(count / n[u]) - 0.5 * std::log(variance)) - 0.5 * squares / variance;
   };
+  // best[e]: of the cells before e; from[k][e]: where the last exit starts that ends there, or kLeftOut.
+  constexpr std::size_t kLeftOut = kNoExit;
   std::vector<double> best(u + 1, kNever), next(u + 1);
-  std::vector<std::vector<std::size_t>> from;  // [K - 1][end]
-  for (std::size_t e = 1; e <= u; ++e) best[e] = gain(0, e);
+  std::vector<std::vector<std::size_t>> from;
   std::vector<CellPartition> out;
-  if (u > 0 && best[u] > kNever) out.push_back({best[u], {0}});
-  for (std::size_t k = 2; k <= most && k <= u && !out.empty(); ++k) {
-    from.emplace_back(u + 1, 0);
+  best[0] = 0;
+  for (std::size_t e = 1; e <= u && !equal; ++e) best[e] = best[e - 1] - o.outlier_cost * cells.count[e - 1];
+  if (equal) std::fill(best.begin() + 1, best.end(), kNever);
+  for (std::size_t k = 1; k <= most && k <= u; ++k) {
+    from.emplace_back(u + 1, kLeftOut);
     std::fill(next.begin(), next.end(), kNever);
     for (std::size_t e = k; e <= u; ++e) {
+      if (!equal && next[e - 1] > kNever) next[e] = next[e - 1] - o.outlier_cost * cells.count[e - 1];
       for (std::size_t b = k - 1; b < e; ++b) {
         if (best[b] == kNever) continue;
         const double value = best[b] + gain(b, e);
@@ -44,23 +47,17 @@ std::vector<CellPartition> best_partitions(
     }
     best.swap(next);
     if (best[u] == kNever) break;
-    CellPartition p{best[u], {}};
+    CellPartition p{best[u], std::vector<std::size_t>(u, kNoExit)};
     std::size_t end = u;
-    for (std::size_t back = from.size(); back-- > 0;) p.starts.push_back(end = from[back][end]);
-    p.starts.push_back(0);
-    std::reverse(p.starts.begin(), p.starts.end());
+    for (std::size_t row = k; row-- > 0;) {
+      while (from[row][end] == kLeftOut) --end;
+      const std::size_t begin = from[row][end];
+      for (std::size_t c = begin; c < end; ++c) p.exit_of_cell[c] = row;
+      end = begin;
+    }
     out.push_back(std::move(p));
   }
   return out;
-}
-
-std::vector<std::size_t> exit_of_cell(const CellPartition& partition, std::size_t cells) {
-  std::vector<std::size_t> exit(cells, 0);
-  for (std::size_t k = 0; k < partition.starts.size(); ++k) {
-    const std::size_t end = k + 1 < partition.starts.size() ? partition.starts[k + 1] : cells;
-    for (std::size_t c = partition.starts[k]; c < end; ++c) exit[c] = k;
-  }
-  return exit;
 }
 
 }  // namespace offramp::stats

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 
 #include "stats/exits/cell_partition.h"
@@ -71,7 +72,7 @@ class Search {
       for (std::size_t k = 0; k < exits; ++k)
         if (r[c * exits + k] > 0) f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
     const double n = fit_.total() * trust_;
-    f.criterion = -2 * trust_ * m.log_likelihood + static_cast<double>(m.parameters()) * std::log(n + 1) +
+    f.criterion = -2 * trust_ * m.log_likelihood + (static_cast<double>(m.parameters()) - (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) * std::log(n + 1) +
                   2 * prior_.entropy_weight * trust_ * f.entropy;
     const Peaks peaks = peaks_of(m);
     bool allowed = true;
@@ -79,6 +80,7 @@ class Search {
     f.largest_jump = 1;
     for (std::size_t k = 0; k < exits; ++k) {
       allowed = allowed && m.share[k] >= least_share_;
+      f.criterion -= 2 * (prior_.share_weight - 1) * std::log(static_cast<double>(exits) * m.share[k]);
       if (k == 0) continue;
       const double jump = m.scale[k] / m.scale[k - 1];
       allowed = allowed && jump < 3 && jump > 0.4;
@@ -111,8 +113,13 @@ class Search {
   std::vector<std::size_t> labels_of(const ShapeMixture& m) {
     const std::size_t exits = m.exits();
     const std::vector<double> r = fit_.responsibilities(m);
+    const std::vector<bool> outlier = fit_.outliers(m);
     std::vector<std::size_t> labels, owned(exits, 0);
     for (std::size_t c = 0; c < cells_.count.size(); ++c) {
+      if (outlier[c]) {
+        labels.push_back(kNoExit);
+        continue;
+      }
       const auto* row = &r[c * exits];
       labels.push_back(static_cast<std::size_t>(std::max_element(row, row + exits) - row));
       ++owned[labels.back()];
@@ -135,8 +142,7 @@ class Search {
 std::vector<std::size_t> cut_exit(const TimeCells& cells,
                                   const std::vector<std::size_t>& labels,
                                   std::size_t exit,
-                                  double least_sd,
-                                  double least_count) {
+                                  const PartitionOptions& options) {
   TimeCells own;
   std::vector<std::size_t> index;
   for (std::size_t c = 0; c < labels.size(); ++c) {
@@ -146,11 +152,14 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
     own.count.push_back(cells.count[c]);
     index.push_back(c);
   }
-  const auto two = best_partitions(own, 2, SpreadModel::kFree, least_sd, least_count);
+  const auto two = best_partitions(own, 2, options);
   if (two.size() < 2) return {};
   std::vector<std::size_t> cut = labels;
-  for (std::size_t& l : cut) l += l > exit ? 1 : 0;
-  for (std::size_t i = two[1].starts[1]; i < index.size(); ++i) cut[index[i]] = exit + 1;
+  for (std::size_t& l : cut) l += l != kNoExit && l > exit ? 1 : 0;
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    const std::size_t half = two[1].exit_of_cell[i];
+    cut[index[i]] = half == kNoExit ? kNoExit : exit + half;
+  }
   return cut;
 }
 
@@ -162,26 +171,28 @@ ExitPosterior exit_posterior(const TimeCells& cells,
                              const PosteriorPrior& prior,
                              unsigned) {
   Search search(cells, least_width, prior);
-  const double least_sd = 2 * least_width, least_count = search.least_count();
-  const auto free = best_partitions(cells, most, SpreadModel::kFree, least_sd, least_count);
-  const auto equal = best_partitions(cells, most, SpreadModel::kEqual, least_sd, least_count);
+  PartitionOptions partition{.least_sd = 2 * least_width, .least_count = search.least_count()};
+  // A normal's density lacks 1/sqrt(2 pi) in the gains; one time in 200 is an outlier.
+  partition.outlier_cost = search.fit().log_range() - std::log(0.005) - 0.5 * std::log(2 * std::numbers::pi);
+  const auto free = best_partitions(cells, most, partition);
+  PartitionOptions even = partition;
+  even.spread = SpreadModel::kEqual;
+  const auto equal = best_partitions(cells, most, even);
   const ShapeFamily families[] = {{1, false, false}, {1, true, false}, {2, false, false}, {2, true, false},
                                   {3, false, false}, {3, true, false}, {2, false, true},  {2, true, true}};
   ExitPosterior out;
-  const std::size_t u = cells.count.size();
   std::vector<std::vector<std::size_t>> before;  // labels of the best fits with one exit less
   double best_of_all = std::numeric_limits<double>::infinity();
-  std::size_t worse = 0;
   for (std::size_t exits = 1; exits <= most; ++exits) {
     std::vector<std::vector<std::size_t>> starts;
     const auto add = [&](std::vector<std::size_t> labels) {
       if (!labels.empty() && std::find(starts.begin(), starts.end(), labels) == starts.end())
         starts.push_back(std::move(labels));
     };
-    if (exits <= free.size()) add(exit_of_cell(free[exits - 1], u));
-    if (exits <= equal.size()) add(exit_of_cell(equal[exits - 1], u));
+    if (exits <= free.size()) add(free[exits - 1].exit_of_cell);
+    if (exits <= equal.size()) add(equal[exits - 1].exit_of_cell);
     for (const auto& labels : before)
-      for (std::size_t e = 0; e + 1 < exits; ++e) add(cut_exit(cells, labels, e, least_sd, least_count));
+      for (std::size_t e = 0; e + 1 < exits; ++e) add(cut_exit(cells, labels, e, partition));
     if (starts.empty()) break;
     // A short fit of each, the best ones in every family.
     std::vector<std::pair<double, std::size_t>> rank;
@@ -206,9 +217,7 @@ ExitPosterior exit_posterior(const TimeCells& cells,
     search.fit().run(fits[0].mixture, 200, 1e-3);
     search.judge(fits[0]);
     out.best.push_back(fits[0]);
-    worse = fits[0].criterion < best_of_all ? 0 : worse + 1;
     best_of_all = std::min(best_of_all, fits[0].criterion);
-    if (worse >= 4) break;
   }
   double sum = 0;
   for (std::size_t i = 0; i < out.best.size(); ++i) {

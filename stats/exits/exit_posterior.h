@@ -19,6 +19,8 @@ struct PosteriorPrior {
   double entropy_weight = 0.1;   // of twice the classification entropy; 1: ICL (Biernacki 2000)
   double scale_deviation = 0.35;  // of ln(scale of an exit / scale of the one before)
   double temperature = 2;        // of the posterior over the number of exits
+  double shape_cost = 1;       // of a parameter of the noise's shape, in that of an exit's
+  double share_weight = 1;     // of the Dirichlet prior of the shares
   double least_share = 0.004;
   double least_samples = 4;
   double regimes_cost = 4;       // of a shape with parts apart, in log odds: rather exits than regimes

@@ -25,6 +25,8 @@ std::size_t ShapeMixture::parameters() const {
   return count;
 }
 
+std::size_t ShapeMixture::shape_parameters() const { return (family.own_weights ? 2 + exits() : 3) * (parts() - 1); }
+
 double ShapeMixture::mean(std::size_t k) const {
   double sum = 0;
   for (std::size_t j = 0; j < parts(); ++j) sum += weight[k * parts() + j] * offset[j];
@@ -77,13 +79,17 @@ ShapeMixture ShapeFit::start(std::span<const std::size_t> exit_of_cell,
   m.location.assign(exits, 0);
   m.scale.assign(exits, 0);
   std::vector<double> middle(u);
+  double inside = 0;
   for (std::size_t c = 0; c < u; ++c) {
     middle[c] = 0.5 * (cells_.low[c] + cells_.high[c]);
+    if (exit_of_cell[c] >= exits) continue;
+    inside += count_[c];
     m.share[exit_of_cell[c]] += count_[c];
     m.location[exit_of_cell[c]] += count_[c] * middle[c];
   }
   for (std::size_t k = 0; k < exits; ++k) m.location[k] /= m.share[k];
   for (std::size_t c = 0; c < u; ++c) {
+    if (exit_of_cell[c] >= exits) continue;
     const double d = middle[c] - m.location[exit_of_cell[c]];
     m.scale[exit_of_cell[c]] += count_[c] * d * d;
   }
@@ -91,14 +97,15 @@ ShapeMixture ShapeFit::start(std::span<const std::size_t> exit_of_cell,
   for (std::size_t k = 0; k < exits; ++k) {
     pooled += m.scale[k];
     m.scale[k] = std::max(std::sqrt(m.scale[k] / m.share[k]), 2 * least_width_);
-    m.share[k] /= total_;
+    m.share[k] /= inside;
   }
-  pooled = std::max(std::sqrt(pooled / total_), 2 * least_width_);
+  pooled = std::max(std::sqrt(pooled / inside), 2 * least_width_);
   if (!family.free_scale) std::fill(m.scale.begin(), m.scale.end(), pooled);
   // The shape: the standardised times cut at quantiles.
   std::vector<std::pair<double, double>> z;
   for (std::size_t c = 0; c < u; ++c) {
     const std::size_t k = exit_of_cell[c];
+    if (k >= exits) continue;
     z.emplace_back((middle[c] - m.location[k]) / m.scale[k], count_[c]);
   }
   std::sort(z.begin(), z.end());
@@ -112,7 +119,7 @@ ShapeMixture ShapeFit::start(std::span<const std::size_t> exit_of_cell,
   std::vector<std::size_t> part_of;
   for (const auto& [value, count] : z) {
     std::size_t j = 0;
-    while (j + 1 < parts && below + 0.5 * count > cut[j] * total_) ++j;
+    while (j + 1 < parts && below + 0.5 * count > cut[j] * inside) ++j;
     below += count;
     part_of.push_back(j);
     weight[j] += count;
@@ -126,7 +133,7 @@ ShapeMixture ShapeFit::start(std::span<const std::size_t> exit_of_cell,
   }
   for (std::size_t j = 0; j < parts; ++j) {
     m.width[j] = weight[j] > 0 ? std::max(std::sqrt(m.width[j] / weight[j]), 0.2) : 1;
-    weight[j] = std::max(weight[j] / total_, 0.01);
+    weight[j] = std::max(weight[j] / inside, 0.01);
   }
   const double sum = std::accumulate(weight.begin(), weight.end(), 0.0);
   for (std::size_t k = 0; k < exits; ++k)
@@ -308,7 +315,16 @@ void ShapeFit::run(ShapeMixture& m, std::size_t most_steps, double least_gain) {
   m = std::move(best);
 }
 
+double ShapeFit::log_range() const { return std::log(std::numbers::pi * reach_); }
+
 double ShapeFit::log_likelihood(const ShapeMixture& m) { return expect(m); }
+
+std::vector<bool> ShapeFit::outliers(const ShapeMixture& m) {
+  expect(m);
+  std::vector<bool> out;
+  for (std::size_t c = 0; c < count_.size(); ++c) out.push_back(2 * m.background * background_[c] > inside_[c]);
+  return out;
+}
 
 std::vector<double> ShapeFit::responsibilities(const ShapeMixture& m) {
   expect(m);

@@ -33,6 +33,7 @@ struct ShapeMixture {
   std::size_t exits() const { return share.size(); }
   std::size_t parts() const { return offset.size(); }
   std::size_t parameters() const;
+  std::size_t shape_parameters() const;  // of them, those of the noise beyond one normal
   // Deviation and mean of the shape about location_k, for exit k.
   double spread(std::size_t k) const;
   double mean(std::size_t k) const;
@@ -43,7 +44,7 @@ class ShapeFit {
  public:
   explicit ShapeFit(const TimeCells& cells, double least_width = 0.3);
 
-  // exit_of_cell: [cells] from 0; every exit has a cell.
+  // exit_of_cell: [cells] from 0, or none of the exits for an outlier; every exit has a cell.
   ShapeMixture start(std::span<const std::size_t> exit_of_cell, std::size_t exits, ShapeFamily family) const;
   // Until a step gains less than `least_gain` in log likelihood.
   void run(ShapeMixture& m, std::size_t most_steps, double least_gain);
@@ -52,9 +53,13 @@ class ShapeFit {
   // [cells, K] probability of each exit, given that it is one.
   std::vector<double> responsibilities(const ShapeMixture& m);
 
+  // [cells] those that more likely belong to the background.
+  std::vector<bool> outliers(const ShapeMixture& m);
+
   // Other counts for the same cells.
   void set_counts(std::span<const double> counts);
   double total() const { return total_; }
+  double log_range() const;  // ln of the width of the background, in units of the cells
   static constexpr double kMostBackground = 0.01;
 
  private:

@@ -110,6 +110,27 @@ TimeCells count_cells(std::span<const double> times_ns, double tick_ns, std::siz
   if (static_cast<double>(cells.replaced) > (1 - kOnGrid) * static_cast<double>(times_ns.size()))
     cells.tick_ns = tick_ns = 0, collect();  // a statistic between the clock's values
 
+  // On a fine clock a value that comes very much more often than the others was not measured either.
+  if (!(tick_ns > 0)) {
+    const double usual = static_cast<double>(times_ns.size()) / static_cast<double>(values.size());
+    std::vector<Distinct> kept;
+    std::vector<std::uint32_t> new_index(values.size(), TimeCells::kNone);
+    double dropped = 0;
+    for (std::size_t v = 0; v < values.size(); ++v) {
+      if (values[v].count >= std::max(8.0, 10 * usual)) {
+        dropped += values[v].count;
+        continue;
+      }
+      new_index[v] = static_cast<std::uint32_t>(kept.size());
+      kept.push_back(values[v]);
+    }
+    if (dropped > 0 && dropped <= (1 - kOnGrid) * static_cast<double>(times_ns.size())) {
+      cells.replaced = static_cast<std::size_t>(dropped);
+      values = std::move(kept);
+      for (std::uint32_t& v : value_of) v = v == TimeCells::kNone ? v : new_index[v];
+    }
+  }
+
   // The narrowest width that needs no more than most_cells.
   const auto cut = [&](double width) {
     std::vector<std::uint32_t> starts;
