@@ -6,7 +6,9 @@
 
 namespace offramp::stats {
 
-std::vector<CellPartition> best_partitions(const TimeCells& cells, std::size_t most, const PartitionOptions& o) {
+std::vector<CellPartition> best_partitions(const TimeCells& cells,
+                                           std::size_t most,
+                                           const PartitionOptions& o) {
   const std::size_t u = cells.count.size();
   std::vector<double> n(u + 1, 0), s(u + 1, 0), ss(u + 1, 0);
   for (std::size_t c = 0; c < u; ++c) {

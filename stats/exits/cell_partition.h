@@ -20,14 +20,17 @@ struct CellPartition {
 
 struct PartitionOptions {
   SpreadModel spread = SpreadModel::kFree;
-  double least_sd = 0.5;      // of an exit, in units of the cells
-  double least_count = 2;     // of the times in an exit
-  double outlier_cost = 1e9;  // per time, less than the log density of a normal exit: what leaving it out costs
+  double least_sd = 0.5;   // of an exit, in units of the cells
+  double least_count = 2;  // of the times in an exit
+  double outlier_cost =
+      1e9;  // per time, less than the log density of a normal exit: what leaving it out costs
 };
 
 // [i]: into i + 1 exits, up to `most`; the list ends before a number that no cut allows. Exit k with n_k times and
 // deviation sd_k about its mean adds n_k ln(n_k / n) - n_k ln(sd_k) - S_k / (2 sd_k^2), S_k: the sum of squares; kEqual:
 // -S_k. O(most cells^2).
-std::vector<CellPartition> best_partitions(const TimeCells& cells, std::size_t most, const PartitionOptions& options);
+std::vector<CellPartition> best_partitions(const TimeCells& cells,
+                                           std::size_t most,
+                                           const PartitionOptions& options);
 
 }  // namespace offramp::stats

@@ -17,7 +17,8 @@ void sort_by_mean(ShapeMixture& m) {
   const std::size_t k = m.exits(), j = m.parts();
   std::vector<std::size_t> order(k);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return m.mean(a) < m.mean(b); });
+  std::stable_sort(
+      order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return m.mean(a) < m.mean(b); });
   ShapeMixture sorted = m;
   for (std::size_t i = 0; i < k; ++i) {
     sorted.share[i] = m.share[order[i]];
@@ -70,9 +71,13 @@ class Search {
     f.entropy = 0;
     for (std::size_t c = 0; c < cells_.count.size(); ++c)
       for (std::size_t k = 0; k < exits; ++k)
-        if (r[c * exits + k] > 0) f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
+        if (r[c * exits + k] > 0)
+          f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
     const double n = fit_.total() * trust_;
-    f.criterion = -2 * trust_ * m.log_likelihood + (static_cast<double>(m.parameters()) - (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) * std::log(n + 1) +
+    f.criterion = -2 * trust_ * m.log_likelihood +
+                  (static_cast<double>(m.parameters()) -
+                   (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) *
+                      std::log(n + 1) +
                   2 * prior_.entropy_weight * trust_ * f.entropy;
     const Peaks peaks = peaks_of(m);
     bool allowed = true;
@@ -101,7 +106,10 @@ class Search {
     if (!allowed) f.criterion = std::numeric_limits<double>::infinity();
   }
 
-  FittedExits fitted(std::span<const std::size_t> labels, std::size_t exits, ShapeFamily family, std::size_t steps) {
+  FittedExits fitted(std::span<const std::size_t> labels,
+                     std::size_t exits,
+                     ShapeFamily family,
+                     std::size_t steps) {
     FittedExits f;
     f.mixture = fit_.start(labels, exits, family);
     fit_.run(f.mixture, steps, 0.01);
@@ -129,7 +137,9 @@ class Search {
   }
 
   ShapeFit& fit() { return fit_; }
-  double least_count() const { return std::max(2.0, 0.5 * least_share_ * fit_.total()); }
+  double least_count() const {
+    return std::min(std::max(2.0, 0.5 * least_share_ * fit_.total()), fit_.total());
+  }
 
  private:
   const TimeCells& cells_;
@@ -165,11 +175,14 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
 
 }  // namespace
 
-ExitPosterior exit_posterior(const TimeCells& cells,
-                             double least_width,
-                             std::size_t most,
-                             const PosteriorPrior& prior,
-                             unsigned) {
+bool is_reliable(const ExitPosterior& posterior, std::size_t exits) {
+  const FittedExits& f = posterior.best[exits - 1];
+  return exits == posterior.most_probable && posterior.probability[exits - 1] >= 0.98 && f.least_gap >= 4.5 &&
+         f.largest_jump <= 2;
+}
+
+ExitPosterior exit_posterior(
+    const TimeCells& cells, double least_width, std::size_t most, const PosteriorPrior& prior, unsigned) {
   Search search(cells, least_width, prior);
   PartitionOptions partition{.least_sd = 2 * least_width, .least_count = search.least_count()};
   // A normal's density lacks 1/sqrt(2 pi) in the gains; one time in 200 is an outlier.
@@ -178,8 +191,14 @@ ExitPosterior exit_posterior(const TimeCells& cells,
   PartitionOptions even = partition;
   even.spread = SpreadModel::kEqual;
   const auto equal = best_partitions(cells, most, even);
-  const ShapeFamily families[] = {{1, false, false}, {1, true, false}, {2, false, false}, {2, true, false},
-                                  {3, false, false}, {3, true, false}, {2, false, true},  {2, true, true}};
+  const ShapeFamily families[] = {{1, false, false},
+                                  {1, true, false},
+                                  {2, false, false},
+                                  {2, true, false},
+                                  {3, false, false},
+                                  {3, true, false},
+                                  {2, false, true},
+                                  {2, true, true}};
   ExitPosterior out;
   std::vector<std::vector<std::size_t>> before;  // labels of the best fits with one exit less
   double best_of_all = std::numeric_limits<double>::infinity();

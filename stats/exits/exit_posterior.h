@@ -16,29 +16,32 @@ struct PosteriorPrior {
   // No noise is exactly a mixture of a few normals, so many times would split every exit. The likelihood counts as
   // that of n / (1 + n / coarsening) times (Miller and Dunson 2019).
   double coarsening = 4000;
-  double entropy_weight = 0.1;   // of twice the classification entropy; 1: ICL (Biernacki 2000)
+  double entropy_weight = 0.1;    // of twice the classification entropy; 1: ICL (Biernacki 2000)
   double scale_deviation = 0.35;  // of ln(scale of an exit / scale of the one before)
-  double temperature = 2;        // of the posterior over the number of exits
-  double shape_cost = 1;       // of a parameter of the noise's shape, in that of an exit's
-  double share_weight = 1;     // of the Dirichlet prior of the shares
+  double temperature = 2;         // of the posterior over the number of exits
+  double shape_cost = 1;          // of a parameter of the noise's shape, in that of an exit's
+  double share_weight = 2;        // of the Dirichlet prior of the shares
   double least_share = 0.004;
   double least_samples = 4;
-  double regimes_cost = 4;       // of a shape with parts apart, in log odds: rather exits than regimes
+  double regimes_cost = 4;  // of a shape with parts apart, in log odds: rather exits than regimes
 };
 
 struct FittedExits {
   ShapeMixture mixture;  // exits ascending by mean
   double criterion = 0;  // -2 log evidence
   double entropy = 0;
-  double least_gap = 0;      // of neighbours, in the larger spread of the two
-  double largest_jump = 1;   // ratio of neighbouring spreads
+  double least_gap = 0;     // of neighbours, in the larger spread of the two
+  double largest_jump = 1;  // ratio of neighbouring spreads
 };
 
 struct ExitPosterior {
-  std::vector<FittedExits> best;      // of each number of exits that could be fitted; best[i] has i + 1 exits
-  std::vector<double> probability;    // [best]
-  std::size_t most_probable = 1;      // exits
+  std::vector<FittedExits> best;    // of each number of exits that could be fitted; best[i] has i + 1 exits
+  std::vector<double> probability;  // [best]
+  std::size_t most_probable = 1;    // exits
 };
+
+// Whether the number `exits` may be promised: right in 99 of 100 synthetic traces (docs/results/exits.md).
+bool is_reliable(const ExitPosterior& posterior, std::size_t exits);
 
 // most: exits; threads do not change the answer.
 ExitPosterior exit_posterior(const TimeCells& cells,

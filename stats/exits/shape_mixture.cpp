@@ -25,7 +25,9 @@ std::size_t ShapeMixture::parameters() const {
   return count;
 }
 
-std::size_t ShapeMixture::shape_parameters() const { return (family.own_weights ? 2 + exits() : 3) * (parts() - 1); }
+std::size_t ShapeMixture::shape_parameters() const {
+  return (family.own_weights ? 2 + exits() : 3) * (parts() - 1);
+}
 
 double ShapeMixture::mean(std::size_t k) const {
   double sum = 0;
@@ -192,7 +194,8 @@ double ShapeFit::expect(const ShapeMixture& m) {
   for (std::size_t k = 0; k < exits; ++k) {
     for (std::size_t j = 0; j < parts; ++j) {
       const std::size_t part = k * parts + j;
-      part_masses(m.location[k] + m.scale[k] * m.offset[j], std::max(m.scale[k] * m.width[j], least_width_), part);
+      part_masses(
+          m.location[k] + m.scale[k] * m.offset[j], std::max(m.scale[k] * m.width[j], least_width_), part);
       const double w = (1 - m.background) * m.share[k] * m.weight[part];
       for (std::size_t c = begin_[part]; c < end_[part]; ++c) inside_[c] += w * mass_[part * u + c];
     }
@@ -240,9 +243,9 @@ void ShapeFit::maximise(ShapeMixture& m) const {
   m.background = std::clamp(background_count_ / total_, 1e-5, kMostBackground);
   for (std::size_t k = 0; k < exits; ++k) {
     for (std::size_t j = 0; j < parts; ++j)
-      m.weight[k * parts + j] =
-          m.family.own_weights ? (n_[k * parts + j] + kLeast) / (m.share[k] + kLeast * static_cast<double>(parts))
-                               : of_part[j] / all;
+      m.weight[k * parts + j] = m.family.own_weights ? (n_[k * parts + j] + kLeast) /
+                                                           (m.share[k] + kLeast * static_cast<double>(parts))
+                                                     : of_part[j] / all;
     m.share[k] /= all;
   }
   for (std::size_t k = 0; k < exits; ++k) {
@@ -322,7 +325,8 @@ double ShapeFit::log_likelihood(const ShapeMixture& m) { return expect(m); }
 std::vector<bool> ShapeFit::outliers(const ShapeMixture& m) {
   expect(m);
   std::vector<bool> out;
-  for (std::size_t c = 0; c < count_.size(); ++c) out.push_back(2 * m.background * background_[c] > inside_[c]);
+  for (std::size_t c = 0; c < count_.size(); ++c)
+    out.push_back(2 * m.background * background_[c] > inside_[c]);
   return out;
 }
 
@@ -332,7 +336,8 @@ std::vector<double> ShapeFit::responsibilities(const ShapeMixture& m) {
   std::vector<double> r(u * exits, 0);
   for (std::size_t part = 0; part < exits * parts; ++part) {
     const double w = m.share[part / parts] * m.weight[part];
-    for (std::size_t c = begin_[part]; c < end_[part]; ++c) r[c * exits + part / parts] += w * mass_[part * u + c];
+    for (std::size_t c = begin_[part]; c < end_[part]; ++c)
+      r[c * exits + part / parts] += w * mass_[part * u + c];
   }
   for (std::size_t c = 0; c < u; ++c) {
     double sum = 0;

@@ -70,7 +70,7 @@ class ShapeFit {
 
   const TimeCells& cells_;
   double least_width_, total_ = 0, centre_ = 0, reach_ = 1;
-  std::vector<double> count_, background_;  // [cells]
+  std::vector<double> count_, background_;     // [cells]
   std::vector<double> mass_, first_, second_;  // [K J, cells]: probability, sums of x and x^2 within the cell
   std::vector<std::size_t> begin_, end_;       // [K J] cells in reach
   std::vector<double> inside_, ratio_;         // [cells]

@@ -17,14 +17,14 @@ double clock_tick(std::span<const double> times_ns);
 struct TimeCells {
   static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
-  double tick_ns = 0;                   // of the clock; 0: none seen
-  double unit_ns = 1;                   // of low and high: the tick, else the width of a cell
-  double origin_ns = 0;                 // where low and high count from
-  std::vector<double> low, high;        // [cells] ascending; what lies between two cells need not be in one
-  std::vector<double> count;            // [cells] times in it
-  std::vector<std::uint32_t> cell_of;   // [n]; kNone: not a measurement, see `replaced`
-  std::size_t replaced = 0;             // times off the clock's grid: what a recorder put in an outlier's place
-  double total() const;                 // of the counts
+  double tick_ns = 0;                  // of the clock; 0: none seen
+  double unit_ns = 1;                  // of low and high: the tick, else the width of a cell
+  double origin_ns = 0;                // where low and high count from
+  std::vector<double> low, high;       // [cells] ascending; what lies between two cells need not be in one
+  std::vector<double> count;           // [cells] times in it
+  std::vector<std::uint32_t> cell_of;  // [n]; kNone: not a measurement, see `replaced`
+  std::size_t replaced = 0;  // times off the clock's grid: what a recorder put in an outlier's place
+  double total() const;      // of the counts
 };
 
 // times: one of each sample. tick_ns: of the clock, or 0. Neighbouring values share a cell where there would be more

@@ -16,8 +16,8 @@ enum class TraceNoise {
   kNormal,
   kFloorAndTail,  // a normal of 0.35 and an exponential, together of deviation 1
   kLognormal,     // ln sigma 0.4
-  kTwoSpeeds,     // two normals three of their deviations apart, their shares a bit different from exit to exit
-  kHiccups,       // Student t of 5 degrees, and one query in a hundred late by 5 to 50 sigma
+  kTwoSpeeds,  // two normals three of their deviations apart, their shares a bit different from exit to exit
+  kHiccups,    // Student t of 5 degrees, and one query in a hundred late by 5 to 50 sigma
 };
 inline constexpr int kTraceNoises = 5;
 
@@ -117,7 +117,8 @@ inline ExitTrace draw_exit_trace(std::uint64_t seed) {
 
 // The most samples that ordered thresholds between distinct times can put right, as a share: dynamic programming over
 // the truth. best[k] after a time: the most so far with the times up to it in exits 1..k+1.
-inline double best_threshold_accuracy(const std::vector<double>& ns, const std::vector<std::size_t>& true_exit) {
+inline double best_threshold_accuracy(const std::vector<double>& ns,
+                                      const std::vector<std::size_t>& true_exit) {
   const std::size_t exits = *std::max_element(true_exit.begin(), true_exit.end());
   std::vector<std::size_t> order(ns.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
