@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kMostExits = 12;
 constexpr std::size_t kBootstraps = 60;
+constexpr double kInterval = 0.9;
 constexpr double kLeastTicks = 0.3;  // no spread is told below it
 
 // For each k: the cell after which P(exit > k) wins, that is the maximum of sum_{c <= it} n_c (2 P(exit <= k) - 1).
@@ -100,7 +101,7 @@ std::vector<double> probabilities_of(std::span<const double> times_ns,
 void set_interval(MixtureExits& r) {
   std::size_t low = r.num_exits - 1, high = r.num_exits - 1;
   double inside = r.posterior[low];
-  while (inside < 0.95 && (low > 0 || high + 1 < r.posterior.size())) {
+  while (inside < kInterval && (low > 0 || high + 1 < r.posterior.size())) {
     const double below = low > 0 ? r.posterior[low - 1] : -1;
     const double above = high + 1 < r.posterior.size() ? r.posterior[high + 1] : -1;
     inside += above >= below ? r.posterior[++high] : r.posterior[--low];
@@ -124,7 +125,7 @@ MixtureExits mixture_exits(std::span<const double> times_ns,
   MixtureExits r;
   r.tick_ns = tick_ns;
   r.replaced = cells.replaced;
-  r.posterior = posterior.probability;
+  r.posterior = probability_of_exits(posterior, most);
   std::size_t chosen = posterior.most_probable;
   if (known) {
     chosen = std::min(*known, posterior.best.size());
@@ -143,7 +144,7 @@ MixtureExits mixture_exits(std::span<const double> times_ns,
   bootstrap(r, cells, least_width, m);
   r.probabilities = probabilities_of(times_ns, cells, fit.responsibilities(m), m.exits());
   set_interval(r);
-  r.reliable = chosen > 1 && is_reliable(posterior, chosen);
+  r.reliable = is_reliable(posterior, chosen);
   return r;
 }
 

@@ -14,8 +14,7 @@ namespace offramp::stats {
 struct MixtureExits {
   std::size_t num_exits = 1;
   std::vector<double> posterior;  // [i]: probability that there are i + 1 exits
-  // The exits that 95 % of the posterior holds, and more where one found exit is so much wider than its neighbours
-  // that it may hide another.
+  // Those that hold nine tenths of the posterior.
   std::size_t least_exits = 1, most_exits = 1;
   // [num_exits - 1], ascending: where most of the expected exits come out right; and the central 95 % of that place
   // over 60 Bayesian bootstraps (Rubin 1981).

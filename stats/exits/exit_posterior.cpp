@@ -175,10 +175,35 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
 
 }  // namespace
 
+namespace {
+
+constexpr double kSafeGap = 5.4;  // of neighbours, in the larger spread
+
+// That exits whose neighbours are `gap` apart hide others.
+double probability_hidden(double gap) {
+  if (std::isinf(gap)) return 0.6;  // one exit: nothing says how wide one is
+  return 0.5 * std::clamp((6 - gap) / 2.5, 0.04, 1.0);
+}
+
+}  // namespace
+
+std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most) {
+  constexpr double kOneMore = 0.6;  // of a geometric number of hidden ones
+  std::vector<double> p(most, 0.0);
+  for (std::size_t i = 0; i < posterior.best.size() && i < most; ++i) {
+    const double hidden = probability_hidden(posterior.best[i].least_gap);
+    p[i] += posterior.weight[i] * (1 - hidden);
+    double share = hidden * (1 - kOneMore);
+    for (std::size_t k = i + 1; k < most; ++k, share *= kOneMore) p[k] += posterior.weight[i] * share;
+  }
+  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+  for (double& x : p) x /= sum;
+  return p;
+}
+
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits) {
-  const FittedExits& f = posterior.best[exits - 1];
-  return exits == posterior.most_probable && posterior.probability[exits - 1] >= 0.98 && f.least_gap >= 4.5 &&
-         f.largest_jump <= 2;
+  return exits > 1 && exits == posterior.most_probable && posterior.weight[exits - 1] >= 0.8 &&
+         posterior.best[exits - 1].least_gap >= kSafeGap;
 }
 
 ExitPosterior exit_posterior(
@@ -240,11 +265,11 @@ ExitPosterior exit_posterior(
   }
   double sum = 0;
   for (std::size_t i = 0; i < out.best.size(); ++i) {
-    out.probability.push_back(std::exp(-0.5 * (out.best[i].criterion - best_of_all) / prior.temperature));
-    sum += out.probability.back();
+    out.weight.push_back(std::exp(-0.5 * (out.best[i].criterion - best_of_all) / prior.temperature));
+    sum += out.weight.back();
     if (out.best[i].criterion == best_of_all) out.most_probable = i + 1;
   }
-  for (double& p : out.probability) p /= sum;
+  for (double& p : out.weight) p /= sum;
   return out;
 }
 

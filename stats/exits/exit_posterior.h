@@ -35,10 +35,14 @@ struct FittedExits {
 };
 
 struct ExitPosterior {
-  std::vector<FittedExits> best;    // of each number of exits that could be fitted; best[i] has i + 1 exits
-  std::vector<double> probability;  // [best]
-  std::size_t most_probable = 1;    // exits
+  std::vector<FittedExits> best;  // of each number of exits that could be fitted; best[i] has i + 1 exits
+  std::vector<double> weight;     // [best] of the fits: exp(-criterion / (2 temperature)), normalised
+  std::size_t most_probable = 1;  // exits of the fit of most weight
 };
+
+// [i]: probability of i + 1 exits, up to `most`. A fit whose exits lie close may hide more that no peak shows: of such
+// synthetic traces every second one does (docs/results/exits.md).
+std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most);
 
 // Whether the number `exits` may be promised: right in 99 of 100 synthetic traces (docs/results/exits.md).
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits);
