@@ -25,6 +25,7 @@
   ROW(extract_score) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(membership_train) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \
