@@ -5,6 +5,7 @@
 //   boundary   images: distance to the boundary by HopSkipJump (attacks/membership/hop_skip_jump.h)
 // A sample that is classified wrongly scores 0, without a query.
 #include <cstdint>
+#include <filesystem>
 #include <span>
 #include <vector>
 
@@ -31,5 +32,9 @@ Signal noise_robustness(BlackBox& victim,
                         std::span<const std::size_t> asked,
                         const NoiseOptions& options,
                         Listener& listener);
+
+// A signal as one safetensors file: what thousands of queries said is asked once. The reader checks it: FileError.
+void write_signal(const std::filesystem::path& path, const Signal& signal);
+Signal read_signal(const std::filesystem::path& path, std::size_t records);
 
 }  // namespace offramp::attacks::membership

@@ -26,6 +26,7 @@
   ROW(extract_estimate) \
   ROW(extract_search) \
   ROW(membership_train) \
+  ROW(membership_attack) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \
