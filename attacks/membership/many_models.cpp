@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/errors.h"
+#include "stats/membership/group_thresholds.h"
 
 namespace offramp::attacks::membership {
 namespace {
@@ -41,11 +42,12 @@ void check_many(const Queried& target, const References& r, const char* what) {
                     " records, the references " + std::to_string(r.records));
   for (std::size_t i = 0; i < target.margin.size(); ++i)
     if (!std::isfinite(target.margin[i]))
-      throw DataError(std::string(what) + ": margins must be finite, record " + std::to_string(i) + " has one that is not");
+      throw DataError(std::string(what) + ": margins must be finite, record " + std::to_string(i) +
+                      " has one that is not");
 }
 
 struct Sides {
-  std::vector<Moments> of[2];   // [out, in][record]
+  std::vector<Moments> of[2];  // [out, in][record]
   double pooled[2] = {}, common = 0;
 };
 
@@ -102,7 +104,9 @@ std::vector<double> online_and_exit(const Queried& t, const References& r) {
 
 constexpr ManyModelAttack kManyModelAttacks[] = {
     {"lira-offline", "distance of the margin from that of nets that never saw the record", offline_default},
-    {"lira-online", "likelihood ratio of the margin, nets with the record against nets without", online_default},
+    {"lira-online",
+     "likelihood ratio of the margin, nets with the record against nets without",
+     online_default},
     {"exit-ratio", "likelihood ratio of the exit alone", exit_ratio},
     {"lira-joint", "likelihood ratio of exit and margin given the exit", lira_joint},
     {"lira-online+exit", "the ratios of margin and exit as if they were independent", online_and_exit}};
@@ -115,7 +119,8 @@ References References::without(int model) const {
   References out{.models = models - 1, .num_exits = num_exits, .records = records};
   for (int m = 0; m < models; ++m) {
     if (m == model) continue;
-    const auto first = static_cast<std::ptrdiff_t>(at(m, 0)), last = static_cast<std::ptrdiff_t>(at(m, 0) + records);
+    const auto first = static_cast<std::ptrdiff_t>(at(m, 0)),
+               last = static_cast<std::ptrdiff_t>(at(m, 0) + records);
     out.margin.insert(out.margin.end(), margin.begin() + first, margin.begin() + last);
     out.exit.insert(out.exit.end(), exit.begin() + first, exit.begin() + last);
     out.in.insert(out.in.end(), in.begin() + first, in.begin() + last);
@@ -125,12 +130,13 @@ References References::without(int model) const {
 
 References references_of(std::span<const Records> nets, std::span<const std::int32_t> rows) {
   if (nets.empty()) throw ValueError("references: there are no reference nets; train some with --references");
-  References out{.models = static_cast<int>(nets.size()), .num_exits = nets[0].num_exits, .records = rows.size()};
+  References out{
+      .models = static_cast<int>(nets.size()), .num_exits = nets[0].num_exits, .records = rows.size()};
   for (const Records& net : nets) {
     if (net.classes != nets[0].classes || net.num_exits != nets[0].num_exits)
-      throw ValueError("references: expected nets of one shape, found " + std::to_string(net.num_exits) + " exits and " +
-                       std::to_string(net.classes) + " classes beside " + std::to_string(nets[0].num_exits) + " and " +
-                       std::to_string(nets[0].classes));
+      throw ValueError("references: expected nets of one shape, found " + std::to_string(net.num_exits) +
+                       " exits and " + std::to_string(net.classes) + " classes beside " +
+                       std::to_string(nets[0].num_exits) + " and " + std::to_string(nets[0].classes));
     std::map<std::int32_t, std::size_t> of_row;
     for (std::size_t i = 0; i < net.size(); ++i) of_row[net.row[i]] = i;
     for (const std::int32_t row : rows) {
@@ -150,7 +156,8 @@ Queried queried_of(const Records& records) { return {records.margin, records.exi
 Queried queried_of(const References& r, int model) {
   const auto first = static_cast<std::ptrdiff_t>(r.at(model, 0));
   const auto last = first + static_cast<std::ptrdiff_t>(r.records);
-  return {{r.margin.begin() + first, r.margin.begin() + last}, {r.exit.begin() + first, r.exit.begin() + last}};
+  return {{r.margin.begin() + first, r.margin.begin() + last},
+          {r.exit.begin() + first, r.exit.begin() + last}};
 }
 
 std::vector<double> lira_offline(const Queried& target, const References& r, Variance variance) {
@@ -159,7 +166,8 @@ std::vector<double> lira_offline(const Queried& target, const References& r, Var
   std::vector<double> out;
   for (std::size_t i = 0; i < r.records; ++i) {
     const double mean = s.of[0][i].mean;
-    out.push_back((target.margin[i] - mean) / std::sqrt(at_least_rounding(variance_of(s, 0, i, variance), mean)));
+    out.push_back((target.margin[i] - mean) /
+                  std::sqrt(at_least_rounding(variance_of(s, 0, i, variance), mean)));
   }
   return out;
 }
@@ -221,7 +229,8 @@ std::vector<double> lira_joint(const Queried& target, const References& r) {
         }
   for (std::size_t i = 0; i < r.records; ++i) {
     const auto e = static_cast<std::size_t>(target.exit[i] - 1);
-    if (all[0][e].n < 2 || all[1][e].n < 2) continue;  // nothing is known of margins there: the exit alone speaks
+    if (all[0][e].n < 2 || all[1][e].n < 2)
+      continue;  // nothing is known of margins there: the exit alone speaks
     const bool by_itself = own[0][i][e].n >= kOwnNets && own[1][i][e].n >= kOwnNets;
     double density[2];
     for (int side = 0; side < 2; ++side) {
@@ -237,14 +246,17 @@ std::vector<double> lira_joint(const Queried& target, const References& r) {
 
 double rmia_prior(std::span<const double> out_probabilities, double a) {
   if (!(a >= 0 && a <= 1)) throw ValueError("rmia: a lies from 0 to 1, got " + std::to_string(a));
-  if (out_probabilities.empty()) throw DataError("rmia: a record has no reference net that was not trained on it");
+  if (out_probabilities.empty())
+    throw DataError("rmia: a record has no reference net that was not trained on it");
   double sum = 0;
   for (const double p : out_probabilities) sum += p;
   return ((1 + a) * sum / static_cast<double>(out_probabilities.size()) + (1 - a)) / 2;
 }
 
 namespace {
-double probability(double margin) { return margin > 0 ? 1 / (1 + std::exp(-margin)) : std::exp(margin) / (1 + std::exp(margin)); }
+double probability(double margin) {
+  return margin > 0 ? 1 / (1 + std::exp(-margin)) : std::exp(margin) / (1 + std::exp(margin));
+}
 }  // namespace
 
 std::vector<double> rmia_ratios(const Queried& target, const References& r, double a) {
@@ -271,7 +283,9 @@ std::vector<double> rmia_population_ratios(const Queried& target, const Referenc
   return out;
 }
 
-std::vector<double> rmia(std::span<const double> ratios, std::span<const double> population_ratios, double gamma) {
+std::vector<double> rmia(std::span<const double> ratios,
+                         std::span<const double> population_ratios,
+                         double gamma) {
   if (!(gamma > 0)) throw ValueError("rmia: gamma must be above 0, got " + std::to_string(gamma));
   if (population_ratios.empty()) throw DataError("rmia: the population is empty");
   std::vector<double> sorted(population_ratios.begin(), population_ratios.end());
@@ -279,7 +293,8 @@ std::vector<double> rmia(std::span<const double> ratios, std::span<const double>
   std::vector<double> out;
   for (const double ratio : ratios) {
     // ratio / z >= gamma, by the product: a z of 0 is dominated by everybody.
-    const auto end = std::partition_point(sorted.begin(), sorted.end(), [&](double z) { return ratio >= gamma * z; });
+    const auto end =
+        std::partition_point(sorted.begin(), sorted.end(), [&](double z) { return ratio >= gamma * z; });
     out.push_back(static_cast<double>(end - sorted.begin()) / static_cast<double>(sorted.size()));
   }
   return out;
@@ -290,13 +305,15 @@ Calibrated calibrated(ManyModelScore score,
                       std::span<const std::uint8_t> member,
                       const References& r) {
   if (member.size() != r.records)
-    throw DataError("calibrated: expected a membership for each of " + std::to_string(r.records) + " records, got " +
-                    std::to_string(member.size()));
+    throw DataError("calibrated: expected a membership for each of " + std::to_string(r.records) +
+                    " records, got " + std::to_string(member.size()));
   std::vector<double> highest(r.records, -std::numeric_limits<double>::infinity());
   std::vector<int> nulls(r.records, 0);
+  std::vector<double> known[2];
   for (int m = 0; m < r.models; ++m) {
     const std::vector<double> scores = score(queried_of(r, m), r.without(m));
     for (std::size_t i = 0; i < r.records; ++i) {
+      known[r.in[r.at(m, i)]].push_back(scores[i]);
       if (r.in[r.at(m, i)]) continue;
       highest[i] = std::max(highest[i], scores[i]);
       ++nulls[i];
@@ -306,6 +323,7 @@ Calibrated calibrated(ManyModelScore score,
   const int fewest = *std::ranges::min_element(nulls);
   if (fewest < 1) throw DataError("calibrated: a record has no reference net that was not trained on it");
   Calibrated out{.level = 1.0 / (fewest + 1)};
+  out.threshold = stats::balanced_threshold(known[1], known[0]).threshold;
   for (std::size_t i = 0; i < r.records; ++i) {
     const bool called = scores[i] > highest[i];
     ++(member[i] ? out.members : out.non_members);

@@ -20,7 +20,9 @@ struct References {
   std::vector<double> margin = {};
   std::vector<std::int32_t> exit = {};  // from 1
   std::vector<std::uint8_t> in = {};    // 1: that net was trained on that record
-  std::size_t at(int model, std::size_t record) const { return static_cast<std::size_t>(model) * records + record; }
+  std::size_t at(int model, std::size_t record) const {
+    return static_cast<std::size_t>(model) * records + record;
+  }
   // Without one net: what is left when that one plays the target.
   References without(int model) const;
 };
@@ -37,17 +39,21 @@ Queried queried_of(const Records& records);
 Queried queried_of(const References& references, int model);
 
 enum class Variance {
-  kAuto,      // of each record from kFewModels nets a side on, else pooled
-  kOwn,       // of each record, ddof 1
-  kPooled,    // one for all records, of in and out each
-  kCommon,    // one for all records and both sides
+  kAuto,    // of each record from kFewModels nets a side on, else pooled
+  kOwn,     // of each record, ddof 1
+  kPooled,  // one for all records, of in and out each
+  kCommon,  // one for all records and both sides
 };
 inline constexpr int kFewModels = 32;
 
 // (phi - mean of out) / deviation of out: needs no net that was trained on the record.
-std::vector<double> lira_offline(const Queried& target, const References& references, Variance variance = Variance::kAuto);
+std::vector<double> lira_offline(const Queried& target,
+                                 const References& references,
+                                 Variance variance = Variance::kAuto);
 // ln N(phi; in) - ln N(phi; out).
-std::vector<double> lira_online(const Queried& target, const References& references, Variance variance = Variance::kAuto);
+std::vector<double> lira_online(const Queried& target,
+                                const References& references,
+                                Variance variance = Variance::kAuto);
 // ln P_in(e) - ln P_out(e) of the exit alone: counts of the record's own nets, 1/2 added to each.
 std::vector<double> exit_ratio(const Queried& target, const References& references);
 // ln [P_in(e) N(phi; in | e)] - ln [P_out(e) N(phi; out | e)]. Moments given the exit are pooled over the records of that exit;
@@ -65,16 +71,21 @@ struct RmiaOptions {
 };
 double rmia_prior(std::span<const double> out_probabilities, double a);
 // [n] share of the population with ratio(x) / ratio(z) >= gamma. The population are records that no net was trained on.
-std::vector<double> rmia(std::span<const double> ratios, std::span<const double> population_ratios, double gamma);
+std::vector<double> rmia(std::span<const double> ratios,
+                         std::span<const double> population_ratios,
+                         double gamma);
 // ratio = p_target / Pr for each record.
 std::vector<double> rmia_ratios(const Queried& target, const References& references, double a);
 std::vector<double> rmia_population_ratios(const Queried& target, const References& references);
 
 // What pooling hides (a threshold for all mixes easy and hard records): each reference net in turn plays the target for the
-// others, which gives every record its own scores as a non-member.
+// others, which gives every record its own scores as a non-member. Each record needs three nets that were trained on it and
+// three that were not.
 struct Calibrated {
   double level = 0;  // 1 / (nets without the record + 1): the smallest false positive rate that they resolve
   std::size_t members = 0, members_found = 0, non_members = 0, false_alarms = 0;
+  // Of largest balanced accuracy over all nets that played the target, whose members the attacker knows.
+  double threshold = 0;
 };
 using ManyModelScore = std::vector<double> (*)(const Queried&, const References&);
 // A record is called a member iff its score is above all of its own as a non-member.

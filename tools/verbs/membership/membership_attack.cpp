@@ -4,6 +4,7 @@
 #include "attacks/membership/evaluation.h"
 #include "attacks/membership/exit_times.h"
 #include "attacks/membership/label_only.h"
+#include "attacks/membership/many_models.h"
 #include "base/errors.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
@@ -28,6 +29,12 @@ constexpr std::pair<Adversary, const char*> kAdversaries[] = {
 std::string attack_lines() {
   std::string text;
   for (const am::Attack& a : am::attacks()) text += fmt::format("  {:<17} {}\n", a.name, a.summary);
+  text +=
+      "Where membership train made reference nets, also (they see the target's scores, and all but exit ones ignore exits):\n";
+  for (const am::ManyModelAttack& a : am::many_model_attacks())
+    text += fmt::format("  {:<17} {}\n", a.name, a.summary);
+  text +=
+      fmt::format("  {:<17} {}\n", "rmia", "likelihood ratio to records of a population, here shadow-test");
   return text;
 }
 
@@ -103,6 +110,9 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.copies", noise_.copies, "noise: changed copies of a sample").range(1, 1e6);
     o.add("attack.flips", noise_.flips, "noise: expected number of flipped features");
     o.add("attack.repetitions", query_.repetitions, "timed: measurements of a sample").range(2, 10000);
+    o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
+    o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
+        .range(0, 1);
     o.add("attack.fpr", evaluation_.false_positive_rates, "false positive rates that members are counted at")
         .range(0, 1);
   }
@@ -275,7 +285,78 @@ class MembershipAttackVerb final : public Verb {
         json["attacks"].push_back(row);
       }
     }
+    if (const auto references = target.references(k); !references.empty() && wants(Adversary::kOriginal))
+      many_models(session, folder, listener, target, of_target, on_target, references, json, table, controls);
     return json;
+  }
+
+  // LiRA and RMIA. The reference nets were trained on halves of the target's members and non-members.
+  void many_models(Session& session,
+                   RunFolder& folder,
+                   SessionListener& listener,
+                   const TrainedFolder& target,
+                   const am::OpenedModel& of_target,
+                   const am::Records& on_target,
+                   const std::vector<am::ModelSpec>& specs,
+                   ordered_json& json,
+                   Table& table,
+                   bool& controls) const {
+    const Device device = Device::by_name(session.device());
+    const auto& population = target.parts.of(data::Part::kShadowTest);
+    // What a net says of the population, of which it has seen nobody.
+    const auto of_population = [&](const am::OpenedModel& model, const std::string& name) {
+      const auto path = folder.folder("records") / (name + "-population.safetensors");
+      if (std::filesystem::exists(path)) return am::read_records(path);
+      am::Records r = am::collect_records(
+          *model.loaded.net, model.loaded.policy, *target.samples, {}, population, listener);
+      r.model = name;
+      am::write_records(path, r);
+      return r;
+    };
+    std::vector<am::Records> on_pool, on_population;
+    for (const am::ModelSpec& spec : specs) {
+      const am::OpenedModel model = am::open_model(spec, target.path, device);
+      on_pool.push_back(records_of(folder, target, spec, model, listener));
+      on_population.push_back(of_population(model, spec.name));
+    }
+    const auto references = am::references_of(on_pool, on_target.row);
+    const am::Queried queried = am::queried_of(on_target);
+    const auto add =
+        [&](const std::string& name, std::vector<double> score, std::optional<am::Calibrated> calibrated) {
+          am::AttackOutcome outcome;
+          // Without a net that may play the target: ratios speak for a member above 0, a share of the population above half.
+          const double threshold = calibrated ? calibrated->threshold : name == "rmia" ? .5 : 0;
+          if (!calibrated) outcome.note = fmt::format("decided at {}, not calibrated", threshold);
+          for (std::size_t i = 0; i < score.size(); ++i) {
+            outcome.record.push_back(i);
+            outcome.decision.push_back(score[i] > threshold);
+          }
+          outcome.score = std::move(score);
+          const am::Evaluation e = am::evaluate(
+              name, fmt::format("{} references", specs.size()), std::move(outcome), on_target, evaluation_);
+          ordered_json row = am::to_json(e, on_target);
+          if (calibrated)
+            row["calibrated"] = {{"level", calibrated->level},
+                                 {"members", calibrated->members},
+                                 {"members_found", calibrated->members_found},
+                                 {"non_members", calibrated->non_members},
+                                 {"false_alarms", calibrated->false_alarms}};
+          json["attacks"].push_back(row);
+          controls = controls && e.control.passed;
+          add_row(table, on_target.model, e);
+        };
+    for (const am::ManyModelAttack& attack : am::many_model_attacks())
+      add(attack.name,
+          attack.score(queried, references),
+          specs.size() >= 6
+              ? std::optional(am::calibrated(attack.score, queried, on_target.member, references))
+              : std::nullopt);
+    const am::Records target_population = of_population(of_target, on_target.model);
+    const auto population_ratios = am::rmia_population_ratios(am::queried_of(target_population),
+                                                              am::references_of(on_population, population));
+    add("rmia",
+        am::rmia(am::rmia_ratios(queried, references, rmia_.offline_a), population_ratios, rmia_.gamma),
+        std::nullopt);
   }
 
   static void add_row(Table& table, const std::string& net, const am::Evaluation& e) {
@@ -303,6 +384,7 @@ class MembershipAttackVerb final : public Verb {
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
   am::AttackSettings settings_;
   am::NoiseOptions noise_;
+  am::RmiaOptions rmia_;
   am::EvaluationOptions evaluation_;
   attacks::QueryOptions query_{.repetitions = 10};
   int per_side_ = 300;
