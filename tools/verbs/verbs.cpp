@@ -27,6 +27,7 @@
   ROW(extract_search) \
   ROW(membership_train) \
   ROW(membership_attack) \
+  ROW(membership_report) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \
