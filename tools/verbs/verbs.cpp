@@ -25,6 +25,9 @@
   ROW(extract_score) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(membership_train) \
+  ROW(membership_attack) \
+  ROW(membership_report) \
   ROW(defend_plan) \
   ROW(defend_check) \
   ROW(stats_roc) \
