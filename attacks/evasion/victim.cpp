@@ -14,8 +14,12 @@ Victim victim_of(std::string name, const nets::Network& net, nets::ExitPolicy po
                 .device = net.device(),
                 .policy = std::move(policy),
                 .exit_macs = {},
+                .exit_ops = {},
                 .inverse_deviation = {}};
-  for (const nets::Cost& cost : net.costs().exits) victim.exit_macs.push_back(cost.macs);
+  for (const nets::Cost& cost : net.costs().exits) {
+    victim.exit_macs.push_back(cost.macs);
+    victim.exit_ops.push_back(cost.ops_profiler);
+  }
   const auto channels = static_cast<std::size_t>(net.input().c);
   victim.inverse_deviation.assign(channels, 1.f);
   const std::vector<float>& deviation = net.options().std;

@@ -17,6 +17,7 @@ struct Victim {
   Device device;
   nets::ExitPolicy policy;              // where a sample leaves
   std::vector<std::int64_t> exit_macs;  // [num_exits] of one sample, cumulative
+  std::vector<std::int64_t> exit_ops;   // the same in the operations that the papers count
   std::vector<float>
       inverse_deviation;  // [c] of the normalisation, for distances between normalised images; or empty
 

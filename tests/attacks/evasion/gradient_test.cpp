@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/attacks/evasion/victims.h"
+#include "tests/nets/nets.h"
 
 namespace offramp::test {
 namespace {
@@ -88,6 +89,31 @@ TEST(EvasionGradient, EveryPathAgreesWithTheTapeOfTheWholeNet) {
   EXPECT_LT(left[0], images.n);
 }
 
+// Rows of features, residual sums, depthwise convolutions: the walk knows none of them.
+TEST(EvasionGradient, OfEveryFamilyIsThatOfTheWholeTape) {
+  for (const char* name : kFamilies) {
+    SCOPED_TRACE(name);
+    nets::Network net(small_options(name), one_thread());
+    nets::initialize(net, 4);
+    const Images images = noise_images(net.input(), 4, 5, 6);
+    Victim victim = victim_of(name, net, nets::ExitPolicy::uniform(net.num_exits(), 0.22));
+    const Gradients g =
+        gradients(victim, images, {Through::kExitTaken}, labelled(LossKind::kCrossEntropy, images.labels));
+    for (int i = 0; i < images.n; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      std::vector<double> weight(static_cast<std::size_t>(net.num_exits()), 0);
+      weight[static_cast<std::size_t>(g.exit[at])] = 1;
+      const std::vector<float> expected = by_the_whole_tape(net, part(images, i, 1), weight);
+      double largest = 0;
+      for (const float v : expected) largest = std::max(largest, std::abs(static_cast<double>(v)));
+      EXPECT_GT(largest, 0);
+      for (std::size_t k = 0; k < expected.size(); ++k) {
+        ASSERT_NEAR(g.gradient[at * expected.size() + k], expected[k], 1e-4 * largest) << "value " << k;
+      }
+    }
+  }
+}
+
 TEST(EvasionGradient, StopsWhereTheSampleLeaves) {
   const LinearNet net = three_exits();
   const Images images = noise_images(kPicture, 40, 4, 9);
@@ -113,12 +139,8 @@ TEST(EvasionGradient, StopsWhereTheSampleLeaves) {
 }
 
 TEST(EvasionGradient, DoesNotDependOnTheBatch) {
-  for (const char* name : {"small-cnn", "mobilenet", "resnet-8"}) {
-    nets::NetOptions o;
-    o.name = name;
-    o.classes = 5;
-    o.num_exits = 3;
-    o.width_divisor = 4;
+  for (const char* name : {"small-cnn", "mobilenet", "resnet-8", "vgg-16"}) {
+    const nets::NetOptions o = small_options(name);
     auto net = std::make_unique<nets::Network>(o, one_thread());
     nets::initialize(*net, 3);
     const Images images = noise_images(net->input(), 6, 5, 2);

@@ -84,8 +84,12 @@ inline Victim victim_on(const nets::SegmentedNet& net, double threshold = 0.9) {
                 .device = one_thread(),
                 .policy = nets::ExitPolicy::uniform(net.num_exits(), threshold),
                 .exit_macs = {},
+                .exit_ops = {},
                 .inverse_deviation = {}};
-  for (int e = 0; e < net.num_exits(); ++e) victim.exit_macs.push_back(100 * (e + 1));
+  for (int e = 0; e < net.num_exits(); ++e) {
+    victim.exit_macs.push_back(100 * (e + 1));
+    victim.exit_ops.push_back(200 * (e + 1));
+  }
   return victim;
 }
 
