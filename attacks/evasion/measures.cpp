@@ -207,6 +207,37 @@ double efficacy(const Victim& victim, std::span<const int> left_at) {
   return efficacy(cost, left);
 }
 
+nets::ExitPolicy policy_by_accuracy_drop(const Victim& victim, const nets::ExitOutputs& out, double drop) {
+  const int exits = out.num_exits;
+  const auto accuracy_and_cost = [&](const nets::ExitPolicy& policy) {
+    int right = 0;
+    double macs = 0;
+    for (int i = 0; i < out.n; ++i) {
+      const auto choice = nets::choose_exit(
+          policy, std::span(out.confidence).subspan(out.at(i, 0), static_cast<std::size_t>(exits)));
+      right += out.right(i, choice.answered) ? 1 : 0;
+      macs += static_cast<double>(victim.exit_macs[static_cast<std::size_t>(choice.stopped)]);
+    }
+    return std::pair(static_cast<double>(right) / out.n, macs / out.n);
+  };
+  const double wanted = (1 - drop) * accuracy_and_cost(nets::ExitPolicy::uniform(exits, 2)).first;
+  std::optional<nets::ExitPolicy> best;
+  double least = 0;
+  for (int step = 1; step <= 19; ++step) {
+    const nets::ExitPolicy policy = nets::ExitPolicy::uniform(exits, step / 20.0);
+    const auto [accuracy, cost] = accuracy_and_cost(policy);
+    if (accuracy > wanted && (!best || cost < least)) {
+      best = policy;
+      least = cost;
+    }
+  }
+  if (!best) {
+    throw ValueError("slowdown: no threshold of .05 to .95 keeps the accuracy of " + victim.name + " above " +
+                     std::to_string(wanted));
+  }
+  return *best;
+}
+
 std::optional<stats::Interval> direction_difference(std::span<const Hits> d2s,
                                                     std::span<const Hits> s2d,
                                                     const stats::BootstrapOptions& options) {

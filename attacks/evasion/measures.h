@@ -65,6 +65,11 @@ double efficacy(std::span<const double> cost, std::span<const double> left);
 // Of what left where, with the cost in profiler operations.
 double efficacy(const Victim& victim, std::span<const int> left_at);
 
+// DeepSloth's threshold: of .05, .10 .. .95 for all exits the cheapest (mean MACs) whose accuracy is above (1 - drop) times
+// the last exit's. Their code also wants each choice to be more accurate than the one before, which depends on the order.
+// Throws ValueError where none is.
+nets::ExitPolicy policy_by_accuracy_drop(const Victim& victim, const nets::ExitOutputs& outputs, double drop);
+
 // Images per exit.
 std::vector<int> exit_histogram(const Judgement& judgement);
 

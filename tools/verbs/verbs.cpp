@@ -25,6 +25,10 @@
   ROW(extract_score) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(evade_attack) \
+  ROW(evade_transfer) \
+  ROW(evade_slowdown) \
+  ROW(evade_surrogate) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \

@@ -49,6 +49,21 @@ TEST(EvasionMeasures, EfficacyOfTheSpec) {
             "efficacy: expected a cost above 0 and a share for each exit, got 7 and 1");
 }
 
+// Confidences of exit 1: 1, .62, .42, .22; exit 1 is wrong on the last two, exit 2 never.
+TEST(EvasionMeasures, PolicyByAccuracyDropIsTheCheapestThatKeepsIt) {
+  const Judgement j = judgement(
+      {{0, 0}, {0, 0}, {9, 0}, {9, 0}}, {0, 0, 0, 0}, {0, 0, 0, 0}, {{1, 1}, {.62, 1}, {.42, 1}, {.22, 1}});
+  const LinearNet net({1, 1, 1}, 10, {weights(10, 1, 1), weights(10, 2, 1)});
+  const Victim victim = victim_on(net);
+  EXPECT_NEAR(
+      policy_by_accuracy_drop(victim, j.outputs, 0.05).thresholds[0], 0.45, 1e-12);  // all right, two leave
+  EXPECT_NEAR(
+      policy_by_accuracy_drop(victim, j.outputs, 0.30).thresholds[0], 0.25, 1e-12);  // three of four right
+  const Judgement bad = judgement({{9, 0}}, {0}, {0}, {{1, 1}});
+  EXPECT_EQ(error_of([&] { policy_by_accuracy_drop(victim, bad.outputs, 0.05); }),
+            "slowdown: no threshold of .05 to .95 keeps the accuracy of victim above 0.950000");
+}
+
 TEST(EvasionMeasures, TransferCountsWhatBothGotRightAndFoolsTheSurrogate) {
   const std::vector<std::int32_t> labels = {0, 1, 2, 3, 4};
   const std::vector<std::int32_t> first(5, 0);
