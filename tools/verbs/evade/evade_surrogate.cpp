@@ -89,12 +89,7 @@ class EvadeSurrogateVerb final : public Verb {
     fits.fit_to(*open.loaded.net, open.loaded.metadata, images_.data);
     data::ImageSet set = open_pictures(session, images_.data, images_.split, open.loaded.net->input());
     set.class_names = fits.class_names();
-    if (images_.first >= set.n) {
-      throw UsageError(
-          fmt::format("{}: has {} images, --first {} is behind them", images_.data, set.n, images_.first));
-    }
-    std::vector<std::int32_t> rows;
-    for (int i = images_.first; i < std::min(set.n, images_.first + images_.count); ++i) rows.push_back(i);
+    const std::vector<std::int32_t> rows = rows_of(images_, set.n);
     set = data::subset(set, rows);
     const auto source = fits.evaluation(device, 250, rows);  // labels as the net counts them
     source->start(1, 0);

@@ -1,9 +1,13 @@
 #include "tools/verbs/evade/inputs.h"
 
+#include "nets/data/split.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
 
 namespace offramp::tools::evade {
 
@@ -61,8 +65,24 @@ nlohmann::ordered_json json_of(const OpenVictim& open) {
 void declare(Options& o, const std::string& section, ImageOptions& images) {
   o.add(section + ".data", images.data, "data set").flag("--data").required();
   o.add(section + ".split", images.split, "which part").choices({"train", "test", "all"});
-  o.add(section + ".first", images.first, "first image of the part").range(0, 1e9);
+  o.add(section + ".first", images.first, "where in the part to begin").range(0, 1e9);
   o.add(section + ".count", images.count, "images; fewer where the part ends").range(1, 1e9);
+  o.add(section + ".in_order",
+        images.in_order,
+        "take the images as they lie in the set, not in the shuffled order that is the same for every run");
+}
+
+std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n) {
+  constexpr std::uint32_t kOrderStream = 0xE7A51003u;
+  if (wanted.first >= n) {
+    throw UsageError(
+        fmt::format("{}: has {} images, --first {} is behind them", wanted.data, n, wanted.first));
+  }
+  std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  if (!wanted.in_order) order = data::permutation(n, 1, kOrderStream, 0);
+  const int end = static_cast<int>(std::min<std::int64_t>(n, std::int64_t{wanted.first} + wanted.count));
+  return {order.begin() + wanted.first, order.begin() + end};
 }
 
 Images open_images(const Session& session,
@@ -72,13 +92,7 @@ Images open_images(const Session& session,
   NetData set(session, wanted.data, wanted.split);
   set.fit_to(*open.loaded.net, open.loaded.metadata, wanted.data);
   if (!set.pixels()) throw UsageError(wanted.data + ": attacks are on images, these are rows of a table");
-  if (wanted.first >= set.samples()) {
-    throw UsageError(fmt::format(
-        "{}: has {} images, --first {} is behind them", wanted.data, set.samples(), wanted.first));
-  }
-  std::vector<std::int32_t> rows;
-  for (int i = wanted.first; i < std::min(set.samples(), wanted.first + wanted.count); ++i) rows.push_back(i);
-  const auto source = set.evaluation(device, 250, std::move(rows));
+  const auto source = set.evaluation(device, 250, rows_of(wanted, set.samples()));
   return images_of(*source, open.loaded.net->input());
 }
 

@@ -34,8 +34,13 @@ nlohmann::ordered_json json_of(const OpenVictim& open);
 struct ImageOptions {
   std::string data, split = "test";
   int first = 0, count = 1000;
+  bool in_order = false;
 };
 void declare(Options& options, const std::string& section, ImageOptions& images);
+// Positions in a part of n images: `count` of them from `first` on, in a shuffled order that is always the same (sets lie
+// sorted by class, and a surrogate's images and those under attack must not meet), or as they lie. Throws UsageError where
+// `first` is behind the end.
+std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n);
 // Labels mean the classes of `net`. Throws UsageError for a part that the set does not have.
 attacks::evasion::Images open_images(const Session& session,
                                      const ImageOptions& wanted,
