@@ -30,6 +30,10 @@
   ROW(membership_report) \
   ROW(defend_plan) \
   ROW(defend_check) \
+  ROW(evade_attack) \
+  ROW(evade_transfer) \
+  ROW(evade_slowdown) \
+  ROW(evade_surrogate) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \
