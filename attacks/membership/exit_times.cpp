@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "attacks/extraction/victim.h"
 #include "base/errors.h"
@@ -14,8 +15,11 @@ Trace time_records(const nets::LoadedNet& target,
                    const Records& records,
                    const std::filesystem::path& folder,
                    const QueryOptions& options,
-                   Listener& listener) {
-  InProcessBlackBox victim(early_exit_victim(*target.net, target.policy), target.net->classes());
+                   Listener& listener,
+                   const Defence* defence) {
+  VictimFunction answers = early_exit_victim(*target.net, target.policy);
+  if (defence) answers = defended(std::move(answers), exit_victim(*target.net, target.policy), *defence);
+  InProcessBlackBox victim(std::move(answers), target.net->classes());
   const ImageSource source{static_cast<int>(records.size()), [&](std::span<const std::int32_t> indices) {
                              std::vector<std::int32_t> rows;
                              for (const std::int32_t i : indices)

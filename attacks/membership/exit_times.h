@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "attacks/defences/defence_file.h"
 #include "attacks/extraction/listener.h"
 #include "attacks/membership/records.h"
 #include "attacks/query/query_run.h"
@@ -13,12 +14,14 @@
 namespace offramp::attacks::membership {
 
 // Times of a query of each record's sample, real early exit on one thread, in the order of the records; kept in `folder`.
+// With `defence` before the target.
 Trace time_records(const nets::LoadedNet& target,
                    const Samples& samples,
                    const Records& records,
                    const std::filesystem::path& folder,
                    const QueryOptions& options,
-                   Listener& listener);
+                   Listener& listener,
+                   const Defence* defence = nullptr);
 
 struct EstimatedExits {
   std::vector<std::int32_t> exits = {};  // [records] from 1

@@ -84,10 +84,14 @@ class EvadeSurrogateVerb final : public Verb {
   }
 
  private:
-  data::ImageSet held_out(const Session& session, const OpenVictim& open, const Device& device) const {
-    NetData fits(session, images_.data, images_.split);
-    fits.fit_to(*open.loaded.net, open.loaded.metadata, images_.data);
-    data::ImageSet set = open_pictures(session, images_.data, images_.split, open.loaded.net->input());
+  data::ImageSet held_out(Session& session, const OpenVictim& open, const Device& device) const {
+    const TrainedOn trained = trained_on(open.loaded.metadata);
+    const nets::Extent input = open.loaded.net->input();
+    const Samples samples =
+        samples_for(session, trained, input, {.set = images_.data, .split = images_.split});
+    NetData fits(session, trained, samples);
+    fits.fit_to(*open.loaded.net, trained.class_names, samples.set);
+    data::ImageSet set = open_pictures(session, trained, samples, input);
     set.class_names = fits.class_names();
     const std::vector<std::int32_t> rows = rows_of(images_, set.n);
     set = data::subset(set, rows);
@@ -127,7 +131,7 @@ class EvadeSurrogateVerb final : public Verb {
   }
 
   std::string checkpoint_, table_ = "cifar";
-  ImageOptions images_{.data = {}, .split = "test", .first = 0, .count = 5000};
+  ImageOptions images_{.data = {}, .split = "auto", .first = 0, .count = 5000};
   std::vector<std::string> corruptions_ = {"gaussian-noise", "brightness"};
   std::vector<int> severities_ = {1, 2, 3, 4, 5};
   PolicyOptions policy_;

@@ -63,8 +63,8 @@ nlohmann::ordered_json json_of(const OpenVictim& open) {
 }
 
 void declare(Options& o, const std::string& section, ImageOptions& images) {
-  o.add(section + ".data", images.data, "data set").flag("--data").required();
-  o.add(section + ".split", images.split, "which part").choices({"train", "test", "all"});
+  o.add(section + ".data", images.data, "data set; default: that of the net's training").flag("--data");
+  o.add(section + ".split", images.split, "which part; auto: test").choices({"auto", "train", "test", "all"});
   o.add(section + ".first", images.first, "where in the part to begin").range(0, 1e9);
   o.add(section + ".count", images.count, "images; fewer where the part ends").range(1, 1e9);
   o.add(section + ".in_order",
@@ -85,14 +85,19 @@ std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n) {
   return {order.begin() + wanted.first, order.begin() + end};
 }
 
-Images open_images(const Session& session,
+Images open_images(Session& session,
                    const ImageOptions& wanted,
                    const OpenVictim& open,
                    const Device& device) {
-  NetData set(session, wanted.data, wanted.split);
-  set.fit_to(*open.loaded.net, open.loaded.metadata, wanted.data);
+  const TrainedOn trained = trained_on(open.loaded.metadata);
+  const Samples samples =
+      samples_for(session, trained, open.loaded.net->input(), {.set = wanted.data, .split = wanted.split});
+  ImageOptions named = wanted;
+  named.data = samples.set;
+  NetData set(session, trained, samples);
+  set.fit_to(*open.loaded.net, trained.class_names, samples.set);
   if (!set.pixels()) throw UsageError(wanted.data + ": attacks are on images, these are rows of a table");
-  const auto source = set.evaluation(device, 250, rows_of(wanted, set.samples()));
+  const auto source = set.evaluation(device, 250, rows_of(named, set.samples()));
   return images_of(*source, open.loaded.net->input());
 }
 
@@ -102,7 +107,8 @@ void check_alike(const OpenVictim& a, const OpenVictim& b) {
   };
   if (a.victim.net->input() != b.victim.net->input()) refuse("they take samples of different sizes");
   if (a.victim.classes() != b.victim.classes()) refuse("they tell another number of classes apart");
-  const auto names_a = class_names_in(a.loaded.metadata), names_b = class_names_in(b.loaded.metadata);
+  const auto names_a = trained_on(a.loaded.metadata).class_names,
+             names_b = trained_on(b.loaded.metadata).class_names;
   if (!names_a.empty() && !names_b.empty() && names_a != names_b)
     refuse("their classes differ, or stand in another order");
 }

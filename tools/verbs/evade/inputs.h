@@ -32,7 +32,7 @@ nlohmann::ordered_json json_of(const OpenVictim& open);
 
 // --- images
 struct ImageOptions {
-  std::string data, split = "test";
+  std::string data, split = "auto";
   int first = 0, count = 1000;
   bool in_order = false;
 };
@@ -42,7 +42,7 @@ void declare(Options& options, const std::string& section, ImageOptions& images)
 // `first` is behind the end.
 std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n);
 // Labels mean the classes of `net`. Throws UsageError for a part that the set does not have.
-attacks::evasion::Images open_images(const Session& session,
+attacks::evasion::Images open_images(Session& session,
                                      const ImageOptions& wanted,
                                      const OpenVictim& net,
                                      const Device& device);

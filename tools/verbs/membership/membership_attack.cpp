@@ -110,6 +110,7 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.copies", noise_.copies, "noise: changed copies of a sample").range(1, 1e6);
     o.add("attack.flips", noise_.flips, "noise: expected number of flipped features");
     o.add("attack.repetitions", query_.repetitions, "timed: measurements of a sample").range(2, 10000);
+    o.add("attack.defence", defence_, "timed: defence.json of defend plan --choose, put before the target");
     o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
     o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
         .range(0, 1);
@@ -223,12 +224,16 @@ class MembershipAttackVerb final : public Verb {
       attacks::QueryOptions query = query_;
       query.victim = target_spec.name;
       query.images = target.data;
+      std::optional<attacks::Defence> defence;
+      if (!defence_.empty()) defence = attacks::read_defence(defence_);
+      if (defence) json["defence"] = defence->name;
       const auto trace = am::time_records(of_target.loaded,
                                           *target.samples,
                                           on_target,
                                           folder.folder("traces") / target_spec.name,
                                           query,
-                                          listener);
+                                          listener,
+                                          defence ? &*defence : nullptr);
       timed = am::estimate_exits_of(trace, on_shadow, on_target, session.threads());
       json["exit_times"] = {{"accuracy", timed->accuracy},
                             {"found", timed->found},
@@ -378,7 +383,7 @@ class MembershipAttackVerb final : public Verb {
                at(0)});
   }
 
-  std::filesystem::path models_, shadow_;
+  std::filesystem::path models_, shadow_, defence_;
   std::string data_, shadow_data_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};

@@ -80,7 +80,7 @@ class MembershipTrainVerb final : public Verb {
   }
   int run(Session& session) override {
     complete(session);
-    const am::Samples samples(open_set(session, data_, "all"));
+    const am::Samples samples(open_set(data_, "all", open_options(session)));
     const auto takes = samples.pixels() ? nets::Takes::kPixels : nets::Takes::kRows;
     if (nets::known_family(plan_.net.name).takes != takes)
       throw UsageError(

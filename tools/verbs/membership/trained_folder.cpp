@@ -58,7 +58,7 @@ TrainedFolder open_trained(const Session& session,
   out.plan.references = json_member<int>(out.plan_json, "references", path);
   out.plan.reference_exits = json_member<std::vector<int>>(out.plan_json, "reference_exits", path);
   out.plan.seed = json_member<std::uint64_t>(out.plan_json, "seed", path);
-  out.samples = std::make_unique<am::Samples>(open_set(session, out.data, "all"));
+  out.samples = std::make_unique<am::Samples>(open_set(out.data, "all", open_options(session)));
   out.parts = data::read_manifest(folder / "split.json", out.samples->set());
   out.specs = am::models_of(out.plan, out.parts, out.samples->labels());
   return out;
