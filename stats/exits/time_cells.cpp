@@ -30,14 +30,20 @@ std::vector<Distinct> distinct_values(std::span<const double> sorted) {
   return groups;
 }
 
+// Times on multiples of the step; 0 where several values share a multiple, as times do that merely lie near one.
 double share_on_grid(const std::vector<Distinct>& groups, double step) {
-  double on = 0, all = 0;
+  double on = 0, all = 0, last = -1;
+  std::size_t values = 0, multiples = 0;
   for (const auto& [value, count] : groups) {
-    const double off = std::abs(value - step * std::round(value / step));
+    const double multiple = std::round(value / step);
     all += count;
-    if (off <= std::max(kGridError * step, kFloatNoise * value)) on += count;
+    if (std::abs(value - step * multiple) > std::max(kGridError * step, kFloatNoise * value)) continue;
+    on += count;
+    ++values;
+    multiples += multiple != last ? 1 : 0;
+    last = multiple;
   }
-  return on / all;
+  return 2 * multiples > values ? on / all : 0;
 }
 
 // 1, 2, 2.5 and 5 times powers of ten, and what the gaps between the values look like.
