@@ -24,9 +24,8 @@ Trace query_stage(BlackBox& victim,
                   Listener& listener);
 
 struct EstimatePlan {
-  stats::EstimationOptions options = {
-      .method = stats::EstimationMethod::kMixture};  // its order is that of the times
-  bool raw_times = false;                            // true: the order is left aside, no speed is divided out
+  stats::EstimationOptions options = {};  // its order is that of the times
+  bool raw_times = false;                 // true: the order is left aside, no speed is divided out
 };
 // What is computed on `device`, and with what it was done.
 struct Estimated {

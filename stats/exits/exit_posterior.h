@@ -44,7 +44,7 @@ struct ExitPosterior {
 // synthetic traces every second one does (docs/results/exits.md).
 std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most);
 
-// Whether the number `exits` may be promised: right in 99 of 100 synthetic traces (docs/results/exits.md).
+// Whether the number `exits` may be promised; how far that is kept on synthetic traces: docs/results/exits.md.
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits);
 
 // most: exits; threads do not change the answer.
