@@ -95,15 +95,11 @@ class Search {
         if (r[c * exits + k] > 0)
           f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
     const double n = fit_.total() * trust_;
-    f.criterion = -2 * trust_ * m.log_likelihood +
-                  (static_cast<double>(m.parameters()) -
-                   (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) *
-                      std::log(n + 1) +
+    f.criterion = -2 * trust_ * m.log_likelihood + static_cast<double>(m.parameters()) * std::log(n + 1) +
                   2 * prior_.entropy_weight * trust_ * f.entropy;
     const Peaks peaks = peaks_of(m);
     bool allowed = true;
     f.least_gap = std::numeric_limits<double>::infinity();
-    f.largest_jump = 1;
     for (std::size_t k = 0; k < exits; ++k) {
       allowed = allowed && m.share[k] >= least_share_;
       f.criterion -= 2 * (prior_.share_weight - 1) * std::log(static_cast<double>(exits) * m.share[k]);
@@ -114,7 +110,6 @@ class Search {
         const double z = std::log(jump) / prior_.scale_deviation;
         f.criterion += z * z - std::log(2.0);  // against the range of jumps allowed
       }
-      f.largest_jump = std::max(f.largest_jump, std::max(jump, 1 / jump));
       const double scale = std::max(m.scale[k], m.scale[k - 1]);
       const double gap = (m.mean(k) - m.mean(k - 1));
       f.least_gap = std::min(f.least_gap, gap / std::max({m.spread(k), m.spread(k - 1), least_width_}));
