@@ -6,6 +6,7 @@
 #include "attacks/membership/label_only.h"
 #include "attacks/membership/many_models.h"
 #include "base/errors.h"
+#include "nets/data/text.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
 #include "tools/verbs/membership/trained_folder.h"
@@ -63,11 +64,23 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.data", data_, "where the target's data set lies, if it has moved");
     o.add("attack.shadow_data", shadow_data_, "the same of the shadow's");
     o.add("attack.exits", exits_, "numbers of exits to attack; default: all that were planned").range(1, 16);
-    o.add("attack.attacks",
-          attacks_,
-          "which; default: all but noise and boundary, which ask many more queries");
-    o.add("attack.adversaries", adversaries_, "what is known of exits")
-        .choices({"original", "told", "timed"});
+    const auto joined_words = [](const std::vector<std::string>& words) {
+      return fmt::format("{}", fmt::join(words, ","));
+    };
+    const auto words_of = [](const std::string& text) {
+      std::vector<std::string> words;
+      if (!text.empty())
+        for (const auto word : data::split_fields(text, ',')) words.emplace_back(data::trimmed(word));
+      return words;
+    };
+    o.add_as<std::string>(
+        "attack.attacks",
+        attacks_,
+        joined_words,
+        words_of,
+        "which, with commas; default: all but noise and boundary, which ask many more queries");
+    o.add_as<std::string>(
+        "attack.adversaries", adversaries_, joined_words, words_of, "what is known of exits, with commas");
     o.add("attack.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
     o.add_as<std::string>(
          "attack.thresholds",
@@ -120,6 +133,9 @@ class MembershipAttackVerb final : public Verb {
   int run(Session& session) override {
     settings_.seed = noise_.seed = evaluation_.seed = query_.seed = session.seed();
     for (const std::string& name : attacks_) static_cast<void>(am::attack_of(name));
+    for (const std::string& word : adversaries_)
+      if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
+        throw UsageError("--adversaries: expected original, told or timed, got " + in_quotes(word));
     if (attacks_.empty())
       for (const am::Attack& a : am::attacks())
         if (a.needs != am::Needs::kSignal) attacks_.push_back(a.name);
@@ -279,8 +295,9 @@ class MembershipAttackVerb final : public Verb {
                                        e.auc.estimate));
           if (adversary == Adversary::kOriginal) original.emplace(std::move(e));
         } catch (const NumericError& error) {
-          row = {{"attack", name}, {"adversary", word}, {"failed", error.what()}};
-          session.log.warn(fmt::format("{} {}: {}", target_spec.name, name, error.what()));
+          row = without(session, target_spec.name, name, word, error);
+        } catch (const ValueError& error) {  // this attack does not apply to these nets
+          row = without(session, target_spec.name, name, word, error);
         }
         json["attacks"].push_back(row);
       }
@@ -357,6 +374,15 @@ class MembershipAttackVerb final : public Verb {
     add("rmia",
         am::rmia(am::rmia_ratios(queried, references, rmia_.offline_a), population_ratios, rmia_.gamma),
         std::nullopt);
+  }
+
+  static ordered_json without(Session& session,
+                              const std::string& net,
+                              const std::string& attack,
+                              const char* adversary,
+                              const Error& why) {
+    session.log.warn(fmt::format("{} {} {}: {}", net, attack, adversary, why.what()));
+    return {{"attack", attack}, {"adversary", adversary}, {"failed", why.what()}};
   }
 
   static void add_row(Table& table, const std::string& net, const am::Evaluation& e) {
