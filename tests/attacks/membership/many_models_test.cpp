@@ -71,7 +71,7 @@ World world(std::size_t n, int models, double gain, double exit_gain, std::uint6
   for (int m = 0; m <= models; ++m) {
     for (std::size_t i = 0; i < n; ++i) {
       // In pairs that share the records between them, as models_of plans them.
-      const bool in = m == models ? uniform(rng) < .5
+      const bool in = m == models  ? uniform(rng) < .5
                       : m % 2 == 0 ? uniform(rng) < .5
                                    : w.references.in[w.references.at(m - 1, i)] == 0;
       const double margin = difficulty[i] + .5 * normal(rng) + (in ? gain : 0);
@@ -111,7 +111,8 @@ TEST(Lira, FindsWhatOneThresholdCannotSee) {
 TEST(Lira, NothingToFindIsNothingFound) {
   const World w = world(2000, 16, 0, 0, 2);
   for (const ManyModelAttack& attack : many_model_attacks())
-    EXPECT_NEAR(auc(attack.score(w.target, w.references), w), .5, 3.3 * std::sqrt(1.0 / (12 * 500))) << attack.name;
+    EXPECT_NEAR(auc(attack.score(w.target, w.references), w), .5, 3.3 * std::sqrt(1.0 / (12 * 500)))
+        << attack.name;
 }
 
 TEST(Lira, TheExitAddsWhatItTells) {
@@ -133,7 +134,8 @@ TEST(Lira, JointWithOneExitIsThePlainOne) {
   World w = world(50, 16, .6, 0, 4);
   std::ranges::fill(w.references.exit, 1);
   std::ranges::fill(w.target.exit, 1);
-  const auto joint = lira_joint(w.target, w.references), plain = lira_online(w.target, w.references, Variance::kPooled);
+  const auto joint = lira_joint(w.target, w.references),
+             plain = lira_online(w.target, w.references, Variance::kPooled);
   for (std::size_t i = 0; i < 50; ++i) EXPECT_NEAR(joint[i], plain[i], 1e-9 * (1 + std::abs(plain[i])));
 }
 
@@ -156,7 +158,8 @@ TEST(Lira, OrderOfRecordsAndNetsDoesNotMatter) {
   }
   for (const ManyModelAttack& attack : many_model_attacks()) {
     const auto a = attack.score(w.target, w.references), b = attack.score(other.target, other.references);
-    for (std::size_t i = 0; i < 60; ++i) EXPECT_NEAR(b[i], a[order[i]], 1e-9 * (1 + std::abs(b[i]))) << attack.name;
+    for (std::size_t i = 0; i < 60; ++i)
+      EXPECT_NEAR(b[i], a[order[i]], 1e-9 * (1 + std::abs(b[i]))) << attack.name;
   }
 }
 
@@ -177,13 +180,21 @@ TEST(ManyModels, DegenerateAndBadInput) {
   const References same = one_record({1, 1, 1}, {1, 1, 1});
   EXPECT_EQ(lira_online({{1}, {1}}, same), std::vector<double>{0});
   EXPECT_TRUE(std::isfinite(lira_offline({{2}, {1}}, same)[0]));
-  EXPECT_EQ(test::message_of([] { lira_online({{1}, {1}}, one_record({1, 2}, {1})); }),
+  EXPECT_EQ(test::message_of([] {
+              lira_online({{1}, {1}}, one_record({1, 2}, {1}));
+            }),
             "lira-online: needs two reference nets trained on each record, record 0 has 1");
-  EXPECT_EQ(test::message_of([] { lira_offline({{1}, {1}}, one_record({1}, {1, 2})); }),
+  EXPECT_EQ(test::message_of([] {
+              lira_offline({{1}, {1}}, one_record({1}, {1, 2}));
+            }),
             "lira-offline: needs two reference nets not trained on each record, record 0 has 1");
-  EXPECT_EQ(test::message_of([] { lira_offline({{std::nan("")}, {1}}, one_record({1, 2}, {})); }),
+  EXPECT_EQ(test::message_of([] {
+              lira_offline({{std::nan("")}, {1}}, one_record({1, 2}, {}));
+            }),
             "lira-offline: margins must be finite, record 0 has one that is not");
-  EXPECT_EQ(test::message_of([] { lira_online({{1, 2}, {1, 1}}, one_record({1, 2}, {1, 2})); }),
+  EXPECT_EQ(test::message_of([] {
+              lira_online({{1, 2}, {1, 1}}, one_record({1, 2}, {1, 2}));
+            }),
             "lira-online: the target has 2 records, the references 1");
   EXPECT_EQ(test::message_of([] { references_of({}, {}); }),
             "references: there are no reference nets; train some with --references");
@@ -195,7 +206,9 @@ TEST(ManyModels, DegenerateAndBadInput) {
   net.exit = {1};
   net.member = {0};
   const std::vector<Records> nets = {net};
-  EXPECT_EQ(test::message_of([&] { references_of(nets, std::vector<std::int32_t>{4, 5}); }),
+  EXPECT_EQ(test::message_of([&] {
+              references_of(nets, std::vector<std::int32_t>{4, 5});
+            }),
             "references: reference-k2-00 was not asked about row 5");
 }
 

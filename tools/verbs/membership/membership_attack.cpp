@@ -3,6 +3,7 @@
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
 #include "attacks/membership/exit_times.h"
+#include "attacks/membership/hop_skip_jump.h"
 #include "attacks/membership/label_only.h"
 #include "attacks/membership/many_models.h"
 #include "base/errors.h"
@@ -122,6 +123,13 @@ class MembershipAttackVerb final : public Verb {
         .range(1, 1e6);
     o.add("attack.copies", noise_.copies, "noise: changed copies of a sample").range(1, 1e6);
     o.add("attack.flips", noise_.flips, "noise: expected number of flipped features");
+    o.add("attack.iterations",
+          boundary_.iterations,
+          "boundary: of HopSkipJump; the paper has 10, 50 come closer")
+        .range(1, 1000);
+    o.add("attack.clip_to_data",
+          boundary_.clip_to_data,
+          "boundary: images are clipped to the values of those asked about (code) instead of 0 to 1");
     o.add("attack.repetitions", query_.repetitions, "timed: measurements of a sample").range(2, 10000);
     o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
     o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
@@ -131,7 +139,7 @@ class MembershipAttackVerb final : public Verb {
   }
 
   int run(Session& session) override {
-    settings_.seed = noise_.seed = evaluation_.seed = query_.seed = session.seed();
+    settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = query_.seed = session.seed();
     for (const std::string& name : attacks_) static_cast<void>(am::attack_of(name));
     for (const std::string& word : adversaries_)
       if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
@@ -190,18 +198,22 @@ class MembershipAttackVerb final : public Verb {
     return r;
   }
 
-  am::Signal noise_of(RunFolder& folder,
-                      const TrainedFolder& trained,
-                      const am::OpenedModel& model,
-                      const am::Records& records,
-                      attacks::Listener& listener) const {
-    const auto path = folder.folder("signals") / (records.model + "-noise.safetensors");
+  // What thousands of queries with changed inputs say, asked once and kept.
+  am::Signal signal_of(const std::string& attack,
+                       RunFolder& folder,
+                       const TrainedFolder& trained,
+                       const am::OpenedModel& model,
+                       const am::Records& records,
+                       attacks::Listener& listener) const {
+    const auto path = folder.folder("signals") / (records.model + "-" + attack + ".safetensors");
     if (std::filesystem::exists(path)) return am::read_signal(path, records.size());
     attacks::InProcessBlackBox victim(attacks::early_exit_victim(*model.loaded.net, model.loaded.policy),
                                       records.classes,
                                       {.untimed_batch = 1000});
     const auto asked = am::records_to_ask(records, per_side_, noise_.seed);
-    am::Signal s = am::noise_robustness(victim, *trained.samples, records, asked, noise_, listener);
+    am::Signal s = attack == "noise"
+                       ? am::noise_robustness(victim, *trained.samples, records, asked, noise_, listener)
+                       : am::boundary_distance(victim, *trained.samples, records, asked, boundary_, listener);
     am::write_signal(path, s);
     return s;
   }
@@ -261,11 +273,9 @@ class MembershipAttackVerb final : public Verb {
     for (const std::string& name : attacks_) {
       const am::Attack& attack = am::attack_of(name);
       std::optional<am::Signal> on_t, on_s;
-      if (name == "noise") {
-        on_t = noise_of(folder, target, of_target, on_target, listener);
-        on_s = noise_of(folder, shadow, of_shadow, on_shadow, listener);
-      } else if (attack.needs == am::Needs::kSignal) {
-        throw UsageError("membership attack: " + name + " is not built into this verb");
+      if (attack.needs == am::Needs::kSignal) {
+        on_t = signal_of(name, folder, target, of_target, on_target, listener);
+        on_s = signal_of(name, folder, shadow, of_shadow, on_shadow, listener);
       }
       std::optional<am::Evaluation> original;
       for (const auto& [adversary, word] : kAdversaries) {
@@ -410,6 +420,7 @@ class MembershipAttackVerb final : public Verb {
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
   am::AttackSettings settings_;
   am::NoiseOptions noise_;
+  am::HopSkipJumpOptions boundary_;
   am::RmiaOptions rmia_;
   am::EvaluationOptions evaluation_;
   attacks::QueryOptions query_{.repetitions = 10};
