@@ -12,7 +12,7 @@ struct Pairs {
   std::vector<std::size_t> exit, attribute;
 };
 // An attribute of two values, three in five the first; the exit is the attribute with probability `told`, else even.
-Pairs draw(std::size_t n, double told, std::uint64_t seed) {
+Pairs draw_pairs(std::size_t n, double told, std::uint64_t seed) {
   std::mt19937_64 rng(seed);
   std::uniform_real_distribution<double> uniform;
   Pairs p;
@@ -27,14 +27,14 @@ constexpr AttributeLeakOptions kQuick{.permutations = 200, .resamples = 300, .th
 TEST(AttributeLeak, NoiseTellsNothing) {
   int small = 0;
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    const Pairs p = draw(300, 0, seed);
+    const Pairs p = draw_pairs(300, 0, seed);
     small +=
         attribute_leak(p.exit, p.attribute, {.permutations = 99, .resamples = 1, .seed = seed}).p_value <= .05
             ? 1
             : 0;
   }
   EXPECT_LE(small, 7);  // of 40 at 5 %: 2 expected, 8 or more once in 800
-  const Pairs p = draw(3000, 0, 50);
+  const Pairs p = draw_pairs(3000, 0, 50);
   const auto leak = attribute_leak(p.exit, p.attribute, kQuick);
   EXPECT_LT(leak.information.corrected, .002);
   EXPECT_EQ(leak.corrected.low, 0);
@@ -47,7 +47,7 @@ TEST(AttributeLeak, TheTruthLiesInItsInterval) {
   const double truth = h(.55) - h(.75);
   int inside = 0;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    const Pairs p = draw(1500, .5, seed);
+    const Pairs p = draw_pairs(1500, .5, seed);
     const auto leak = attribute_leak(p.exit, p.attribute, kQuick);
     inside += leak.corrected.low <= truth && truth <= leak.corrected.high ? 1 : 0;
     EXPECT_NEAR(leak.accuracy.estimate, .75, 4 * std::sqrt(.75 * .25 / 1500));
@@ -58,7 +58,7 @@ TEST(AttributeLeak, TheTruthLiesInItsInterval) {
 }
 
 TEST(AttributeLeak, ValuesOneByOne) {
-  const Pairs p = draw(2000, 1, 3);  // the exit is the attribute
+  const Pairs p = draw_pairs(2000, 1, 3);  // the exit is the attribute
   const auto leak = attribute_leak(p.exit, p.attribute, kQuick);
   ASSERT_EQ(leak.values.size(), 2u);
   EXPECT_EQ(leak.values[0].value, 7u);
@@ -71,7 +71,7 @@ TEST(AttributeLeak, ValuesOneByOne) {
 
 // Every sample an observation of its own: the plain information is the whole entropy, and a guess on others' samples is none.
 TEST(AttributeLeak, AnObservationOfItsOwnIsNoKnowledge) {
-  Pairs p = draw(600, 0, 4);
+  Pairs p = draw_pairs(600, 0, 4);
   for (std::size_t i = 0; i < 600; ++i) p.exit[i] = i;
   const auto leak = attribute_leak(p.exit, p.attribute, kQuick);
   EXPECT_NEAR(leak.information.plug_in, leak.information.of_labels, 1e-12);
