@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/safetensors.h"
 #include "tests/support/program.h"
 
 namespace offramp {
@@ -117,6 +118,13 @@ TEST_F(MembershipVerbs, EveryAttackAndAdversaryHasItsRow) {
   }
   // 20 copies at five numbers of flips, of every record that is classified right.
   EXPECT_EQ(plain.at("attacks")[3].at("queries").get<int>() % 100, 0);
+}
+
+TEST_F(MembershipVerbs, TimesJoinTheRecords) {
+  const safetensors::Reader records(*folder_ / "a" / "records" / "target-k3.safetensors");
+  EXPECT_EQ(records.metadata().at("repetitions"), "4");
+  EXPECT_EQ(records.expect("times_ns", safetensors::Dtype::kI64, std::vector<std::int64_t>{80, 4}).bytes(),
+            80u * 4 * 8);
 }
 
 TEST_F(MembershipVerbs, TheSameSeedGivesTheSameAnswer) {

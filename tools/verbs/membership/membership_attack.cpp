@@ -237,8 +237,8 @@ class MembershipAttackVerb final : public Verb {
                &shadow_spec = shadow.spec(am::Role::kShadow, k);
     const am::OpenedModel of_target = am::open_model(target_spec, target.path, device),
                           of_shadow = am::open_model(shadow_spec, shadow.path, device);
-    const am::Records on_target = records_of(folder, target, target_spec, of_target, listener),
-                      on_shadow = records_of(folder, shadow, shadow_spec, of_shadow, listener);
+    am::Records on_target = records_of(folder, target, target_spec, of_target, listener);
+    const am::Records on_shadow = records_of(folder, shadow, shadow_spec, of_shadow, listener);
     ordered_json json{{"net", target_spec.name},
                       {"exits", k},
                       {"threshold", of_target.trained.threshold},
@@ -257,6 +257,11 @@ class MembershipAttackVerb final : public Verb {
                                           folder.folder("traces") / target_spec.name,
                                           query,
                                           listener);
+      if (on_target.repetitions == 0) {
+        on_target.repetitions = trace.repetitions;
+        on_target.times_ns = trace.times_ns;
+        am::write_records(folder.folder("records") / (target_spec.name + ".safetensors"), on_target);
+      }
       timed = am::estimate_exits_of(trace, on_shadow, on_target, session.threads());
       json["exit_times"] = {{"accuracy", timed->accuracy},
                             {"found", timed->found},
