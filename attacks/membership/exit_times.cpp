@@ -1,7 +1,7 @@
 #include "attacks/membership/exit_times.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "attacks/extraction/victim.h"
@@ -39,8 +39,11 @@ EstimatedExits estimate_exits_of(const Trace& trace,
   if (static_cast<std::size_t>(trace.samples) != target.size())
     throw DataError("exit times: the trace has " + std::to_string(trace.samples) + " samples, the records " +
                     std::to_string(target.size()));
-  const std::set<std::int32_t> taken(shadow.exit.begin(), shadow.exit.end());
-  const std::vector<std::int32_t> exits(taken.begin(), taken.end());
+  std::map<std::int32_t, std::size_t> taken;
+  for (const std::int32_t e : shadow.exit) ++taken[e];
+  std::vector<std::int32_t> exits;
+  for (const auto& [exit, count] : taken)
+    if (static_cast<double>(count) >= kLeastShare * static_cast<double>(shadow.size())) exits.push_back(exit);
   stats::EstimationOptions options;
   options.order = trace.order;
   options.threads = static_cast<unsigned>(threads);

@@ -31,8 +31,10 @@ struct EstimatedExits {
   std::string advice = {};
   double accuracy = 0;  // share of true exits: for the report, the attacker does not have it
 };
-// Clusters in the order of their times stand for the exits that the shadow's records take, in their order: an exit that is
-// never taken has no time. `target` is read for its true exits alone, to say how good the estimate is.
+// Clusters in the order of their times stand for the exits that at least kLeastShare of the shadow's records take, in their
+// order: an exit that is never or hardly taken has no cluster of its own. `target` is read for its true exits alone, to say how
+// good the estimate is.
+inline constexpr double kLeastShare = 0.01;
 EstimatedExits estimate_exits_of(const Trace& trace,
                                  const Records& shadow,
                                  const Records& target,
