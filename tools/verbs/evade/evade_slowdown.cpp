@@ -153,6 +153,7 @@ class EvadeSlowdownVerb final : public Verb {
                       .macs = std::vector<double>(images.numbers.size(), 0)};
     if (session.resume() && std::filesystem::exists(file)) {
       examples = read_examples(file, images);
+      if (examples.images.n != images.n) throw FileError(file.string(), "holds examples of other images");
     } else {
       examples.images = make();
       write_examples(file, examples);
