@@ -118,6 +118,9 @@ TEST_F(EvadeVerbs, TransferHasACellForEveryPairAndGoesOnFromItsExamples) {
   ASSERT_EQ(found["cells"].size(), 4u);
   EXPECT_EQ(found["cells"][0]["way"], "D2S");
   EXPECT_EQ(found["cells"][3]["way"], "S2D");
+  EXPECT_EQ(found["cells"][0]["box"], "white");  // the last exit of the net that the examples were made on
+  EXPECT_EQ(found["cells"][3]["box"], "black");
+  EXPECT_TRUE(found["directions"].empty());  // D2S is white box here: nothing to compare
   EXPECT_FALSE(found["cells"][0].contains("exit_change"));
   EXPECT_EQ(found["cells"][3]["exit_change"]["exits_clean"].size(), 3u);
   EXPECT_TRUE(fs::exists(*shared_ / "transfer" / "report.html"));
