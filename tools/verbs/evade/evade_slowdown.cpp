@@ -37,7 +37,7 @@ class EvadeSlowdownVerb final : public Verb {
             "nobody early. --rad R chooses the threshold as DeepSloth does: of .05 .. .95 the cheapest whose accuracy on\n"
             "the clean images is above (1 - R) times the last exit's.\n"
             "Detectors learn from the first half of the clean images and are judged on the second: a trajectory score\n"
-            "per image (confidences of all exits), a histogram score per window of images (exits taken).\n"
+            "per image (confidences of the internal classifiers), a histogram score per window of images (exits taken).\n"
             "Writes examples/, exits.csv, plots/, report.html.",
         .run_folder = true};
   }
