@@ -1,6 +1,7 @@
 // The verbs of `evade` from the outside: what they write, what they refuse, and going on after a kill.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -146,6 +147,8 @@ TEST_F(EvadeVerbs, TransferHasACellForEveryPairAndGoesOnFromItsExamples) {
   ASSERT_EQ(again.code, 0) << again.text();
   const data::NpzFile made_again = data::read_npz(kept);
   for (const auto& [name, array] : complete) EXPECT_TRUE(made_again.at(name).values == array.values) << name;
+  const std::string lines = read_text(*shared_ / "transfer" / "metrics.jsonl");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 4) << "a line a cell, once";
   json now = results("transfer"), before = found;
   for (json* j : {&now, &before}) {
     for (json& cell : (*j)["cells"]) cell["examples"].erase("seconds");

@@ -77,6 +77,8 @@ class EvadeTransferVerb final : public Verb {
       }
     }
     RunFolder& folder = session.folder();
+    folder.keep_metrics(
+        [](const nlohmann::json&) { return false; });  // a resumed run writes all its lines again
     const std::filesystem::path examples = folder.folder("examples");
     std::map<std::string, Judgement> clean;
     ordered_json results{{"images", images.n},
