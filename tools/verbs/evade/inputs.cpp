@@ -1,6 +1,7 @@
 #include "tools/verbs/evade/inputs.h"
 
 #include "nets/data/split.h"
+#include "tools/frame/interrupt.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 
@@ -41,6 +42,7 @@ OpenVictim open_victim(const std::string& given, const Device& device, const Pol
   }
   std::string network = net.options().name;
   Victim victim = victim_of(given, net, policy);
+  victim.before_gradient = throw_if_interrupted;
   std::unique_ptr<LastExitNet> last;
   if (last_only) {
     last = std::make_unique<LastExitNet>(net);

@@ -92,7 +92,7 @@ struct MadeExamples {
   double l2 = 0, linf = 0;  // mean, largest
   double mean_macs = 0;
 };
-// From `file` where an interrupted run left it, else made, with a progress line, and written there: x [n,h,w,c] float32,
+// What `file` has from an interrupted run, the rest made, with a progress line, and written there every few seconds: x [n,h,w,c] float32,
 // y, index (number in the set), exit (of the last gradient, from 1), macs.
 MadeExamples make_examples(Session& session,
                            const std::filesystem::path& file,
@@ -103,6 +103,7 @@ MadeExamples make_examples(Session& session,
                            const attacks::evasion::Settings& settings,
                            int batch);
 void write_examples(const std::filesystem::path& file, const attacks::evasion::Examples& examples);
+// Of the first images. Throws FileError for a file that holds something else.
 attacks::evasion::Examples read_examples(const std::filesystem::path& file,
                                          const attacks::evasion::Images& images);
 // The numbers of MadeExamples about distances.
