@@ -195,7 +195,7 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
 namespace {
 
 // Of neighbours, in the larger spread; two exits say little of what one looks like.
-constexpr double kSafeGap = 5.8, kSafeGapOfTwo = 6.5;
+constexpr double kSafeGap = 5.8, kSafeGapOfTwo = 7.5;
 constexpr double kSafeWeight = 0.7;
 
 // That exits whose neighbours are `gap` apart hide others.
