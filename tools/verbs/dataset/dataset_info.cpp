@@ -102,6 +102,8 @@ class DatasetInfoVerb final : public Verb {
 
   nlohmann::ordered_json describe(const std::string& split, const data::TableSet& set, std::string& text) {
     text += fmt::format("{}: {} rows of {} features\n", split, with_thousands(set.n), set.d);
+    if (!set.left_out.empty())
+      text += fmt::format("  columns of text are passed over: {}\n", fmt::join(set.left_out, ", "));
     nlohmann::ordered_json object{{"rows", set.n}, {"features", set.d}};
     describe_classes(set, text, object);
     return object;
