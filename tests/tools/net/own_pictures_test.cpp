@@ -99,6 +99,13 @@ TEST_F(OwnPictures, TheCheckpointKeepsWhatTheNetSaw) {
   EXPECT_EQ(kept.at("data.classes"), "left\nmiddle\ntop");
 }
 
+TEST_F(OwnPictures, CurvesAndInfoSayWhatTheyAreOf) {
+  EXPECT_EQ(run({"curves", path("run")}), 0);
+  EXPECT_TRUE(says("held-out accuracy, % after the last epoch")) << said_;
+  EXPECT_EQ(run({"dataset", "info", path("pets"), "--side", "32"}), 0) << said_;
+  EXPECT_TRUE(says(path("pets") + ": class folders without parts train/ and test/")) << said_;
+}
+
 TEST_F(OwnPictures, SeveralSizesAreRefusedWithTheWordToType) {
   EXPECT_EQ(run(train_words(path("pets"), "no", {})), 1);
   EXPECT_TRUE(says("give it as '" + path("pets") + "?side=32', with the quotes")) << said_;

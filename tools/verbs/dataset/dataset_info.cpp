@@ -1,6 +1,7 @@
 // offramp dataset info: what is in a data set, as the nets would get it.
 #include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/trained_on.h"
 #include "tools/verbs/verbs.h"
 
 #include <algorithm>
@@ -66,6 +67,7 @@ class DatasetInfoVerb final : public Verb {
     open.threads = session.threads();
     open.cache_dir = cache_;
     const data::DatasetSpec spec = checked_spec(dataset_, open);
+    say_what_is_found(session, dataset_, open);
     std::string text;
     nlohmann::ordered_json splits = nlohmann::ordered_json::object();
     const std::vector<std::string> wanted = split_ != "both" ? std::vector{split_} : data::splits_of(spec);
