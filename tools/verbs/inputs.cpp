@@ -139,10 +139,18 @@ data::ImageSet open_query_images(Session& session,
                                    set.n));
     std::vector<std::int32_t> rows;
     for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
+    const int squashed = set.h == set.w ? set.squashed : set.n, set_size = set.n;
     set = fit_to(data::subset(set, rows), input);
     set.class_names = {"unlabelled"};  // an attacker has no labels
     std::fill(set.labels.begin(), set.labels.end(), 0);
     session.log.info(fmt::format("query images: {} of {}, part {}", set.n, part.spec, part.split));
+    if (squashed > 0)
+      session.log.info(
+          fmt::format("{} of the {} pictures there are not square: they are squashed to {}x{}, not cropped",
+                      squashed,
+                      set_size,
+                      input.h,
+                      input.h));
     all = all.n == 0 ? std::move(set) : data::concat(all, set);
   }
   return all;

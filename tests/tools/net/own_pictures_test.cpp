@@ -111,6 +111,12 @@ TEST_F(OwnPictures, SeveralSizesAreRefusedWithTheWordToType) {
   EXPECT_TRUE(says("give it as '" + path("pets") + "?side=32', with the quotes")) << said_;
   EXPECT_FALSE(fs::exists(*folder_ / "no"));
   EXPECT_EQ(run(train_words("pets", "no", {})), 2);  // not from here
+  fs::copy(*folder_ / "pets", *folder_ / "hurt", fs::copy_options::recursive);
+  fs::resize_file(*folder_ / "hurt/top/4.jpg", 200);
+  EXPECT_EQ(run(train_words(path("hurt"), "no", {"--side", "32"})), 1);
+  EXPECT_TRUE(says("top/4.jpg")) << said_;
+  EXPECT_TRUE(says("offramp dataset verify '" + path("hurt") + "' names every picture that is in the way"))
+      << said_;
 }
 
 TEST_F(OwnPictures, AVictimWithoutThresholdsNamesTune) {
