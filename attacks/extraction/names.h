@@ -16,8 +16,10 @@ inline constexpr nets::text::Names<TargetLoss, 3> kFitLosses{
      {TargetLoss::kSoftCrossEntropy, "cross-entropy"}}};
 inline constexpr nets::text::Names<HingeMean, 2> kHingeMeans{
     {{HingeMean::kBatch, "batch"}, {HingeMean::kPerExit, "exit"}}};
-inline constexpr nets::text::Names<stats::EstimationMethod, 2> kEstimationMethods{
-    {{stats::EstimationMethod::kDensity, "kde"}, {stats::EstimationMethod::kChangepoints, "changepoints"}}};
+inline constexpr nets::text::Names<stats::EstimationMethod, 3> kEstimationMethods{
+    {{stats::EstimationMethod::kMixture, "mixture"},
+     {stats::EstimationMethod::kDensity, "kde"},
+     {stats::EstimationMethod::kChangepoints, "changepoints"}}};
 inline constexpr nets::text::Names<stats::TimeStatistic, 5> kTimeStatistics{
     {{stats::TimeStatistic::kLeastNoisy, "auto"},
      {stats::TimeStatistic::kMinimum, "min"},

@@ -62,26 +62,37 @@ RecordedTimes read_times(const std::filesystem::path& given) {
 nlohmann::ordered_json estimate_json(const stats::ExitEstimate& e,
                                      const stats::EstimationOptions& options,
                                      std::size_t repetitions) {
-  const bool on_device = options.density != nullptr || options.segmentation != nullptr;
-  return {{"exits", e.num_exits},
-          {"thresholds_ns", e.thresholds_ns},
-          {"counts", e.counts},
-          {"centres_ns", e.centres_ns},
-          {"samples", e.exits.size()},
-          {"repetitions", repetitions},
-          {"method", text::of(kEstimationMethods, options.method)},
-          {"statistic", text::of(kTimeStatistics, e.statistic)},
-          {"speed_divided_out", e.evened},
-          {"slowness", {e.shortest, e.longest}},
-          {"sigma_ns", e.sigma_ns},
-          {"sigma_from", text::of(kSigmaSources, e.sigma_source)},
-          {"bandwidth_ns", e.bandwidth_ns},
-          {"separation_sigmas", finite_or_null(e.separation_sigmas)},
-          {"drift_sigmas", e.drift_sigmas},
-          {"repetitions_needed", e.repetitions_needed},
-          {"reliable", e.reliable},
-          {"advice", e.advice},
-          {"computed_on", on_device ? "cuda" : "cpu"}};
+  const bool mixture = options.method == stats::EstimationMethod::kMixture;
+  const bool on_device = !mixture && (options.density != nullptr || options.segmentation != nullptr);
+  nlohmann::ordered_json json = {{"exits", e.num_exits},
+                                 {"thresholds_ns", e.thresholds_ns},
+                                 {"counts", e.counts},
+                                 {"centres_ns", e.centres_ns},
+                                 {"samples", e.exits.size()},
+                                 {"repetitions", repetitions},
+                                 {"method", text::of(kEstimationMethods, options.method)},
+                                 {"statistic", text::of(kTimeStatistics, e.statistic)},
+                                 {"speed_divided_out", e.evened},
+                                 {"slowness", {e.shortest, e.longest}},
+                                 {"sigma_ns", e.sigma_ns},
+                                 {"sigma_from", text::of(kSigmaSources, e.sigma_source)},
+                                 {"bandwidth_ns", e.bandwidth_ns},
+                                 {"separation_sigmas", finite_or_null(e.separation_sigmas)},
+                                 {"drift_sigmas", e.drift_sigmas},
+                                 {"repetitions_needed", e.repetitions_needed},
+                                 {"reliable", e.reliable},
+                                 {"advice", e.advice},
+                                 {"computed_on", on_device ? "cuda" : "cpu"}};
+  if (mixture) {
+    json["posterior"] = e.posterior;  // [i]: that there are i + 1 exits
+    json["between_exits"] = {e.least_exits, e.most_exits};
+    json["threshold_low_ns"] = e.threshold_low_ns;
+    json["threshold_high_ns"] = e.threshold_high_ns;
+    json["spreads_ns"] = e.spreads_ns;
+    json["tick_ns"] = e.tick_ns;
+    json["replaced"] = e.replaced;
+  }
+  return json;
 }
 
 void write_assignment(const std::filesystem::path& path, const stats::ExitEstimate& estimate) {

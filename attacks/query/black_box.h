@@ -26,12 +26,12 @@ class BlackBox {
  public:
   virtual ~BlackBox() = default;
   virtual int classes() const = 0;
-  // images: [n,c,h,w] float32 in [0,1]. With kPerQuery they are asked in the order given. Throws ShapeError
+  // images: [n,c,h,w] float32 in [0,1], or rows of features [n,d]. With kPerQuery they are asked in the order given. Throws ShapeError
   // where the victim does not take images of this size.
   virtual Answer query(const Tensor& images, Timing timing) = 0;
 };
 
-// Query images by index: [indices.size(), c, h, w] float32 in [0,1].
+// Query images by index: [indices.size(), c, h, w] float32 in [0,1]; or rows of features, [indices.size(), d].
 struct ImageSource {
   int count = 0;
   std::function<Tensor(std::span<const std::int32_t> indices)> load;

@@ -11,11 +11,12 @@
 namespace offramp::attacks {
 namespace {
 
-// Images first .. first + count - 1 in memory of their own.
+// Samples first .. first + count - 1 in memory of their own.
 Tensor slice(const Tensor& images, int first, int count) {
   const Shape& all = images.shape();
-  const Tensor part = Tensor::empty({count, all.c(), all.h(), all.w()}, images.device());
-  const std::size_t image_bytes = images.bytes() / static_cast<std::size_t>(all.n());
+  const Shape shape = all.rank() == 4 ? Shape{count, all.c(), all.h(), all.w()} : Shape{count, all[1]};
+  const Tensor part = Tensor::empty(shape, images.device());
+  const std::size_t image_bytes = images.bytes() / static_cast<std::size_t>(all[0]);
   Tensor writable = part;
   images.device().copy(
       writable.raw(),
@@ -34,10 +35,11 @@ InProcessBlackBox::InProcessBlackBox(VictimFunction victim, int classes, InProce
 }
 
 Answer InProcessBlackBox::query(const Tensor& images, Timing timing) {
-  if (!images || images.shape().rank() != 4 || images.dtype() != DType::kFloat32)
-    throw ShapeError("query: images must be float32 [n,c,h,w], got " +
+  if (!images || (images.shape().rank() != 4 && images.shape().rank() != 2) ||
+      images.dtype() != DType::kFloat32)
+    throw ShapeError("query: images must be float32 [n,c,h,w], rows of features [n,d], got " +
                      (images ? images.shape().to_string() : std::string("nothing")));
-  const int n = images.shape().n();
+  const int n = static_cast<int>(images.shape()[0]);
   const std::size_t width = static_cast<std::size_t>(classes_);
   std::vector<float> values(static_cast<std::size_t>(n) * width);
   const auto rows = [&](int first, int count) {

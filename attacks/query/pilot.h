@@ -19,6 +19,10 @@ struct QueryOptions {
   int pilot_repetitions = 20;
   int min_repetitions = 10, max_repetitions = 200;
   int block = 250;  // queries between two writes: what a kill can lose
+  // Every pass but the first asks near-duplicates: pixels moved by up to this much, uniformly, and kept in [0, 1]; each
+  // image differently in each pass. 0: the images themselves. Defeats a delay that belongs to the input
+  // (attacks/defences); the pilot asks the images themselves.
+  double near_duplicates = 0;
   std::uint64_t seed = 1;
   std::string victim = {}, images = {};       // for trace.json
   std::vector<std::string> image_parts = {};  // the same, one by one

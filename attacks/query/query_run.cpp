@@ -1,16 +1,20 @@
 #include "attacks/query/query_run.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include "attacks/query/run_state.h"
 #include "base/errors.h"
+#include "base/hash.h"
 
 namespace offramp::attacks {
 namespace {
 
 void check(const ImageSource& images, const QueryOptions& options) {
   if (images.count < 1) throw ValueError("query: there are no images");
+  if (!(options.near_duplicates >= 0 && options.near_duplicates <= 1))
+    throw ValueError("query: near_duplicates must lie in [0, 1]");
   if (options.block < 1 || options.repetitions < 0 || options.min_repetitions < 1 ||
       options.max_repetitions < options.min_repetitions)
     throw ValueError(
@@ -43,6 +47,20 @@ RepetitionChoice first_choice(BlackBox& victim,
 }
 
 }  // namespace
+
+Tensor near_duplicates(
+    const Tensor& images, std::span<const std::int32_t> indices, double reach, std::uint64_t seed, int pass) {
+  std::vector<float> values = images.to_host<float>();
+  const std::size_t size = indices.empty() ? 0 : values.size() / indices.size();
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    std::mt19937_64 rng(Fnv1a().add(seed).add(pass).add(indices[i]).value());
+    for (float& value : std::span(values).subspan(i * size, size)) {
+      const double uniform = static_cast<double>(rng() >> 11) * 0x1p-53;
+      value = static_cast<float>(std::clamp(value + reach * (2 * uniform - 1), 0.0, 1.0));
+    }
+  }
+  return Tensor::from<float>(images.shape(), values, images.device());
+}
 
 Trace query_victim(BlackBox& victim,
                    const ImageSource& images,
@@ -78,7 +96,11 @@ Trace query_victim(BlackBox& victim,
       if (pass != order_of) order = query_order(images.count, run.seed, order_of = pass);
       const std::int64_t at = done % n, count = std::min<std::int64_t>(options.block, n - at);
       const std::span indices(order.data() + at, static_cast<std::size_t>(count));
-      state.append(victim.query(images.load(indices), Timing::kPerQuery), pass == 0);
+      Tensor batch = images.load(indices);
+      if (options.near_duplicates > 0 && pass > 0) {
+        batch = near_duplicates(batch, indices, options.near_duplicates, run.seed, pass);
+      }
+      state.append(victim.query(batch, Timing::kPerQuery), pass == 0);
       done += count;
       if (report) report({done, total, &run.choice});
     }

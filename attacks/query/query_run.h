@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 
 #include "attacks/query/pilot.h"
 #include "attacks/query/run_state.h"
@@ -25,5 +26,9 @@ Trace query_victim(BlackBox& victim,
                    const std::filesystem::path& folder,
                    const QueryOptions& options,
                    const std::function<void(const QueryProgress&)>& report = {});
+
+// images [n,c,h,w], image i that of indices[i]: each moved by its own noise of QueryOptions::near_duplicates.
+Tensor near_duplicates(
+    const Tensor& images, std::span<const std::int32_t> indices, double reach, std::uint64_t seed, int pass);
 
 }  // namespace offramp::attacks

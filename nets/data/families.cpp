@@ -8,6 +8,7 @@
 #include "nets/data/idx.h"
 #include "nets/data/leaves.h"
 #include "nets/data/npz_dataset.h"
+#include "nets/data/published_tables.h"
 #include "nets/data/svhn.h"
 #include "nets/data/table.h"
 #include "nets/data/text.h"
@@ -270,6 +271,16 @@ bool holds_npz(const fs::path& path) { return path.extension() == ".npz"; }
 Dataset open_csv(const DatasetSpec& spec, const std::string&) { return read_csv_table(spec.argument); }
 bool holds_csv(const fs::path& path) { return path.extension() == ".csv"; }
 
+// A file or a folder, but not nothing: an empty argument would be the folder that the program runs in.
+const std::string& existing(const DatasetSpec& spec) {
+  if (spec.argument.empty())
+    throw DataError("dataset: " + spec.family + " wants a file or folder: " + spec.family + ":PATH");
+  return spec.argument;
+}
+Dataset open_locations(const DatasetSpec& spec, const std::string&) { return read_locations(existing(spec)); }
+Dataset open_purchases(const DatasetSpec& spec, const std::string&) { return read_purchases(existing(spec)); }
+Dataset open_texas(const DatasetSpec& spec, const std::string&) { return read_texas(existing(spec)); }
+
 constexpr int kLeavesDefault = 10'000;
 constexpr std::uint32_t kLeavesTestStart = 0x80000000u;  // test pictures are counted from here
 
@@ -385,6 +396,20 @@ constexpr Family kFamilies[] = {
      .splits = one_part,
      .open = open_csv,
      .holds = holds_csv},
+    {.name = "locations",
+     .form = "locations:FILE  the published table: bangkok, or the folder it lies in",
+     .splits = one_part,
+     .open = open_locations,
+     .holds = [](const fs::path& path) { return path.filename() == "bangkok"; }},
+    {.name = "purchases",
+     .form = "purchases:FILE  the published table: dataset_purchase, or the folder it lies in",
+     .splits = one_part,
+     .open = open_purchases,
+     .holds = [](const fs::path& path) { return path.filename() == "dataset_purchase"; }},
+    {.name = "texas",
+     .form = "texas:FOLDER  the published table: texas/100/feats and texas/100/labels",
+     .splits = one_part,
+     .open = open_texas},
     {.name = "synthetic",
      .form = "synthetic:leaves[:N[:SIDE]]  generated natural-looking pictures",
      .splits = train_and_test,

@@ -272,21 +272,29 @@ std::vector<std::uint8_t> encode_npy(const NpyArray& array) {
     throw DataError("npy: expected " + std::to_string(count) + " values as the shape says, found " +
                     std::to_string(array.size()));
   std::vector<std::uint8_t> out;
+  const auto put_header = [&](const std::string& descr) {
+    std::string header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + "), }";
+    header.append(63 - (10 + header.size()) % 64, ' ');  // values start at a multiple of 64
+    header += '\n';
+    const std::string_view magic = "\x93NUMPY\x01";
+    out.assign(magic.begin(), magic.end());
+    out.push_back(0);
+    out.push_back(static_cast<std::uint8_t>(header.size() & 0xff));
+    out.push_back(static_cast<std::uint8_t>(header.size() >> 8));
+    out.insert(out.end(), header.begin(), header.end());
+  };
   std::visit(
       [&]<class T>(const std::vector<T>& values) {
-        if constexpr (std::is_same_v<T, std::string>) {
-          throw DataError("npy: expected numbers to write, found text");
+        if constexpr (std::is_same_v<T, std::string>) {  // numpy's bytes, as wide as the longest
+          std::size_t width = 1;
+          for (const std::string& text : values) width = std::max(width, text.size());
+          put_header("|S" + std::to_string(width));
+          for (const std::string& text : values) {
+            out.insert(out.end(), text.begin(), text.end());
+            out.insert(out.end(), width - text.size(), 0);
+          }
         } else {
-          std::string header = "{'descr': '" + std::string(kDescr<T>) +
-                               "', 'fortran_order': False, 'shape': " + shape + "), }";
-          header.append(63 - (10 + header.size()) % 64, ' ');  // values start at a multiple of 64
-          header += '\n';
-          const std::string_view magic = "\x93NUMPY\x01";
-          out.assign(magic.begin(), magic.end());
-          out.push_back(0);
-          out.push_back(static_cast<std::uint8_t>(header.size() & 0xff));
-          out.push_back(static_cast<std::uint8_t>(header.size() >> 8));
-          out.insert(out.end(), header.begin(), header.end());
+          put_header(std::string(kDescr<T>));
           const auto* raw = reinterpret_cast<const std::uint8_t*>(values.data());
           out.insert(out.end(), raw, raw + values.size() * sizeof(T));
         }

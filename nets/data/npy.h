@@ -2,7 +2,8 @@
 // NumPy's .npy (format 1.0 to 3.0, C or Fortran order, either byte order) and .npz (a zip of .npy, stored or deflated).
 // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 // Types become the nearest of the variant: bool -> uint8; int8, int16, uint16 -> int32; uint32, uint64 -> int64;
-// float16 -> float. Written are float32, int32, uint8, int64 and float64, in C order.
+// float16 -> float. Written are float32, int32, uint8, int64 and float64, and text (as
+// bytes) in C order.
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -22,7 +23,7 @@ struct NpyArray {
                std::vector<std::uint8_t>,
                std::vector<std::int64_t>,
                std::vector<double>,
-               std::vector<std::string>>  // numpy's str and bytes arrays, as UTF-8; read only
+               std::vector<std::string>>  // numpy's str and bytes arrays, as UTF-8
       values;
   std::size_t size() const;
 };

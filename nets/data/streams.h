@@ -12,6 +12,7 @@ inline constexpr std::uint32_t kAugmentStream = 0xDA7A0002u;     // step = epoch
 inline constexpr std::uint32_t kHeldOutStream = 0xDA7A0003u;     // step = 0
 inline constexpr std::uint32_t kLeavesStream = 0xDA7A0004u;      // step = index of the image
 inline constexpr std::uint32_t kCorruptionStream = 0xDA7A0005u;  // step = index of the image
+inline constexpr std::uint32_t kFourPartsStream = 0xDA7A0006u;   // step = 0; op = 0
 
 // An integer in 0 .. bound-1 from one random word: floor(word * bound / 2^32). Its bias is below bound /
 // 2^32.

@@ -13,6 +13,7 @@ namespace offramp::nets {
 struct Backbone {
   Architecture plain;
   std::vector<int> sdn_positions, ccs_positions;  // empty: the papers have none for this net
+  std::vector<Exit> own_exits;  // of a net that is made with its exits (MSDNet): no other can be placed on it
   Init exit_init = Init::kFanIn;
   int exit_hidden = 512;  // of two-layer exits, before the width divisor
 };

@@ -136,6 +136,18 @@ Exit exit_after(const NetOptions& o, const Backbone& net, int block, const Exten
   return exit;
 }
 
+// A net that is made with its exits has these or none.
+void check_own_exits(const NetOptions& o, const Backbone& net) {
+  const int own = static_cast<int>(net.own_exits.size()) + 1;
+  if (o.num_exits != 0 && o.num_exits != own) {
+    no_such_exits(o,
+                  "the net is made with " + std::to_string(own) + "; the number in its name says how many");
+  }
+  if (o.placement != Placement::kEqualCost || o.form != ExitForm::kLinear) {
+    throw ValueError("net " + o.name + ": it is made with its exits, no placement or form can be chosen");
+  }
+}
+
 }  // namespace
 
 Architecture build(const NetOptions& o) {
@@ -151,8 +163,13 @@ Architecture build(const NetOptions& o) {
     extents = effect_of(block, extents).out;
     after.push_back(extents.front());
   }
-  for (const int b : positions(o, net)) {
-    arch.exits.push_back(exit_after(o, net, b, after[static_cast<std::size_t>(b)]));
+  if (net.own_exits.empty()) {
+    for (const int b : positions(o, net)) {
+      arch.exits.push_back(exit_after(o, net, b, after[static_cast<std::size_t>(b)]));
+    }
+  } else if (o.num_exits != 1) {
+    check_own_exits(o, net);
+    arch.exits = net.own_exits;
   }
   if (arch.num_exits() > kMaxExits) {
     no_such_exits(o, "a net has at most " + std::to_string(kMaxExits));

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/errors.h"
+#include "kernels/losses.h"
 
 namespace offramp::nets {
 
@@ -12,6 +13,8 @@ Backbone resnet(const NetOptions& options, int blocks_per_stage);
 Backbone mobilenet(const NetOptions& options);
 Backbone mobilenet_v2(const NetOptions& options);
 Backbone wide_resnet_32_4(const NetOptions& options);
+Backbone msdnet(const NetOptions& options, int num_exits);
+Backbone msdnet_growing(const NetOptions& options, int num_exits);
 Backbone fcn18(const NetOptions& options, int width);
 Backbone small_cnn(const NetOptions& options);
 
@@ -40,6 +43,11 @@ int fcn_model(const Family& family, const std::string& name) {
   return model >= 1 && model <= 4 ? model : 0;
 }
 
+int exits_in_name(const Family& family, const std::string& name) {
+  const int exits = number_of(family, name);
+  return exits >= 2 && exits <= kMaxExits ? exits : 0;
+}
+
 constexpr Family kFamilies[] = {
     {.form = "vgg-16",
      .example = "vgg-16",
@@ -66,6 +74,17 @@ constexpr Family kFamilies[] = {
      .number_in = exactly,
      .make = [](const NetOptions& o, int) { return wide_resnet_32_4(o); },
      .weight_decay = 5e-4},
+    // The two published recipes are msdnet-7 and msdnet-growing-5.
+    {.form = "msdnet-<exits>",
+     .example = "msdnet-2",
+     .number_in = exits_in_name,
+     .make = msdnet,
+     .weight_decay = 1e-4},
+    {.form = "msdnet-growing-<exits>",
+     .example = "msdnet-growing-2",
+     .number_in = exits_in_name,
+     .make = msdnet_growing,
+     .weight_decay = 1e-4},
     // Widths are the paper's; the reference code has 3702 for the third.
     {.form = "fcn-18-<1..4>",
      .example = "fcn-18-1",

@@ -8,6 +8,8 @@
 #include "stats/bandwidth.h"
 #include "stats/changepoint.h"
 #include "stats/checks.h"
+#include "stats/exits/exit_mixture.h"
+#include "stats/exits/time_cells.h"
 #include "stats/exits/valleys.h"
 #include "stats/kde.h"
 
@@ -196,6 +198,29 @@ DensityExtrema changepoint_valleys(std::span<const double> sorted,
 
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
 
+// The mixture's part of an estimate; sigma_ns: of the repetitions, or 0.
+void estimate_by_mixture(ExitEstimate& r,
+                         std::span<const double> raw_ns,
+                         double sigma,
+                         const EstimationOptions& o) {
+  constexpr double kOfNoise = 0.3;  // the noise of half the repetitions is an upper bound
+  MixtureExits m =
+      mixture_exits(r.statistic_ns, clock_tick(raw_ns), kOfNoise * sigma, o.known_exits, o.threads);
+  r.num_exits = m.num_exits;
+  r.thresholds_ns = std::move(m.thresholds_ns);
+  r.threshold_low_ns = std::move(m.threshold_low_ns);
+  r.threshold_high_ns = std::move(m.threshold_high_ns);
+  r.posterior = std::move(m.posterior);
+  r.probabilities = std::move(m.probabilities);
+  r.spreads_ns = std::move(m.spreads_ns);
+  r.least_exits = m.least_exits;
+  r.most_exits = m.most_exits;
+  r.tick_ns = m.tick_ns;
+  r.replaced = m.replaced;
+  r.separation_sigmas = m.separation_sigmas;
+  r.reliable = m.reliable;
+}
+
 void assign(ExitEstimate& r) {
   const std::size_t k = r.num_exits;
   r.counts.assign(k, 0);
@@ -206,7 +231,9 @@ void assign(ExitEstimate& r) {
     ++r.counts[e - 1];
     members[e - 1].push_back(t);
     double sure = 1;
-    if (r.sigma_ns > 0) {
+    if (!r.probabilities.empty()) {
+      sure = r.probabilities[(r.exits.size() - 1) * k + e - 1];
+    } else if (r.sigma_ns > 0) {
       const double above = e < k ? normal_cdf((r.thresholds_ns[e - 1] - t) / r.sigma_ns) : 1;
       const double below = e > 1 ? normal_cdf((r.thresholds_ns[e - 2] - t) / r.sigma_ns) : 0;
       sure = above - below;
@@ -247,7 +274,10 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
   for (std::size_t e = 1; e < r.num_exits; ++e) {
     gap = std::min(gap, r.centres_ns[e] - r.centres_ns[e - 1]);
   }
-  r.separation_sigmas = r.sigma_ns > 0 ? gap / r.sigma_ns : std::numeric_limits<double>::infinity();
+  const bool mixture = o.method == EstimationMethod::kMixture;
+  const bool promised = r.reliable;  // by the mixture
+  if (!mixture)
+    r.separation_sigmas = r.sigma_ns > 0 ? gap / r.sigma_ns : std::numeric_limits<double>::infinity();
   char separation[32];
   std::snprintf(separation, sizeof separation, "%.1f", r.separation_sigmas);
   const double needed = kNeededSigmas / r.separation_sigmas;
@@ -267,6 +297,12 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
     r.reliable = false;
     r.advice = "one exit found: either there is only one or its neighbours are closer than the noise of " +
                to_text(r.sigma_ns) + " ns; measure more repetitions to tell";
+  } else if (mixture) {
+    r.reliable = promised && r.exits.size() > 1;
+    r.advice = std::string("adjacent exits are ") + separation + " sigma apart or more";
+    if (!r.reliable && r.least_exits < r.most_exits)
+      r.advice += ": between " + std::to_string(r.least_exits) + " and " + plural(r.most_exits, "exit");
+    if (!r.reliable) r.advice += "; the number is no promise: measure each sample more often";
   } else if (!std::isfinite(r.separation_sigmas)) {
     r.advice = "no noise seen: the exits are separated exactly";
   } else {
@@ -276,7 +312,10 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
         (r.reliable ? plural(repetitions, "repetition") + (repetitions == 1 ? " is" : " are") + " enough"
                     : plural(r.repetitions_needed, "repetition") + " needed");
   }
-  if (r.sigma_source == SigmaSource::kWithinClusters) {
+  if (r.replaced > 0)
+    r.advice +=
+        "; " + plural(r.replaced, "time") + " off the clock's grid left out: put in an outlier's place";
+  if (r.sigma_source == SigmaSource::kWithinClusters && !mixture) {
     r.advice += "; the noise is a guess from the spread: measure each sample at least twice";
   }
   if (r.evened) {
@@ -344,6 +383,19 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
   std::vector<double> sorted = r.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
   const bool all_equal = sorted.front() == sorted.back();
+  if (options.method == EstimationMethod::kMixture) {
+    if (repetitions >= 2) r.sigma_source = SigmaSource::kRepetitions;
+    if (options.sigma_ns) r.sigma_ns = *options.sigma_ns, r.sigma_source = SigmaSource::kGiven;
+    estimate_by_mixture(r, times_ns, r.sigma_ns, options);
+    if (r.sigma_ns <= 0 && !all_equal) {
+      r.sigma_ns = *std::max_element(r.spreads_ns.begin(), r.spreads_ns.end());
+      r.sigma_source = SigmaSource::kWithinClusters;
+    }
+    assign(r);
+    r.drift_sigmas = drift(r);
+    diagnose(r, repetitions, options);
+    return r;
+  }
   if (options.sigma_ns) {
     r.sigma_ns = *options.sigma_ns;
   } else if (repetitions >= 2) {

@@ -18,6 +18,7 @@ namespace offramp::stats {
 
 enum class EstimationMethod {
   kDensity,       // valleys of a KDE, section 2.2
+  kMixture,       // exits that share the shape of the noise, exit_mixture.h
   kChangepoints,  // Bayesian changepoints of the sorted times, then merged, section 2.3
 };
 
@@ -62,8 +63,13 @@ struct ExitEstimate {
   std::vector<double>
       thresholds_ns;  // num_exits - 1, ascending; a time equal to one belongs to the earlier exit
   std::vector<std::size_t> exits;  // [n] 1..num_exits
-  // [n] probability that the noise-free time lies within the sample's exit, for normal noise of sigma_ns.
+  // [n] probability that the noise-free time lies within the sample's exit, for normal noise of sigma_ns; kMixture:
+  // that of the sample's exit in the mixture.
   std::vector<double> confidence;
+  // kMixture alone, see MixtureExits; empty or 0 else.
+  std::vector<double> posterior, threshold_low_ns, threshold_high_ns, probabilities, spreads_ns;
+  std::size_t least_exits = 0, most_exits = 0, replaced = 0;
+  double tick_ns = 0;
   std::vector<std::size_t> counts;                    // [num_exits]
   std::vector<double> centres_ns;                     // [num_exits] median time
   std::vector<double> statistic_ns;                   // [n] the numbers that were clustered
@@ -77,8 +83,9 @@ struct ExitEstimate {
   double separation_sigmas = 0;
   std::size_t repetitions_needed = 1;  // for six sigma: 36 (sigma_1/gap)^2
   double drift_sigmas = 0;             // linear trend of the residuals from the first sample to the last
-  bool reliable = true;                // all exits found, at least six sigma apart, no drift
-  std::string advice;                  // one line a user can act on
+  // All exits found, at least six sigma apart, no drift; kMixture: the promise of MixtureExits, no drift.
+  bool reliable = true;
+  std::string advice;  // one line a user can act on
 };
 
 // times_ns: [n, repetitions] row-major, in the order measured.

@@ -112,9 +112,9 @@ TEST(InProcessBlackBox, WrongUseIsNamed) {
   Witness witness;
   InProcessBlackBox box(std::ref(witness), kClasses);
   EXPECT_EQ(test::message_of([&] {
-              box.query(Tensor::zeros({2, 3}, Device::cpu()), Timing::kNone);
+              box.query(Tensor::zeros({2, 3, 4}, Device::cpu()), Timing::kNone);
             }),
-            "query: images must be float32 [n,c,h,w], got [2,3]");
+            "query: images must be float32 [n,c,h,w], rows of features [n,d], got [2,3,4]");
   EXPECT_EQ(test::message_of([] { const CpuPin pin(CPU_SETSIZE + 5); }),
             "CpuPin: this thread may not run on core " + std::to_string(CPU_SETSIZE + 5));
 }

@@ -135,11 +135,14 @@ std::string unreadable(std::string_view text) {
     return at_line(static_cast<std::size_t>(control - text.begin()),
                    "expected text, found a control character");
   bool blank_line = true;
+  char before = '\n';  // the last character that is no blank
   for (std::size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '#') {
       i = std::min(text.find('\n', i), text.size()) - 1;
     } else if (c == '"' || c == '\'') {
+      if (std::string_view("\n=[,{.").find(before) == std::string_view::npos)
+        return at_line(i, "expected no quote in the middle of a word");
       const std::string_view three(text.substr(i, 3));
       const bool lines = three.size() == 3 && three[1] == c && three[2] == c;
       const std::string_view quote = lines ? three : three.substr(0, 1);
@@ -149,14 +152,17 @@ std::string unreadable(std::string_view text) {
       }
       i += quote.size() - 1;
       blank_line = false;
+      before = c;
     } else if (static_cast<unsigned char>(c) >= 0x80) {
       return at_line(i, "expected ASCII outside of quotes");
     } else if (blank_line && text.substr(i).starts_with("[[")) {
       return at_line(i, "expected [section], lists of tables are not used here");
     } else if (c == '\n') {
       blank_line = true;
-    } else if (c != ' ' && c != '\t') {
+      before = c;
+    } else if (c != ' ' && c != '\t' && c != '\r') {
       blank_line = false;
+      before = c;
     }
   }
   return "";

@@ -90,30 +90,48 @@ std::string confusion(HeatMap map,
   return render(map);
 }
 
+namespace {
+
+Series roc_series(const RocCurve& curve, int colour) {
+  constexpr double kStep = 0.01;  // decades
+  Series series{.name = curve.name, .colour = colour};
+  for (std::size_t i = 0; i < curve.fpr.size(); ++i) {
+    const double fpr = curve.fpr[i], tpr = curve.tpr[i];
+    if (!(fpr > 0 && tpr > 0)) continue;
+    const bool last = i + 1 == curve.fpr.size();
+    if (!last && !series.x.empty() &&
+        std::hypot(std::log10(fpr / series.x.back()), std::log10(tpr / series.y.back())) < kStep)
+      continue;
+    series.x.push_back(fpr);
+    series.y.push_back(tpr);
+  }
+  return series;
+}
+
+}  // namespace
+
 std::string roc(const std::string& title,
                 const std::string& subtitle,
                 std::span<const double> fpr,
                 std::span<const double> tpr) {
-  constexpr double kStep = 0.01;  // decades
+  const RocCurve curve{"score", {fpr.begin(), fpr.end()}, {tpr.begin(), tpr.end()}};
+  return roc(title, subtitle, std::span(&curve, 1));
+}
+
+std::string roc(const std::string& title, const std::string& subtitle, std::span<const RocCurve> curves) {
   XyChart chart;
   chart.frame.title = title;
   chart.frame.subtitle = subtitle;
   chart.frame.height = 460;
   chart.frame.x = {.label = "false positive rate", .log = true, .max = 1.0};
   chart.frame.y = {.label = "true positive rate", .log = true, .max = 1.0};
-  Series curve{.name = "score", .colour = 0};
-  for (std::size_t i = 0; i < fpr.size(); ++i) {
-    if (!(fpr[i] > 0 && tpr[i] > 0)) continue;
-    const bool last = i + 1 == fpr.size();
-    if (!last && !curve.x.empty() &&
-        std::hypot(std::log10(fpr[i] / curve.x.back()), std::log10(tpr[i] / curve.y.back())) < kStep)
-      continue;
-    curve.x.push_back(fpr[i]);
-    curve.y.push_back(tpr[i]);
+  double least = 1;
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    chart.series.push_back(roc_series(curves[i], static_cast<int>(i % 7)));
+    if (!chart.series.back().x.empty()) least = std::min(least, chart.series.back().x.front());
   }
-  const double least = curve.x.empty() ? 0.1 : curve.x.front();
-  Series chance{.name = "guessing", .x = {least, 1}, .y = {least, 1}, .colour = 7, .dash = 1};
-  chart.series = {std::move(curve), std::move(chance)};
+  if (least == 1) least = 0.1;
+  chart.series.push_back({.name = "guessing", .x = {least, 1}, .y = {least, 1}, .colour = 7, .dash = 1});
   return render(chart);
 }
 

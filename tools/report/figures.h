@@ -35,11 +35,17 @@ std::string confusion(HeatMap head,
                       const std::vector<std::vector<std::int64_t>>& counts,
                       const std::function<std::string(std::size_t)>& name_of);
 
+struct RocCurve {
+  std::string name;
+  std::vector<double> fpr, tpr;
+};
 // Both axes logarithmic: what counts is how many members are found at few false alarms. fpr, tpr: the points of the
 // curve, ascending; those that lie closer than the line is wide are left out.
 std::string roc(const std::string& title,
                 const std::string& subtitle,
                 std::span<const double> fpr,
                 std::span<const double> tpr);
+// Several of them, at most seven.
+std::string roc(const std::string& title, const std::string& subtitle, std::span<const RocCurve> curves);
 
 }  // namespace offramp::report

@@ -119,38 +119,41 @@ std::string query_image_forms() {
          dataset_forms();
 }
 
+data::ImageSet open_labelled_images(Session& session, const std::string& text, const nets::Extent& input) {
+  const Part part = parse_part(text);
+  data::OpenOptions open = open_options(session);
+  open.side_of_files = input.h;
+  checked_spec(part.spec, open);
+  const data::ImageSet set = data::open_images(part.spec, part.split, open);
+  const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
+  if (part.first + count > set.n || count < 1)
+    throw UsageError(fmt::format("images: '{}' wants images {} to {}, the set has {}",
+                                 text,
+                                 part.first,
+                                 part.first + count - 1,
+                                 set.n));
+  std::vector<std::int32_t> rows;
+  for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
+  session.log.info(fmt::format("images: {} of {}, part {}", count, part.spec, part.split));
+  if (const int squashed = set.h == set.w ? set.squashed : set.n; squashed > 0)
+    session.log.info(
+        fmt::format("{} of the {} pictures there are not square: they are squashed to {}x{}, not cropped",
+                    squashed,
+                    set.n,
+                    input.h,
+                    input.h));
+  return fit_to(data::subset(set, rows), input);
+}
+
 data::ImageSet open_query_images(Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input) {
   if (parts.empty()) throw UsageError("images: name at least one part");
   data::ImageSet all;
   for (const std::string& text : parts) {
-    const Part part = parse_part(text);
-    data::OpenOptions open = open_options(session);
-    open.side_of_files = input.h;
-    checked_spec(part.spec, open);
-    data::ImageSet set = data::open_images(part.spec, part.split, open);
-    const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
-    if (part.first + count > set.n || count < 1)
-      throw UsageError(fmt::format("images: '{}' wants images {} to {}, the set has {}",
-                                   text,
-                                   part.first,
-                                   part.first + count - 1,
-                                   set.n));
-    std::vector<std::int32_t> rows;
-    for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
-    const int squashed = set.h == set.w ? set.squashed : set.n, set_size = set.n;
-    set = fit_to(data::subset(set, rows), input);
+    data::ImageSet set = open_labelled_images(session, text, input);
     set.class_names = {"unlabelled"};  // an attacker has no labels
     std::fill(set.labels.begin(), set.labels.end(), 0);
-    session.log.info(fmt::format("query images: {} of {}, part {}", set.n, part.spec, part.split));
-    if (squashed > 0)
-      session.log.info(
-          fmt::format("{} of the {} pictures there are not square: they are squashed to {}x{}, not cropped",
-                      squashed,
-                      set_size,
-                      input.h,
-                      input.h));
     all = all.n == 0 ? std::move(set) : data::concat(all, set);
   }
   return all;

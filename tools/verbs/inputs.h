@@ -37,6 +37,8 @@ data::ImageSet open_pictures(Session& session,
 data::ImageSet open_query_images(Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input);
+// One such part with its labels: for the owner of a net.
+data::ImageSet open_labelled_images(Session& session, const std::string& part, const nets::Extent& input);
 // The forms above, for --help.
 std::string query_image_forms();
 // The parts as one text, for traces and reports.

@@ -25,6 +25,15 @@
   ROW(extract_score) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(membership_train) \
+  ROW(membership_attack) \
+  ROW(membership_report) \
+  ROW(defend_plan) \
+  ROW(defend_check) \
+  ROW(evade_attack) \
+  ROW(evade_transfer) \
+  ROW(evade_slowdown) \
+  ROW(evade_surrogate) \
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \

@@ -27,6 +27,7 @@ TEST(Npy, AllTypesAndRanksComeBack) {
                                         {{3}, std::vector<std::int32_t>{-1, 0, 1 << 30}},
                                         {{1, 2, 2}, std::vector<std::uint8_t>{0, 1, 254, 255}},
                                         {{}, std::vector<std::int64_t>{std::int64_t{1} << 62}},
+                                        {{3}, std::vector<std::string>{"cat", "", "z\xC3\xBCrich"}},
                                         {{0, 4}, std::vector<float>{}}};
   for (const NpyArray& array : arrays) {
     write_npy(folder / "a.npy", array);

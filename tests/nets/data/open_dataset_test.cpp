@@ -24,7 +24,7 @@ TEST(Spec, PartsAndOptions) {
 TEST(Spec, UnknownNamesListTheKnownOnes) {
   EXPECT_MESSAGE(open_dataset("mnist", "train"),
                  "dataset: unknown data set 'mnist'; known: fashion-mnist, idx, cifar10, cifar100, gtsrb, "
-                 "tiny-imagenet, svhn, folder, npz, csv, synthetic");
+                 "tiny-imagenet, svhn, folder, npz, csv, locations, purchases, texas, synthetic");
   EXPECT_MESSAGE(open_dataset("fashion-mnist", "val"), "expected split train, test or all, found 'val'");
   EXPECT_MESSAGE(open_dataset("cifar10", "train"), "cifar10 wants a folder: cifar10:FOLDER");
   EXPECT_MESSAGE(open_dataset("gtsrb:/nowhere/at/all", "train"), "gtsrb: expected a folder, found none");

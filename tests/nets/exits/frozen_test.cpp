@@ -48,6 +48,7 @@ TEST(FrozenNet, GivesTheLogitsOfTheNet) {
     for (const ExitForm form : {ExitForm::kLinear, ExitForm::kTwoLayer}) {
       SCOPED_TRACE(name);
       NetOptions o = small_options(name);
+      if (form == ExitForm::kTwoLayer && o.name.starts_with("msdnet")) continue;  // made with its exits
       o.form = form;
       const auto net = drawn(o, 7);
       settle(*net);

@@ -29,6 +29,20 @@ std::map<std::string, std::string> state_dict_of(const NetOptions& o) {
 
 using test::message_of;
 
+TEST(Builders, ANetMadeWithItsExitsTakesNoOthers) {
+  NetOptions o = named("msdnet-3");
+  EXPECT_EQ(build(o).num_exits(), 3);
+  o.num_exits = 3;
+  EXPECT_EQ(build(o).num_exits(), 3);
+  o.num_exits = 1;
+  EXPECT_EQ(build(o).num_exits(), 1);
+  o.num_exits = 4;
+  EXPECT_NE(message_of([&] { build(o); }).find("the number in its name"), std::string::npos);
+  o.num_exits = 0;
+  o.placement = Placement::kSdn;
+  EXPECT_NE(message_of([&] { build(o); }).find("made with its exits"), std::string::npos);
+}
+
 // specs: networks, last section.
 TEST(Builders, StateDictNamesAreThoseOfTheReferenceModules) {
   NetOptions o = named("vgg-16");
@@ -179,10 +193,10 @@ TEST(Builders, EveryDropoutHasItsOwnPlaceInTheRandomStream) {
 }
 
 TEST(Builders, WrongUseIsNamed) {
-  EXPECT_EQ(
-      message_of([] { build(named("resnet-57")); }),
-      "net: expected one of vgg-16, resnet-<6n+2>, mobilenet, mobilenet-v2, wrn-32-4, fcn-18-<1..4>, small-cnn, got "
-      "'resnet-57'");
+  EXPECT_EQ(message_of([] { build(named("resnet-57")); }),
+            "net: expected one of vgg-16, resnet-<6n+2>, mobilenet, mobilenet-v2, wrn-32-4, msdnet-<exits>, "
+            "msdnet-growing-<exits>, fcn-18-<1..4>, small-cnn, got "
+            "'resnet-57'");
   NetOptions o = named("small-cnn");
   o.num_exits = 7;
   EXPECT_EQ(message_of([&] { build(o); }),

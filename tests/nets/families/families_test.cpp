@@ -30,7 +30,8 @@ TEST(Families, ANameBelongsToOneFamilyAndItsExampleBuilds) {
 }
 
 TEST(Families, NumbersInNamesAreReadAndOthersRefused) {
-  for (const char* name : {"resnet-56", "resnet-1202", "fcn-18-1", "fcn-18-4"})
+  for (const char* name :
+       {"resnet-56", "resnet-1202", "fcn-18-1", "fcn-18-4", "msdnet-7", "msdnet-growing-5"})
     EXPECT_TRUE(family_of(name)) << name;
   for (const char* name : {"resnet-",
                            "resnet-57",
@@ -44,6 +45,9 @@ TEST(Families, NumbersInNamesAreReadAndOthersRefused) {
                            "vgg",
                            "vgg-16 ",
                            "mobilenet-v3",
+                           "msdnet-1",
+                           "msdnet-17",
+                           "msdnet-growing",
                            ""}) {
     EXPECT_FALSE(family_of(name)) << name;
   }

@@ -61,7 +61,8 @@ TEST(Cost, SdnNetsAtDefaultPositionsMatchTheTables) {
 }
 
 TEST(Cost, ThePlainNetIsTheNetWithOneExit) {
-  for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "mobilenet-v2", "wrn-32-4", "small-cnn"}) {
+  for (const char* net :
+       {"vgg-16", "resnet-56", "mobilenet", "mobilenet-v2", "wrn-32-4", "small-cnn", "msdnet-4"}) {
     NetOptions o = options(net, 32, 10);
     const Cost with_exits = costs_of(build(o)).plain;
     o.num_exits = 1;
@@ -90,6 +91,85 @@ TEST(Cost, MobileNetV2HasTheSpecsParametersAndMacs) {
       EXPECT_LE(distance, std::abs(fraction - wanted[e])) << "exit " << e + 1;
     }
   }
+}
+
+// specs: networks 2.7, to the integer: parameters, cumulative multiply-accumulates and profiler operations.
+TEST(Cost, MsdnetsHaveTheSpecsCounts) {
+  struct Row {
+    const char* net;
+    int classes;
+    std::int64_t parameters;
+    std::vector<std::int64_t> macs, ops;  // ops empty: the spec prints none
+  };
+  const Row rows[] = {
+      {"msdnet-growing-5",
+       10,
+       2020874,
+       {6781184, 14185984, 27244288, 41327616, 58030336},
+       {13695734, 28652012, 55001314, 83333080, 116841166}},
+      {"msdnet-growing-5", 100, 2078924, {6792704, 14209024, 27278848, 41373696, 58087936}, {}},
+      {"msdnet-7",
+       10,
+       2986690,
+       {14955776, 25235968, 36745984, 45926400, 56876288, 66460160, 75407104},
+       {30256886, 50963948, 74119906, 92565976, 114550990, 133777348, 151707322}},
+      {"msdnet-4",
+       10,
+       1488276,
+       {14955776, 24081920, 32377600, 39532544},
+       {30256886, 48635884, 65312482, 79675864}},
+      {"msdnet-3", 10, 991222, {14578944, 21547520, 27425536}, {}},
+      {"msdnet-5", 10, 1892990, {14955776, 24081920, 32377600, 39532544, 47373568}, {}},
+      {"msdnet-6", 10, 2361892, {14955776, 25473536, 33326848, 42949632, 51394816, 59850240}, {}}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.net);
+    const NetCosts costs = costs_of(build(options(row.net, 32, row.classes)));
+    EXPECT_EQ(costs.exits.back().parameters, row.parameters);
+    EXPECT_EQ(macs_of(costs), row.macs);
+    if (!row.ops.empty()) {
+      EXPECT_EQ(ops_of(costs), row.ops);
+    }
+  }
+  NetOptions o = options("msdnet-7", 32, 100);
+  EXPECT_EQ(costs_of(build(o)).exits.back().parameters, 3067960);
+  EXPECT_EQ(costs_of(build(o)).exits.back().macs, 75487744);
+}
+
+// specs: networks 2.7, the width trace of the four-exit net: channels of the finest kept scale over its factor.
+TEST(Cost, MsdnetWidthsFollowTheSpecsTrace) {
+  const Architecture arch = build(options("msdnet-4", 32, 10));
+  std::vector<Extent> maps = stem_effect(arch).out;
+  constexpr int kFactor[] = {1, 2, 4};
+  std::vector<std::pair<int, std::size_t>> trace;  // width and scales behind each block
+  for (const Block& block : arch.blocks) {
+    maps = effect_of(block, maps).out;
+    const std::size_t finest = 3 - maps.size();
+    if (trace.size() >= 1) {
+      for (std::size_t m = 0; m < maps.size(); ++m) {
+        EXPECT_EQ(maps[m].c, maps[0].c / kFactor[finest] * kFactor[finest + m]);
+        EXPECT_EQ(maps[m].h, 32 >> (finest + m));
+      }
+    }
+    trace.emplace_back(maps[0].c / kFactor[finest], maps.size());
+  }
+  // Two blocks of the first layer; then layers 1..4 | 5, transition, 6 | 7, 8 | 9, transition, 10.
+  const std::vector<std::pair<int, std::size_t>> want = {{8, 2},
+                                                         {16, 3},
+                                                         {22, 3},
+                                                         {28, 3},
+                                                         {34, 3},
+                                                         {40, 3},
+                                                         {46, 2},
+                                                         {23, 2},
+                                                         {29, 2},
+                                                         {35, 2},
+                                                         {41, 2},
+                                                         {47, 1},
+                                                         {23, 1},
+                                                         {29, 1}};
+  ASSERT_EQ(trace.size(), want.size());
+  for (std::size_t i = 1; i < want.size(); ++i) EXPECT_EQ(trace[i], want[i]) << "block " << i;
+  EXPECT_EQ(positions_of(arch), (std::vector<int>{5, 8, 10}));
 }
 
 TEST(Cost, EqualCostPlacementMatchesTheTable) {

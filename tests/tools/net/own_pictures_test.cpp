@@ -177,8 +177,7 @@ TEST_F(OwnPictures, FromTuneToScoreWithoutNamingTheDataAgain) {
                  path("fit")}),
             0)
       << said_;
-  EXPECT_TRUE(says("query images: 63 of " + path("pets") + ", part train"))
-      << said_;  // as the trace names them
+  EXPECT_TRUE(says("images: 63 of " + path("pets") + ", part train")) << said_;  // as the trace names them
   ASSERT_EQ(run({"extract",
                  "score",
                  "--victim",

@@ -29,6 +29,14 @@ class ExtractQueryVerb final : public Verb {
     options.add("query.victim", victim_, "checkpoint, or run folder with one").positional().required();
     options.add("query.images", images_, "what to ask, of part train unless @test or @all says else")
         .required();
+    options.add("query.defence", defence_, "defence.json of defend plan --choose, put before the victim");
+    options
+        .add(
+            "query.near_duplicates",
+            query_.near_duplicates,
+            "each pass but the first asks images changed by up to this much (1: black to white), each on its "
+            "own: against defences that answer an input always at the same time")
+        .range(0, 1);
     tools::declare(options, query_);
   }
   int run(Session& session) override {
@@ -42,11 +50,13 @@ class ExtractQueryVerb final : public Verb {
     }
     const auto images = open_query_images(session, images_, input);
     set_session(session, query_);
-    query_.victim = checkpoint.string();
+    query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
     describe_images(images_, images, query_);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
-    auto victim = attacks::own_victim(checkpoint);
+    std::optional<attacks::Defence> defence;
+    if (!defence_.empty()) defence = attacks::read_defence(defence_);
+    auto victim = attacks::own_victim(checkpoint, defence ? &*defence : nullptr);
     const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
     const nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
                                             {"images", trace.samples},
@@ -63,7 +73,7 @@ class ExtractQueryVerb final : public Verb {
   }
 
  private:
-  std::filesystem::path victim_;
+  std::filesystem::path victim_, defence_;
   std::vector<std::string> images_;
   attacks::QueryOptions query_;
 };

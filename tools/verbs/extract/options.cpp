@@ -22,10 +22,12 @@ void declare(Options& options, attacks::QueryOptions& query) {
 
 void declare(Options& options, attacks::EstimatePlan& estimate) {
   stats::EstimationOptions& o = estimate.options;
-  options.add_choice("estimate.method",
-                     o.method,
-                     attacks::kEstimationMethods,
-                     "valleys of a density (kde), or Bayesian changepoints");
+  options.add_choice(
+      "estimate.method",
+      o.method,
+      attacks::kEstimationMethods,
+      "exits that share the shape of the noise (mixture), valleys of a density (kde), or Bayesian "
+      "changepoints");
   options.add_choice(
       "estimate.statistic",
       o.statistic,

@@ -1,0 +1,221 @@
+#include "attacks/evasion/gradient.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "base/errors.h"
+#include "engine/ops.h"
+#include "engine/recording.h"
+
+namespace offramp::attacks::evasion {
+namespace {
+
+std::size_t row_size(const Tensor& t) {
+  return static_cast<std::size_t>(t.size()) / static_cast<std::size_t>(std::max(1, t.shape().n()));
+}
+
+Tensor as_rows(const Tensor& t) { return t.shape().rank() == 4 ? flatten(t) : t; }
+
+class Walk {
+ public:
+  Walk(const Victim& victim, const ExitPath& path, const LogitLoss& loss, Gradients& out)
+      : victim_(victim), path_(path), loss_(loss), out_(out) {}
+
+  // Gradients of the loss of `samples` (one per row of the features) with respect to the features that enter segment s.
+  std::vector<Tensor> back(int s, const nets::Features& features, const std::vector<std::int32_t>& samples) {
+    std::vector<Target> targets;
+    for (const Tensor& f : features) targets.push_back({f, {}});
+    Recording recording(targets);
+    nets::Segment segment = victim_.net->forward_segment(s, features);
+    if (segment.logits.dtype() != DType::kFloat32) throw ValueError("evade: expected logits in float32");
+
+    std::vector<float> logit_cotangent(static_cast<std::size_t>(segment.logits.size()), 0.f);
+    const Decision decision = decide(s, segment.logits, samples, logit_cotangent);
+
+    // One tensor holds what comes out: the maps, where some samples go on, and the logits, where a loss looks at them.
+    std::vector<Tensor> parts;
+    if (!decision.stay.empty()) {
+      for (const Tensor& map : segment.features) parts.push_back(as_rows(map));
+    }
+    if (decision.looked) parts.push_back(as_rows(segment.logits));
+    if (parts.empty()) return zeros(features);
+    const Tensor y = parts.size() == 1 ? parts[0] : concat_channels(parts);
+
+    std::vector<std::vector<float>> behind;  // per map, of the samples that go on
+    if (!decision.stay.empty()) {
+      nets::Features next;
+      if (decision.stay.size() == samples.size()) {
+        next = std::move(segment.features);
+      } else {
+        const Tensor rows = Tensor::from<std::int32_t>(
+            {static_cast<std::int64_t>(decision.stay.size())}, decision.stay, victim_.device);
+        for (const Tensor& map : segment.features) next.push_back(gather_rows(map, rows));
+        segment.features.clear();
+      }
+      std::vector<std::int32_t> left;
+      for (const std::int32_t row : decision.stay) left.push_back(samples[static_cast<std::size_t>(row)]);
+      for (const Tensor& g : back(s + 1, next, left)) behind.push_back(g.to_host<float>());
+    }
+    if (!recording.wants(y)) return zeros(features);  // nothing of it depends on the features
+    const GradMap map = recording.grad(y, cotangent(y, decision, behind, logit_cotangent));
+    std::vector<Tensor> result;
+    for (const Tensor& f : features) result.push_back(map[f]);
+    return result;
+  }
+
+ private:
+  struct Decision {
+    std::vector<std::int32_t> stay;  // rows that go on
+    bool looked = false;             // the loss looked at some row here
+  };
+
+  static std::vector<Tensor> zeros(const nets::Features& features) {
+    std::vector<Tensor> result;
+    for (const Tensor& f : features) result.push_back(Tensor::zeros(f.shape(), f.device()));
+    return result;
+  }
+
+  bool leaves(int s, float confidence) const {
+    if (s == victim_.num_exits() - 1) return true;
+    switch (path_.through) {
+      case Through::kExitTaken:
+        return victim_.policy.stops(s, confidence);
+      case Through::kOneExit:
+        return s == path_.exit;
+      case Through::kInternalExits:
+        return s == victim_.num_exits() - 2;
+      case Through::kAllExits:
+        break;
+    }
+    return false;
+  }
+  bool sees_every_exit() const {
+    return path_.through == Through::kAllExits || path_.through == Through::kInternalExits;
+  }
+
+  Decision decide(int s,
+                  const Tensor& logits,
+                  const std::vector<std::int32_t>& samples,
+                  std::vector<float>& cotangent) const {
+    const auto classes = static_cast<std::size_t>(victim_.classes());
+    const auto exits = static_cast<std::size_t>(victim_.num_exits());
+    const std::vector<float> z = logits.to_host<float>();
+    std::vector<float> p;  // only where the path asks how sure the net is
+    if (path_.through == Through::kExitTaken) {
+      const NoGrad no_grad;
+      p = softmax(logits).to_host<float>();
+    }
+    Decision decision;
+    std::vector<double> d(classes);
+    for (std::size_t row = 0; row < samples.size(); ++row) {
+      const auto sample = static_cast<std::size_t>(samples[row]);
+      const std::span<const float> mine(z.data() + row * classes, classes);
+      const auto top = std::max_element(mine.begin(), mine.end());
+      const auto label = static_cast<std::int32_t>(top - mine.begin());
+      out_.exit[sample] = s;
+      out_.predicted[sample] = label;
+      out_.at_exit[sample * exits + static_cast<std::size_t>(s)] = label;
+      const bool leaving = leaves(
+          s, p.empty() ? 0.f : *std::max_element(p.data() + row * classes, p.data() + (row + 1) * classes));
+      if (!leaving) decision.stay.push_back(static_cast<std::int32_t>(row));
+      if (!leaving && !sees_every_exit()) continue;
+      decision.looked = true;
+      std::fill(d.begin(), d.end(), 0.0);
+      out_.loss[sample] += loss_(samples[row], s, mine, d);
+      for (std::size_t c = 0; c < classes; ++c) cotangent[row * classes + c] = static_cast<float>(d[c]);
+    }
+    return decision;
+  }
+
+  // Of y's shape: what came back for the samples that went on, in their rows, and the loss's own part.
+  Tensor cotangent(const Tensor& y,
+                   const Decision& decision,
+                   const std::vector<std::vector<float>>& behind,
+                   const std::vector<float>& of_logits) const {
+    const std::size_t width = row_size(y);
+    const auto n = static_cast<std::size_t>(y.shape().n());
+    std::vector<float> all(n * width, 0.f);
+    std::size_t column = 0;
+    for (const std::vector<float>& part : behind) {
+      const std::size_t size = part.size() / decision.stay.size();
+      for (std::size_t i = 0; i < decision.stay.size(); ++i) {
+        std::memcpy(all.data() + static_cast<std::size_t>(decision.stay[i]) * width + column,
+                    part.data() + i * size,
+                    size * sizeof(float));
+      }
+      column += size;
+    }
+    if (decision.looked) {
+      const std::size_t classes = of_logits.size() / n;
+      for (std::size_t i = 0; i < n; ++i) {
+        std::memcpy(all.data() + i * width + column, of_logits.data() + i * classes, classes * sizeof(float));
+      }
+    }
+    return Tensor::from<float>(y.shape(), all, victim_.device);
+  }
+
+  const Victim& victim_;
+  const ExitPath& path_;
+  const LogitLoss& loss_;
+  Gradients& out_;
+};
+
+}  // namespace
+
+void check(const ExitPath& path, const Victim& victim) {
+  if (path.through == Through::kOneExit && (path.exit < 0 || path.exit >= victim.num_exits())) {
+    throw ValueError("evade: " + victim.name + " has exits 1 to " + std::to_string(victim.num_exits()) +
+                     ", asked for exit " + std::to_string(path.exit + 1));
+  }
+  if (path.through == Through::kInternalExits && victim.num_exits() < 2) {
+    throw ValueError("evade: expected a victim with internal classifiers, " + victim.name + " has one exit");
+  }
+}
+
+Gradients gradients(const Victim& victim, const Images& images, const ExitPath& path, const LogitLoss& loss) {
+  check(path, victim);
+  const auto n = static_cast<std::size_t>(images.n);
+  Gradients out{.gradient = {},
+                .loss = std::vector<double>(n, 0),
+                .exit = std::vector<std::int32_t>(n, 0),
+                .predicted = std::vector<std::int32_t>(n, 0),
+                .at_exit = std::vector<std::int32_t>(n * static_cast<std::size_t>(victim.num_exits()), -1)};
+  std::vector<std::int32_t> samples(n);
+  for (std::size_t i = 0; i < n; ++i) samples[i] = static_cast<std::int32_t>(i);
+  Walk walk(victim, path, loss, out);
+  out.gradient = walk.back(0, {tensor_of(images, victim.device)}, samples)[0].to_host<float>();
+  for (std::size_t i = 0; i < out.gradient.size(); ++i) {
+    if (!std::isfinite(out.gradient[i])) {
+      throw NumericError("evade: expected a finite gradient of " + victim.name + ", image " +
+                         std::to_string(images.numbers[i / images.size()]) + " has " +
+                         std::to_string(out.gradient[i]));
+    }
+  }
+  return out;
+}
+
+std::vector<double> loss_over_exits(const Victim& victim, const Images& images, const LogitLoss& loss) {
+  const NoGrad no_grad;
+  const auto classes = static_cast<std::size_t>(victim.classes());
+  std::vector<double> sum(static_cast<std::size_t>(images.n), 0), unused(classes);
+  nets::Features features = {tensor_of(images, victim.device)};
+  for (int e = 0; e < victim.num_exits(); ++e) {
+    nets::Segment segment = victim.net->forward_segment(e, features);
+    features = std::move(segment.features);
+    const std::vector<float> z = segment.logits.to_host<float>();
+    for (int i = 0; i < images.n; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      sum[at] += loss(i, e, {z.data() + at * classes, classes}, unused);
+    }
+  }
+  return sum;
+}
+
+std::int64_t gradient_macs(const Victim& victim, std::int32_t exit) {
+  constexpr int kForwardAndBackward = 3;
+  return kForwardAndBackward * victim.exit_macs[static_cast<std::size_t>(exit)];
+}
+
+}  // namespace offramp::attacks::evasion

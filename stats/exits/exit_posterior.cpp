@@ -1,0 +1,276 @@
+#include "stats/exits/exit_posterior.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <numeric>
+
+#include "stats/exits/cell_partition.h"
+
+namespace offramp::stats {
+namespace {
+
+constexpr double kMainPart = 0.12;  // share of the times from which a part is one of the shape's peaks
+
+void sort_by_mean(ShapeMixture& m) {
+  const std::size_t k = m.exits(), j = m.parts();
+  std::vector<std::size_t> order(k);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(
+      order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return m.mean(a) < m.mean(b); });
+  ShapeMixture sorted = m;
+  for (std::size_t i = 0; i < k; ++i) {
+    sorted.share[i] = m.share[order[i]];
+    sorted.location[i] = m.location[order[i]];
+    sorted.scale[i] = m.scale[order[i]];
+    for (std::size_t p = 0; p < j; ++p) sorted.weight[i * j + p] = m.weight[order[i] * j + p];
+  }
+  m = std::move(sorted);
+}
+
+// Distance of the outermost peaks of the shape and the deviation of one.
+struct Peaks {
+  double apart = 0, width = 1;
+};
+Peaks peaks_of(const ShapeMixture& m) {
+  double low = 0, high = 0, sum = 0, squares = 0;
+  bool any = false;
+  for (std::size_t j = 0; j < m.parts(); ++j) {
+    double w = 0;
+    for (std::size_t k = 0; k < m.exits(); ++k) w += m.share[k] * m.weight[k * m.parts() + j];
+    if (w <= kMainPart) continue;
+    low = any ? std::min(low, m.offset[j]) : m.offset[j];
+    high = any ? std::max(high, m.offset[j]) : m.offset[j];
+    any = true;
+    sum += w;
+    squares += w * m.width[j] * m.width[j];
+  }
+  return {high - low, sum > 0 ? std::sqrt(squares / sum) : 1};
+}
+
+}  // namespace
+
+namespace {
+
+class Search {
+ public:
+  Search(const TimeCells& cells, double least_width, const PosteriorPrior& prior)
+      : cells_(cells), prior_(prior), fit_(cells, least_width), least_width_(least_width) {
+    const double n = fit_.total();
+    trust_ = 1 / (1 + n / prior.coarsening);
+    least_share_ = std::max(prior.least_share, prior.least_samples / n);
+  }
+
+  // Sets all but the mixture. Infinite where the mixture is none that exits would make.
+  void judge(FittedExits& f) {
+    ShapeMixture& m = f.mixture;
+    sort_by_mean(m);
+    const std::size_t exits = m.exits();
+    const std::vector<double> r = fit_.responsibilities(m);
+    f.entropy = 0;
+    for (std::size_t c = 0; c < cells_.count.size(); ++c)
+      for (std::size_t k = 0; k < exits; ++k)
+        if (r[c * exits + k] > 0)
+          f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
+    const double n = fit_.total() * trust_;
+    f.criterion = -2 * trust_ * m.log_likelihood +
+                  (static_cast<double>(m.parameters()) -
+                   (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) *
+                      std::log(n + 1) +
+                  2 * prior_.entropy_weight * trust_ * f.entropy;
+    const Peaks peaks = peaks_of(m);
+    bool allowed = true;
+    f.least_gap = std::numeric_limits<double>::infinity();
+    f.largest_jump = 1;
+    for (std::size_t k = 0; k < exits; ++k) {
+      allowed = allowed && m.share[k] >= least_share_;
+      f.criterion -= 2 * (prior_.share_weight - 1) * std::log(static_cast<double>(exits) * m.share[k]);
+      if (k == 0) continue;
+      const double jump = m.scale[k] / m.scale[k - 1];
+      allowed = allowed && jump < 3 && jump > 0.4;
+      if (m.family.free_scale) {
+        const double z = std::log(jump) / prior_.scale_deviation;
+        f.criterion += z * z - std::log(2.0);  // against the range of jumps allowed
+      }
+      f.largest_jump = std::max(f.largest_jump, std::max(jump, 1 / jump));
+      const double scale = std::max(m.scale[k], m.scale[k - 1]);
+      const double gap = (m.mean(k) - m.mean(k - 1));
+      f.least_gap = std::min(f.least_gap, gap / std::max({m.spread(k), m.spread(k - 1), least_width_}));
+      allowed = allowed && gap > (m.family.own_weights ? 2.5 : 1.5) * peaks.apart * scale;
+      allowed = allowed && gap > peaks.width * scale;
+    }
+    // Peaks four deviations apart would be two exits.
+    allowed = allowed && peaks.apart <= 4 * peaks.width;
+    if (peaks.apart > 2 * peaks.width) f.criterion += 2 * prior_.regimes_cost;
+    if (!allowed) f.criterion = std::numeric_limits<double>::infinity();
+  }
+
+  FittedExits fitted(std::span<const std::size_t> labels,
+                     std::size_t exits,
+                     ShapeFamily family,
+                     std::size_t steps) {
+    FittedExits f;
+    f.mixture = fit_.start(labels, exits, family);
+    fit_.run(f.mixture, steps, 0.01);
+    judge(f);
+    return f;
+  }
+
+  // [cells] the most probable exit, contiguous runs; empty if some exit owns none.
+  std::vector<std::size_t> labels_of(const ShapeMixture& m) {
+    const std::size_t exits = m.exits();
+    const std::vector<double> r = fit_.responsibilities(m);
+    const std::vector<bool> outlier = fit_.outliers(m);
+    std::vector<std::size_t> labels, owned(exits, 0);
+    for (std::size_t c = 0; c < cells_.count.size(); ++c) {
+      if (outlier[c]) {
+        labels.push_back(kNoExit);
+        continue;
+      }
+      const auto* row = &r[c * exits];
+      labels.push_back(static_cast<std::size_t>(std::max_element(row, row + exits) - row));
+      ++owned[labels.back()];
+    }
+    if (std::find(owned.begin(), owned.end(), 0u) != owned.end()) labels.clear();
+    return labels;
+  }
+
+  ShapeFit& fit() { return fit_; }
+  double least_count() const {
+    return std::min(std::max(2.0, 0.5 * least_share_ * fit_.total()), fit_.total());
+  }
+
+ private:
+  const TimeCells& cells_;
+  PosteriorPrior prior_;
+  ShapeFit fit_;
+  double least_width_, trust_ = 1, least_share_ = 0;
+};
+
+// The labels with one exit cut in two, at the cut that gains most.
+std::vector<std::size_t> cut_exit(const TimeCells& cells,
+                                  const std::vector<std::size_t>& labels,
+                                  std::size_t exit,
+                                  const PartitionOptions& options) {
+  TimeCells own;
+  std::vector<std::size_t> index;
+  for (std::size_t c = 0; c < labels.size(); ++c) {
+    if (labels[c] != exit) continue;
+    own.low.push_back(cells.low[c]);
+    own.high.push_back(cells.high[c]);
+    own.count.push_back(cells.count[c]);
+    index.push_back(c);
+  }
+  const auto two = best_partitions(own, 2, options);
+  if (two.size() < 2) return {};
+  std::vector<std::size_t> cut = labels;
+  for (std::size_t& l : cut) l += l != kNoExit && l > exit ? 1 : 0;
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    const std::size_t half = two[1].exit_of_cell[i];
+    cut[index[i]] = half == kNoExit ? kNoExit : exit + half;
+  }
+  return cut;
+}
+
+}  // namespace
+
+namespace {
+
+constexpr double kSafeGap = 5.4;  // of neighbours, in the larger spread
+
+// That exits whose neighbours are `gap` apart hide others.
+double probability_hidden(double gap) {
+  if (std::isinf(gap)) return 0.6;  // one exit: nothing says how wide one is
+  return 0.5 * std::clamp((6 - gap) / 2.5, 0.04, 1.0);
+}
+
+}  // namespace
+
+std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most) {
+  constexpr double kOneMore = 0.6;  // of a geometric number of hidden ones
+  std::vector<double> p(most, 0.0);
+  for (std::size_t i = 0; i < posterior.best.size() && i < most; ++i) {
+    const double hidden = probability_hidden(posterior.best[i].least_gap);
+    p[i] += posterior.weight[i] * (1 - hidden);
+    double share = hidden * (1 - kOneMore);
+    for (std::size_t k = i + 1; k < most; ++k, share *= kOneMore) p[k] += posterior.weight[i] * share;
+  }
+  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+  for (double& x : p) x /= sum;
+  return p;
+}
+
+bool is_reliable(const ExitPosterior& posterior, std::size_t exits) {
+  return exits > 1 && exits == posterior.most_probable && posterior.weight[exits - 1] >= 0.8 &&
+         posterior.best[exits - 1].least_gap >= kSafeGap;
+}
+
+ExitPosterior exit_posterior(
+    const TimeCells& cells, double least_width, std::size_t most, const PosteriorPrior& prior, unsigned) {
+  Search search(cells, least_width, prior);
+  PartitionOptions partition{.least_sd = 2 * least_width, .least_count = search.least_count()};
+  // A normal's density lacks 1/sqrt(2 pi) in the gains; one time in 200 is an outlier.
+  partition.outlier_cost = search.fit().log_range() - std::log(0.005) - 0.5 * std::log(2 * std::numbers::pi);
+  const auto free = best_partitions(cells, most, partition);
+  PartitionOptions even = partition;
+  even.spread = SpreadModel::kEqual;
+  const auto equal = best_partitions(cells, most, even);
+  const ShapeFamily families[] = {{1, false, false},
+                                  {1, true, false},
+                                  {2, false, false},
+                                  {2, true, false},
+                                  {3, false, false},
+                                  {3, true, false},
+                                  {2, false, true},
+                                  {2, true, true}};
+  ExitPosterior out;
+  std::vector<std::vector<std::size_t>> before;  // labels of the best fits with one exit less
+  double best_of_all = std::numeric_limits<double>::infinity();
+  for (std::size_t exits = 1; exits <= most; ++exits) {
+    std::vector<std::vector<std::size_t>> starts;
+    const auto add = [&](std::vector<std::size_t> labels) {
+      if (!labels.empty() && std::find(starts.begin(), starts.end(), labels) == starts.end())
+        starts.push_back(std::move(labels));
+    };
+    if (exits <= free.size()) add(free[exits - 1].exit_of_cell);
+    if (exits <= equal.size()) add(equal[exits - 1].exit_of_cell);
+    for (const auto& labels : before)
+      for (std::size_t e = 0; e + 1 < exits; ++e) add(cut_exit(cells, labels, e, partition));
+    if (starts.empty()) break;
+    // A short fit of each, the best ones in every family.
+    std::vector<std::pair<double, std::size_t>> rank;
+    for (std::size_t i = 0; i < starts.size(); ++i) {
+      const FittedExits f = search.fitted(starts[i], exits, {1, true, false}, 12);
+      rank.emplace_back(std::isfinite(f.criterion) ? f.criterion : 1e12 - f.mixture.log_likelihood, i);
+    }
+    std::sort(rank.begin(), rank.end());
+    if (rank.size() > 3) rank.resize(3);
+    std::vector<FittedExits> fits;
+    for (const auto& [value, i] : rank)
+      for (const ShapeFamily& family : families) fits.push_back(search.fitted(starts[i], exits, family, 40));
+    std::stable_sort(fits.begin(), fits.end(), [](const FittedExits& a, const FittedExits& b) {
+      return a.criterion < b.criterion;
+    });
+    before.clear();
+    for (std::size_t i = 0; i < fits.size() && before.size() < 2; ++i) {
+      auto labels = search.labels_of(fits[i].mixture);
+      if (!labels.empty() && std::find(before.begin(), before.end(), labels) == before.end())
+        before.push_back(std::move(labels));
+    }
+    search.fit().run(fits[0].mixture, 200, 1e-3);
+    search.judge(fits[0]);
+    out.best.push_back(fits[0]);
+    best_of_all = std::min(best_of_all, fits[0].criterion);
+  }
+  double sum = 0;
+  for (std::size_t i = 0; i < out.best.size(); ++i) {
+    out.weight.push_back(std::exp(-0.5 * (out.best[i].criterion - best_of_all) / prior.temperature));
+    sum += out.weight.back();
+    if (out.best[i].criterion == best_of_all) out.most_probable = i + 1;
+  }
+  for (double& p : out.weight) p /= sum;
+  return out;
+}
+
+}  // namespace offramp::stats

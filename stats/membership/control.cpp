@@ -1,0 +1,74 @@
+#include "stats/membership/control.h"
+
+#include <algorithm>
+#include <boost/math/distributions/normal.hpp>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "stats/checks.h"
+#include "stats/roc.h"
+
+namespace offramp::stats {
+namespace {
+
+// Share of `sorted` below v, ties half: DeLong's placement of v.
+double placement(double v, const std::vector<double>& sorted) {
+  const auto [first, last] = std::equal_range(sorted.begin(), sorted.end(), v);
+  return (static_cast<double>(first - sorted.begin()) + static_cast<double>(last - sorted.begin())) /
+         (2 * static_cast<double>(sorted.size()));
+}
+
+double variance_of_mean(const std::vector<double>& v, double mean) {
+  if (v.size() < 2) return 0;
+  double sum = 0;
+  for (const double x : v) sum += (x - mean) * (x - mean);
+  const double n = static_cast<double>(v.size());
+  return sum / (n - 1) / n;
+}
+
+}  // namespace
+
+Interval delong_auc(std::span<const double> positive_scores,
+                    std::span<const double> negative_scores,
+                    double level) {
+  const double auc = roc_curve(positive_scores, negative_scores).auc;  // checks the scores
+  std::vector<double> p(positive_scores.begin(), positive_scores.end());
+  std::vector<double> n(negative_scores.begin(), negative_scores.end());
+  std::sort(p.begin(), p.end());
+  std::sort(n.begin(), n.end());
+  std::vector<double> of_positives, of_negatives;
+  for (const double v : p) of_positives.push_back(placement(v, n));
+  for (const double v : n) of_negatives.push_back(1 - placement(v, p));
+  const double deviation =
+      std::sqrt(variance_of_mean(of_positives, auc) + variance_of_mean(of_negatives, auc));
+  const double z = boost::math::quantile(boost::math::normal(), 0.5 + level / 2);
+  return {auc, std::max(0.0, auc - z * deviation), std::min(1.0, auc + z * deviation)};
+}
+
+MemberControl member_control(std::span<const double> member_scores,
+                             std::size_t repetitions,
+                             std::uint64_t seed) {
+  if (member_scores.size() < 4) {
+    throw DataError("member_control: needs at least four members, got " +
+                    std::to_string(member_scores.size()));
+  }
+  MemberControl out{.repetitions = repetitions};
+  std::vector<double> scores(member_scores.begin(), member_scores.end());
+  std::mt19937_64 rng(seed);
+  const std::size_t half = scores.size() / 2;
+  double sum = 0;
+  for (std::size_t r = 0; r < repetitions; ++r) {
+    for (std::size_t i = scores.size(); i-- > 1;) std::swap(scores[i], scores[rng() % (i + 1)]);
+    const std::span<const double> all(scores);
+    const Interval auc = delong_auc(all.first(half), all.subspan(half));
+    sum += auc.estimate;
+    out.inside += auc.low <= 0.5 && auc.high >= 0.5 ? 1 : 0;
+  }
+  if (repetitions > 0) out.mean_auc = sum / static_cast<double>(repetitions);
+  out.passed = 10 * out.inside >= 9 * repetitions;
+  return out;
+}
+
+}  // namespace offramp::stats

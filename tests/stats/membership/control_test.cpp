@@ -1,0 +1,53 @@
+#include "stats/membership/control.h"
+
+#include <cmath>
+#include <random>
+
+#include "tests/stats/expect_message.h"
+
+namespace offramp::stats {
+namespace {
+
+std::vector<double> normals(std::size_t n, double mean, std::mt19937_64& rng) {
+  std::normal_distribution<double> normal(mean, 1);
+  std::vector<double> x(n);
+  for (double& v : x) v = normal(rng);
+  return x;
+}
+
+TEST(DelongAuc, ByHand) {
+  // Placements of positives 2, 3 among 1, 2: .75, 1; of negatives 1, 2: 1, .75. AUC .875, variances .03125 / 2 each.
+  const std::vector<double> p = {2, 3}, n = {1, 2};
+  const Interval auc = delong_auc(p, n);
+  EXPECT_EQ(auc.estimate, .875);
+  EXPECT_NEAR(auc.estimate - auc.low, 1.959963984540054 * std::sqrt(.03125), 1e-12);
+  EXPECT_EQ(auc.high, 1);
+}
+
+TEST(DelongAuc, HoldsTheTruthAsOftenAsItSays) {
+  std::mt19937_64 rng(7);
+  const double truth = .5 * std::erfc(-1 / 2.0);  // P(N(1,1) > N(0,1)) = Phi(1 / sqrt 2)
+  int inside = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    const Interval auc = delong_auc(normals(80, 1, rng), normals(60, 0, rng));
+    inside += auc.low <= truth && truth <= auc.high ? 1 : 0;
+  }
+  EXPECT_GT(inside, 400 * .95 - 3.3 * std::sqrt(400 * .95 * .05));
+}
+
+TEST(MemberControl, PassesWhereHalvesAreAlike) {
+  std::mt19937_64 rng(3);
+  const MemberControl control = member_control(normals(400, 0, rng));
+  EXPECT_TRUE(control.passed);
+  EXPECT_GE(control.inside, 180u);
+  EXPECT_NEAR(control.mean_auc, .5, .01);
+  EXPECT_TRUE(member_control(std::vector<double>(50, 3.0)).passed);  // constant scores: AUC 0.5 exactly
+}
+
+TEST(MemberControl, BadInputIsNamed) {
+  EXPECT_MESSAGE(member_control(std::vector<double>{1, 2, 3}), "at least four members, got 3");
+  EXPECT_MESSAGE(member_control(std::vector<double>{1, 2, 3, std::nan("")}), "NaN");
+}
+
+}  // namespace
+}  // namespace offramp::stats

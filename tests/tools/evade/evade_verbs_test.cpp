@@ -1,0 +1,252 @@
+// The verbs of `evade` from the outside: what they write, what they refuse, and going on after a kill.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "nets/data/npy.h"
+#include "tests/support/pictures.h"
+#include "tests/support/program.h"
+
+namespace offramp {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::Outcome;
+using test::read_text;
+using test::TempFolder;
+using Words = std::vector<std::string>;
+
+// A net with three exits and one without, trained for a moment on the same pictures.
+class EvadeVerbs : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    shared_ = std::make_unique<TempFolder>();
+    test::write_pictures(*shared_ / "pictures", {.per_class = 24, .bright = 150, .dark = 70, .spread = 90});
+    for (const char* exits : {"3", "1"}) {
+      const Outcome trained = run({"train",
+                                   "--net",
+                                   "small-cnn",
+                                   "--width-divisor",
+                                   "4",
+                                   "--exits",
+                                   exits,
+                                   "--data",
+                                   data(),
+                                   "--epochs",
+                                   "3",
+                                   "--batch",
+                                   "8",
+                                   "--out",
+                                   net(exits)});
+      ASSERT_EQ(trained.code, 0) << trained.text();
+    }
+  }
+  static void TearDownTestSuite() { shared_.reset(); }
+
+  static Outcome run(Words words) {
+    words.insert(words.end(), {"--threads", "1"});
+    return test::run_offramp(words);
+  }
+  static std::string net(const std::string& exits) { return (*shared_ / ("net-" + exits)).string(); }
+  static std::string data() { return "folder:" + (*shared_ / "pictures").string(); }
+  static std::string at(const std::string& name) { return (*shared_ / name).string(); }
+  static json results(const std::string& name) {
+    return json::parse(read_text(*shared_ / name / "results.json"));
+  }
+
+  static std::unique_ptr<TempFolder> shared_;
+};
+std::unique_ptr<TempFolder> EvadeVerbs::shared_;
+
+TEST_F(EvadeVerbs, AttackWritesExamplesInsideTheirBound) {
+  const Outcome done =
+      run({"evade",   "attack",  net("3"),   "--data", data(),     "--split",      "all",
+           "--count", "20",      "--attack", "pgd",    "--attack", "early-attack", "--alpha",
+           "0.1,1",   "--steps", "12",       "--eps",  "16/255",   "--out",        at("attack")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  const json found = results("attack");
+  ASSERT_EQ(found["attacks"].size(), 3u);
+  EXPECT_EQ(found["attacks"][0]["attack"], "pgd");
+  EXPECT_EQ(found["attacks"][2]["attack"], "early-attack-1");
+  EXPECT_NEAR(found["attacks"][0]["eps"].get<double>(), 16.0 / 255, 1e-12);
+  EXPECT_LE(found["attacks"][0]["examples"]["largest_linf"].get<double>(), 16.0 / 255);
+  EXPECT_GT(found["attacks"][0]["examples"]["largest_linf"].get<double>(), 15.9 / 255);
+  EXPECT_EQ(found["images"], 20);
+  const data::NpzFile file = data::read_npz(*shared_ / "attack" / "examples" / "pgd.npz");
+  EXPECT_EQ(file.at("x").shape[0], 20);
+  EXPECT_EQ(file.at("index").size(), 20u);
+  for (const char* name : {"images.csv", "plots/exits.svg", "plots/exit_change.svg", "DONE"}) {
+    EXPECT_TRUE(fs::exists(*shared_ / "attack" / name)) << name;
+  }
+}
+
+TEST_F(EvadeVerbs, NoRadiusChangesNothing) {
+  const Outcome done = run({"evade",
+                            "attack",
+                            net("3"),
+                            "--data",
+                            data(),
+                            "--split",
+                            "all",
+                            "--count",
+                            "10",
+                            "--eps",
+                            "0",
+                            "--out",
+                            at("zero")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  const json pgd = results("zero")["attacks"][0];
+  EXPECT_EQ(pgd["success"]["count"], 0);
+  EXPECT_EQ(pgd["examples"]["largest_linf"], 0);
+  EXPECT_TRUE(pgd["examples"]["psnr_db"].is_null());
+  EXPECT_EQ(pgd["exit_change"]["exits_clean"], pgd["exit_change"]["exits_attacked"]);
+}
+
+TEST_F(EvadeVerbs, TransferHasACellForEveryPairAndGoesOnFromItsExamples) {
+  const Words words = {"evade",       "transfer", "--surrogate", net("3"),
+                       "--surrogate", net("1"),   "--target",    net("3") + "@last",
+                       "--target",    net("3"),   "--data",      data(),
+                       "--split",     "all",      "--count",     "16",
+                       "--attack",    "fgsm",     "--out",       at("transfer")};
+  const Outcome done = run(words);
+  ASSERT_EQ(done.code, 0) << done.text();
+  const json found = results("transfer");
+  ASSERT_EQ(found["cells"].size(), 4u);
+  EXPECT_EQ(found["cells"][0]["way"], "D2S");
+  EXPECT_EQ(found["cells"][3]["way"], "S2D");
+  EXPECT_FALSE(found["cells"][0].contains("exit_change"));
+  EXPECT_EQ(found["cells"][3]["exit_change"]["exits_clean"].size(), 3u);
+  EXPECT_TRUE(fs::exists(*shared_ / "transfer" / "report.html"));
+
+  // Killed before the end: the second set of examples is missing, the first is taken as it is.
+  fs::remove(*shared_ / "transfer" / "DONE");
+  std::string missing, kept;
+  for (const auto& entry : fs::directory_iterator(*shared_ / "transfer" / "examples")) {
+    (entry.path().filename().string().find("net-1") != std::string::npos ? missing : kept) =
+        entry.path().string();
+  }
+  const auto time_kept = fs::last_write_time(kept);
+  fs::remove(missing);
+  const Outcome again = run({"evade", "transfer", "--resume", "--out", at("transfer")});
+  ASSERT_EQ(again.code, 0) << again.text();
+  EXPECT_EQ(fs::last_write_time(kept), time_kept);
+  json now = results("transfer"), before = found;
+  for (json* j : {&now, &before}) {
+    for (json& cell : (*j)["cells"]) cell["examples"].erase("seconds");
+  }
+  EXPECT_EQ(now, before);
+}
+
+TEST_F(EvadeVerbs, SlowdownJudgesAttacksAndDetectors) {
+  const Outcome done = run({"evade",   "slowdown",
+                            net("3"),  "--data",
+                            data(),    "--split",
+                            "all",     "--count",
+                            "40",      "--window",
+                            "5",       "--steps",
+                            "6",       "--norm",
+                            "linf",    "--norm",
+                            "l1",      "--baseline",
+                            "pgd-max", "--baseline",
+                            "uap",     "--training-images",
+                            "20",      "--threshold",
+                            "0.6",     "--out",
+                            at("slow")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  const json found = results("slow");
+  ASSERT_EQ(found["attacks"].size(), 9u);  // clean, 2 norms x 3 forms, 2 baselines
+  for (const json& attack : found["attacks"]) {
+    EXPECT_GE(attack["efficacy"].get<double>(), 0);
+    EXPECT_LE(attack["efficacy"].get<double>(), 1);
+  }
+  EXPECT_FALSE(found["attacks"][0].contains("detector"));
+  EXPECT_GE(found["attacks"][1]["detector"]["image_auc"]["estimate"].get<double>(), 0);
+  EXPECT_TRUE(fs::exists(*shared_ / "slow" / "plots" / "roc-uap.svg"));
+}
+
+TEST_F(EvadeVerbs, SurrogateSetTrainsANet) {
+  const Outcome done = run({"evade",
+                            "surrogate",
+                            net("3"),
+                            "--data",
+                            data(),
+                            "--split",
+                            "train",
+                            "--count",
+                            "10",
+                            "--severities",
+                            "1,5",
+                            "--out",
+                            at("surrogate")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  EXPECT_EQ(results("surrogate")["images"], 50);
+  const Outcome trained = run({"train",
+                               "--net",
+                               "small-cnn",
+                               "--width-divisor",
+                               "4",
+                               "--exits",
+                               "1",
+                               "--data",
+                               at("surrogate") + "/surrogate.npz",
+                               "--held-out",
+                               "5",
+                               "--epochs",
+                               "1",
+                               "--batch",
+                               "8",
+                               "--out",
+                               at("copy")});
+  ASSERT_EQ(trained.code, 0) << trained.text();
+  const Outcome used = run({"evade",
+                            "transfer",
+                            "--surrogate",
+                            at("copy"),
+                            "--target",
+                            net("3"),
+                            "--data",
+                            data(),
+                            "--split",
+                            "all",
+                            "--count",
+                            "8",
+                            "--attack",
+                            "fgsm",
+                            "--out",
+                            at("black-box")});
+  EXPECT_EQ(used.code, 0) << used.text();
+}
+
+TEST_F(EvadeVerbs, WrongUseIsNamed) {
+  const auto refused = [&](Words words, const std::string& what) {
+    words.insert(words.begin(), "evade");
+    words.insert(words.end(), {"--data", data(), "--split", "all", "--out", at("refused")});
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.code, 2) << outcome.text();
+    EXPECT_NE(outcome.err.find(what), std::string::npos) << outcome.text();
+    EXPECT_FALSE(fs::exists(at("refused")));
+  };
+  refused({"attack", net("3"), "--attack", "deepfool"},
+          "no attack is called 'deepfool'; there are fgsm, pgd");
+  refused({"attack", net("3"), "--eps", "-1"}, "expected eps in [0,1], got -1");
+  refused({"attack", net("3"), "--eps", "8/0"}, "--eps: expected a ratio with a divisor other than 0");
+  refused({"attack", net("3"), "--eps", "eight"},
+          "--eps: expected a number or a ratio such as 8/255, got 'eight'");
+  refused({"attack", net("3"), "--step", "0"}, "expected a step above 0, got 0");
+  refused({"attack", net("3"), "--through", "4"}, "has exits 1 to 3, asked for exit 4");
+  refused({"attack", net("3"), "--through", "first"},
+          "--through: expected taken, last or the number of an exit, got 'first'");
+  refused({"attack", net("1"), "--attack", "sloth-linf"}, "needs a net with internal classifiers");
+  refused({"attack", net("3"), "--first", "100000"}, "images, --first 100000 is behind them");
+  refused({"slowdown", net("1")}, "has one exit; nothing can be slowed down");
+  refused({"slowdown", net("3"), "--count", "10"}, "the detectors want at least four windows of 20");
+  refused({"transfer", "--surrogate", net("1"), "--target", net("3"), "--attack", "early-attack"},
+          "needs a surrogate with internal classifiers");
+}
+
+}  // namespace
+}  // namespace offramp

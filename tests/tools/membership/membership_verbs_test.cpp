@@ -1,0 +1,215 @@
+// An audit of membership from the outside: train, attack, report on a small table; going on after a stop; wrong use.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/program.h"
+
+namespace offramp {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::Outcome;
+using test::read_text;
+using test::TempFolder;
+using Words = std::vector<std::string>;
+
+Outcome run(Words words) {
+  words.insert(words.end(), {"--threads", "1"});
+  return test::run_offramp(words);
+}
+
+// 160 rows of 24 bits in two classes, half of the bits noise.
+std::string table() {
+  std::string text;
+  std::uint32_t state = 7;
+  for (int i = 0; i < 160; ++i) {
+    text += std::to_string(1 + i % 2);
+    for (int j = 0; j < 24; ++j) {
+      state = state * 1664525u + 1013904223u;
+      text += (state >> 16) % 10 < (j % 2 == i % 2 ? 6u : 4u) ? ",1" : ",0";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+class MembershipVerbs : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TempFolder>();
+    test::write_text(*folder_ / "t.csv", table());
+    const Outcome trained =
+        run({"membership",   "train",    "--data",          "csv:" + (*folder_ / "t.csv").string(),
+             "--net",        "fcn-18-1", "--width-divisor", "16",
+             "--exits",      "1,3",      "--epochs",        "20",
+             "--optimizer",  "adam",     "--batch",         "16",
+             "--references", "6",        "--out",           (*folder_ / "nets").string()});
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const Outcome attacked = attack("a");
+    ASSERT_EQ(attacked.code, 0) << attacked.err;
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+  static Outcome attack(const std::string& out, const Words& more = {}) {
+    Words words = {"membership",
+                   "attack",
+                   (*folder_ / "nets").string(),
+                   "--epochs",
+                   "2",
+                   "--repetitions",
+                   "4",
+                   "--attacks",
+                   "confidence",
+                   "score-top3",
+                   "gradient",
+                   "noise",
+                   "--copies",
+                   "20",
+                   "--out",
+                   (*folder_ / out).string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  }
+  static json results(const std::string& out) {
+    return json::parse(read_text(*folder_ / out / "results.json"));
+  }
+
+  static std::unique_ptr<TempFolder> folder_;
+};
+std::unique_ptr<TempFolder> MembershipVerbs::folder_;
+
+TEST_F(MembershipVerbs, EveryAttackAndAdversaryHasItsRow) {
+  const json r = results("a");
+  EXPECT_TRUE(r.at("controls_passed").get<bool>());
+  ASSERT_EQ(r.at("nets").size(), 2u);
+  std::vector<std::string> rows;
+  for (const json& a : r.at("nets")[1].at("attacks"))
+    rows.push_back(a.at("attack").get<std::string>() + " " + a.at("adversary").get<std::string>());
+  EXPECT_EQ(rows,
+            (std::vector<std::string>{"confidence original",
+                                      "confidence told",
+                                      "confidence timed",
+                                      "score-top3 original",
+                                      "score-top3 told",
+                                      "score-top3 timed",
+                                      "gradient original",
+                                      "gradient told",
+                                      "noise original",
+                                      "noise told",
+                                      "noise timed",
+                                      "lira-offline 6 references",
+                                      "lira-online 6 references",
+                                      "exit-ratio 6 references",
+                                      "lira-joint 6 references",
+                                      "lira-online+exit 6 references",
+                                      "rmia 6 references"}));
+  const json& plain = r.at("nets")[0];
+  EXPECT_EQ(plain.at("net"), "target-plain");
+  EXPECT_EQ(plain.at("attacks").size(), 4u);  // no exits, no references
+  for (const json& a : plain.at("attacks")) {
+    EXPECT_EQ(a.at("members").get<int>(), 40);
+    EXPECT_EQ(a.at("non_members").get<int>(), 40);
+    // 40 non-members resolve neither 1 % nor 0.1 %, and say so.
+    EXPECT_TRUE(a.at("at_fpr")[0].contains("refused"));
+    EXPECT_EQ(a.at("at_fpr")[1].at("refused"),
+              "a false positive rate of 0.001 needs at least 1000 non-members, got 40");
+    EXPECT_TRUE(a.at("at_fpr")[2].contains("tpr"));
+  }
+  // 20 copies at five numbers of flips, of every record that is classified right.
+  EXPECT_EQ(plain.at("attacks")[3].at("queries").get<int>() % 100, 0);
+}
+
+TEST_F(MembershipVerbs, TheSameSeedGivesTheSameAnswer) {
+  ASSERT_EQ(attack("b", {"--adversaries", "original,told"}).code, 0);
+  json a = results("a").at("nets")[1].at("attacks"), b = results("b").at("nets")[1].at("attacks");
+  ASSERT_EQ(b.size(), a.size() - 3);
+  std::size_t at = 0;
+  for (const json& row : a) {
+    if (row.at("adversary") == "timed") continue;
+    EXPECT_EQ(row, b[at++]) << row.at("attack");
+  }
+}
+
+TEST_F(MembershipVerbs, ShadowsOfAnotherRun) {
+  const Outcome trained = run({"membership",
+                               "train",
+                               "--data",
+                               "csv:" + (*folder_ / "t.csv").string(),
+                               "--net",
+                               "fcn-18-2",
+                               "--width-divisor",
+                               "32",
+                               "--exits",
+                               "3",
+                               "--epochs",
+                               "5",
+                               "--optimizer",
+                               "adam",
+                               "--seed",
+                               "9",
+                               "--out",
+                               (*folder_ / "other").string()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  ASSERT_EQ(
+      attack("c", {"--exits", "3", "--adversaries", "told", "--shadow", (*folder_ / "other").string()}).code,
+      0);
+  EXPECT_EQ(results("c").at("shadow_plan").at("net"), "fcn-18-2");
+  EXPECT_NE(results("c").at("nets")[0].at("shadow"), results("a").at("nets")[1].at("shadow"));
+  const Outcome lacking = attack("d", {"--shadow", (*folder_ / "other").string()});
+  EXPECT_EQ(lacking.code, 2);
+  EXPECT_NE(lacking.err.find("its plan has no shadow of 1 exits"), std::string::npos) << lacking.err;
+}
+
+TEST_F(MembershipVerbs, TheReportSaysWhatWasFound) {
+  const Outcome reported = run({"membership", "report", (*folder_ / "a").string(), "--log", "json"});
+  ASSERT_EQ(reported.code, 0) << reported.err;
+  const json answer = json::parse(reported.out);
+  EXPECT_EQ(answer.at("nets").size(), 2u);
+  const std::string html = read_text(*folder_ / "a" / "report.html");
+  for (const char* part :
+       {"target-plain", "target-k3", "<svg", "ROC of target-k3", "lira-online", "Provenance"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  // A failed control comes first.
+  json failed = results("a");
+  failed["controls_passed"] = false;
+  fs::create_directories(*folder_ / "f");
+  test::write_text(*folder_ / "f" / "results.json", failed.dump());
+  EXPECT_EQ(run({"membership", "report", (*folder_ / "f").string()}).out.rfind("CONTROL FAILED", 0), 0u);
+  test::write_text(*folder_ / "f" / "results.json", "{\"nets\": 3}");
+  EXPECT_NE(run({"membership", "report", (*folder_ / "f").string()})
+                .err.find("expected the results of membership attack"),
+            std::string::npos);
+}
+
+TEST_F(MembershipVerbs, WrongUseIsNamed) {
+  const auto said = [](const Outcome& o) {
+    EXPECT_EQ(o.code, 2);
+    return o.err;
+  };
+  const std::string data = "csv:" + (*folder_ / "t.csv").string(), out = (*folder_ / "w").string();
+  EXPECT_NE(said(run({"membership", "train", "--data", data, "--net", "vgg-16", "--out", out}))
+                .find("takes fcn-18-"),
+            std::string::npos);
+  EXPECT_NE(said(run({"membership", "train", "--data", data, "--references", "3", "--out", out}))
+                .find("come in pairs"),
+            std::string::npos);
+  EXPECT_NE(said(attack("w", {"--attacks", "magic"})).find("unknown attack 'magic'"), std::string::npos);
+  EXPECT_NE(
+      said(run({"membership", "attack", (*folder_ / "a").string(), "--out", out})).find("found no plan.json"),
+      std::string::npos);
+  EXPECT_NE(said(run({"membership", "report", (*folder_ / "nets" / "models").string()}))
+                .find("found no results.json"),
+            std::string::npos);
+  EXPECT_FALSE(fs::exists(out));
+  // The data behind the nets are no longer those.
+  test::write_text(*folder_ / "u.csv", table() + "1" + table().substr(1, 48) + "\n");
+  const Outcome moved = attack("w", {"--data", "csv:" + (*folder_ / "u.csv").string()});
+  EXPECT_EQ(moved.code, 1);
+  EXPECT_NE(moved.err.find("is of a set of 160 samples, this one has 161"), std::string::npos) << moved.err;
+}
+
+}  // namespace
+}  // namespace offramp

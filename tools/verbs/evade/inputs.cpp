@@ -1,0 +1,127 @@
+#include "tools/verbs/evade/inputs.h"
+
+#include "nets/data/split.h"
+#include "tools/verbs/inputs.h"
+#include "tools/verbs/net/net_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace offramp::tools::evade {
+
+using namespace attacks::evasion;
+
+namespace {
+
+constexpr std::string_view kLastSuffix = "@last";
+
+}  // namespace
+
+void declare(Options& o, const std::string& section, PolicyOptions& policy) {
+  o.add(section + ".threshold",
+        policy.threshold,
+        "one threshold for all exits instead of the checkpoint's policy; without either 0.9");
+  o.add(section + ".rule", policy.rule, "of --threshold").choices({">=", ">"});
+  o.add(section + ".fallback", policy.fallback, "of --threshold: who answers when nobody was sure")
+      .choices({"last", "most-confident"});
+}
+
+OpenVictim open_victim(const std::string& given, const Device& device, const PolicyOptions& options) {
+  const bool last_only = given.ends_with(kLastSuffix);
+  const std::string path = last_only ? given.substr(0, given.size() - kLastSuffix.size()) : given;
+  nets::LoadedNet loaded = nets::load_net(checkpoint_of(path), device, "f32");
+  const nets::Network& net = *loaded.net;
+  nets::ExitPolicy policy = loaded.policy;
+  if (options.threshold || policy.thresholds.empty()) {
+    policy = nets::ExitPolicy::uniform(net.num_exits(), options.threshold.value_or(kDefaultThreshold));
+    policy.rule = nets::exit_rule_from(options.rule);
+    policy.fallback = nets::fallback_from(options.fallback);
+  }
+  std::string network = net.options().name;
+  Victim victim = victim_of(given, net, policy);
+  std::unique_ptr<LastExitNet> last;
+  if (last_only) {
+    last = std::make_unique<LastExitNet>(net);
+    victim.net = last.get();
+    victim.policy = nets::ExitPolicy::uniform(1, 0);
+    victim.exit_macs = {net.costs().plain.macs};
+    victim.exit_ops = {net.costs().plain.ops_profiler};
+  }
+  return {std::move(loaded), std::move(last), std::move(victim), std::move(network)};
+}
+
+nlohmann::ordered_json json_of(const OpenVictim& open) {
+  return {{"name", open.victim.name},
+          {"net", open.network},
+          {"exits", open.victim.num_exits()},
+          {"kind", open.victim.is_dynamic() ? "dynamic" : "static"},
+          {"thresholds", open.victim.policy.thresholds},
+          {"rule", to_text(open.victim.policy.rule)},
+          {"fallback", to_text(open.victim.policy.fallback)}};
+}
+
+void declare(Options& o, const std::string& section, ImageOptions& images) {
+  o.add(section + ".data", images.data, "data set; default: the checkpoint's").flag("--data");
+  o.add(section + ".split",
+        images.split,
+        "which part; auto: test, or what training held out of a set without one")
+      .choices({"auto", "train", "test", "held-out", "all"});
+  o.add(section + ".first", images.first, "where in the part to begin").range(0, 1e9);
+  o.add(section + ".count", images.count, "images; fewer where the part ends").range(1, 1e9);
+  o.add(section + ".in_order",
+        images.in_order,
+        "take the images as they lie in the set, not in the shuffled order that is the same for every run");
+}
+
+Samples samples_of(Session& session, ImageOptions& wanted, const OpenVictim& open) {
+  const Samples samples = samples_for(session,
+                                      trained_on(open.loaded.metadata),
+                                      open.loaded.net->input(),
+                                      {.set = wanted.data, .split = wanted.split});
+  wanted.data = samples.set;
+  return samples;
+}
+
+std::vector<std::int32_t> rows_of(const ImageOptions& wanted, const Samples& samples, int size) {
+  const std::vector<std::int32_t> held_out = samples.rows(size);
+  const int n = held_out.empty() ? size : static_cast<int>(held_out.size());
+  constexpr std::uint32_t kOrderStream = 0xE7A51003u;
+  if (wanted.first >= n) {
+    throw UsageError(
+        fmt::format("{}: has {} images, --first {} is behind them", wanted.data, n, wanted.first));
+  }
+  std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  if (!wanted.in_order) order = data::permutation(n, 1, kOrderStream, 0);
+  const int end = static_cast<int>(std::min<std::int64_t>(n, std::int64_t{wanted.first} + wanted.count));
+  std::vector<std::int32_t> rows{order.begin() + wanted.first, order.begin() + end};
+  if (!held_out.empty())
+    for (std::int32_t& row : rows) row = held_out[static_cast<std::size_t>(row)];
+  return rows;
+}
+
+Images open_images(Session& session, ImageOptions& wanted, const OpenVictim& open, const Device& device) {
+  const TrainedOn trained = trained_on(open.loaded.metadata);
+  const Samples samples = samples_of(session, wanted, open);
+  NetData set(session, trained, samples);
+  set.fit_to(*open.loaded.net, trained.class_names, wanted.data);
+  if (!set.pixels()) throw UsageError(wanted.data + ": attacks are on images, these are rows of a table");
+  const auto source = set.evaluation(device, 250, rows_of(wanted, samples, set.samples()));
+  return images_of(*source, open.loaded.net->input());
+}
+
+void check_alike(const OpenVictim& a, const OpenVictim& b) {
+  const auto refuse = [&](const std::string& why) {
+    throw UsageError(fmt::format("{} and {}: {}", a.victim.name, b.victim.name, why));
+  };
+  if (a.victim.net->input() != b.victim.net->input()) refuse("they take samples of different sizes");
+  if (a.victim.classes() != b.victim.classes()) refuse("they tell another number of classes apart");
+  const auto names_a = trained_on(a.loaded.metadata).class_names,
+             names_b = trained_on(b.loaded.metadata).class_names;
+  if (!names_a.empty() && !names_b.empty() && names_a != names_b)
+    refuse("their classes differ, or stand in another order");
+}
+
+}  // namespace offramp::tools::evade
