@@ -160,6 +160,14 @@ std::vector<double> NumberTable::numbers(std::size_t column) const {
   return values;
 }
 
+std::vector<std::string> NumberTable::words(std::string_view name) const {
+  const std::size_t column = index_of(name);
+  std::vector<std::string> out;
+  out.reserve(rows_);
+  for (std::size_t row = 0; row < rows_; ++row) out.emplace_back(field(row, column));
+  return out;
+}
+
 std::vector<std::int64_t> NumberTable::whole_numbers(std::size_t column,
                                                      const std::string& what,
                                                      std::int64_t least,

@@ -40,6 +40,9 @@ class NumberTable {
                                           std::int64_t least,
                                           std::int64_t most) const;
 
+  // The fields of a column as they stand, quotes taken off.
+  std::vector<std::string> words(std::string_view name) const;
+
   // The index of a column that must be there.
   std::size_t index_of(std::string_view name) const;
   // The names of the columns in quotes, for messages.

@@ -92,8 +92,9 @@ std::uint64_t bits_above(std::span<const double> values, double limit) {
 void check_image(const Tensor& image) {
   if (!image || image.shape().rank() != 4 || image.shape().n() != 1 || image.dtype() != DType::kFloat32 ||
       (image.shape().c() != 1 && image.shape().c() != 3)) {
-    throw ShapeError("image hash: wants one float32 image of 1 or 3 channels, [1,c,h,w], got " +
-                     (image ? image.shape().to_string() : std::string("nothing")));
+    throw ShapeError(
+        "image hash: wants one float32 image of 1 or 3 channels, [1,c,h,w] (hash exact takes any), got " +
+        (image ? image.shape().to_string() : std::string("nothing")));
   }
 }
 

@@ -49,7 +49,7 @@ VictimFunction padded(VictimFunction plain, ExitVictim one, PaddingPlan plan) {
   return [plain = std::move(plain), one = std::move(one), plan = std::move(plan), random = draws(plan)](
              const Tensor& images, std::span<float> probabilities) {
     const auto start = std::chrono::steady_clock::now();
-    if (images.shape().n() != 1) return plain(images, probabilities);
+    if (images.shape()[0] != 1) return plain(images, probabilities);
     const int exit = one(images, probabilities);
     const int at = deadline_of(plan, exit, random ? input_uniform(images, plan.seed) : 0.5);
     const double deadline_ns = plan.deadlines_ns[static_cast<std::size_t>(at)];

@@ -48,7 +48,7 @@ VictimFunction time_guarded(VictimFunction victim, const TimeGuardOptions& optio
     const auto start = Clock::now();
     victim(images, probabilities);
     const auto ready = Clock::now();
-    if (images.shape().n() != 1) return;
+    if (images.shape()[0] != 1) return;
     const double clean_ns = std::chrono::duration<double, std::nano>(ready - start).count();
     const double release_ns = time_guard_release_ns(images, clean_ns, options);
     wait_until(start + std::chrono::nanoseconds(static_cast<std::int64_t>(release_ns)));

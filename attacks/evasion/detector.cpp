@@ -14,49 +14,32 @@ double log_odds(double confidence) {
   return std::log(p / (1 - p));
 }
 
+double log_odds_at(const Judgement& judgement, int row, std::size_t exit) {
+  return log_odds(judgement.outputs.confidence[judgement.outputs.at(row, static_cast<int>(exit))]);
+}
+
 }  // namespace
 
-TrajectoryDetector::TrajectoryDetector(const Judgement& clean, std::span<const int> rows)
-    : exits_(static_cast<std::size_t>(clean.outputs.num_exits)),
-      mean_(exits_, 0),
-      factor_(exits_ * exits_, 0) {
+TrajectoryDetector::TrajectoryDetector(const Judgement& clean, std::span<const int> rows) {
   if (rows.size() < 2) throw ValueError("detector: expected at least two clean images to learn from");
-  const auto value = [&](int row, std::size_t e) {
-    return log_odds(clean.outputs.confidence[clean.outputs.at(row, static_cast<int>(e))]);
-  };
+  if (clean.outputs.num_exits < 2)
+    throw ValueError("detector: expected internal classifiers, the net has one exit");
   const auto n = static_cast<double>(rows.size());
-  for (const int row : rows) {
-    for (std::size_t e = 0; e < exits_; ++e) mean_[e] += value(row, e) / n;
-  }
-  std::vector<double> covariance(exits_ * exits_, 0);
-  for (const int row : rows) {
-    for (std::size_t a = 0; a < exits_; ++a) {
-      for (std::size_t b = 0; b < exits_; ++b) {
-        covariance[a * exits_ + b] += (value(row, a) - mean_[a]) * (value(row, b) - mean_[b]) / n;
-      }
-    }
-  }
-  for (std::size_t a = 0; a < exits_; ++a) covariance[a * exits_ + a] += 1e-3;
-  for (std::size_t a = 0; a < exits_; ++a) {
-    for (std::size_t b = 0; b <= a; ++b) {
-      double sum = covariance[a * exits_ + b];
-      for (std::size_t k = 0; k < b; ++k) sum -= factor_[a * exits_ + k] * factor_[b * exits_ + k];
-      factor_[a * exits_ + b] = a == b ? std::sqrt(sum) : sum / factor_[b * exits_ + b];
-    }
+  for (std::size_t e = 0; e + 1 < static_cast<std::size_t>(clean.outputs.num_exits); ++e) {
+    double mean = 0, squares = 0;
+    for (const int row : rows) mean += log_odds_at(clean, row, e) / n;
+    for (const int row : rows) squares += std::pow(log_odds_at(clean, row, e) - mean, 2) / n;
+    mean_.push_back(mean);
+    deviation_.push_back(std::max(std::sqrt(squares), 1e-6));
   }
 }
 
 double TrajectoryDetector::score(const Judgement& judgement, int row) const {
-  std::vector<double> y(exits_);  // solves L y = x - mean
-  double squares = 0;
-  for (std::size_t a = 0; a < exits_; ++a) {
-    double sum =
-        log_odds(judgement.outputs.confidence[judgement.outputs.at(row, static_cast<int>(a))]) - mean_[a];
-    for (std::size_t k = 0; k < a; ++k) sum -= factor_[a * exits_ + k] * y[k];
-    y[a] = sum / factor_[a * exits_ + a];
-    squares += y[a] * y[a];
+  double sum = 0;
+  for (std::size_t e = 0; e < mean_.size(); ++e) {
+    sum += (log_odds_at(judgement, row, e) - mean_[e]) / deviation_[e];
   }
-  return squares;
+  return -sum / static_cast<double>(mean_.size());
 }
 
 HistogramDetector::HistogramDetector(const Judgement& clean, std::span<const int> rows)

@@ -2,9 +2,10 @@
 // Does somebody slow this net down? Two detectors that know clean traffic alone, as a first baseline: nothing was published
 // for slowdown attacks on nets with exits.
 //
-// Trajectory, per image: how far the confidences of all exits lie from those of clean images, as the squared Mahalanobis
-// distance of their log-odds. Histogram, per window of images: how far the exits taken lie from those of clean traffic, as
-// the G statistic 2 sum O ln(O / E).
+// Trajectory, per image: how unsure the internal classifiers are beside clean images, as the mean over them of the
+// standardised log-odds of their confidence, with the sign turned. (The Mahalanobis distance of all exits' log-odds sees
+// nothing: an attacked image is about as far from the mean as a clean one, to the other side.) Histogram, per window of
+// images: how far the exits taken lie from those of clean traffic, as the G statistic 2 sum O ln(O / E).
 #include <span>
 #include <vector>
 
@@ -14,14 +15,14 @@ namespace offramp::attacks::evasion {
 
 class TrajectoryDetector {
  public:
-  // Fits mean and covariance (with a ridge of 1e-3) on the rows of a clean judgement. Throws ValueError for fewer than two.
+  // Mean and deviation of each internal classifier on the rows of a clean judgement. Throws ValueError for fewer than two
+  // rows or a net of one exit.
   TrajectoryDetector(const Judgement& clean, std::span<const int> rows);
-  // Larger: less like clean traffic.
+  // Larger: less sure on the way than clean traffic.
   double score(const Judgement& judgement, int row) const;
 
  private:
-  std::size_t exits_;
-  std::vector<double> mean_, factor_;  // [exits], [exits, exits]: lower Cholesky factor of the covariance
+  std::vector<double> mean_, deviation_;  // [num_exits - 1]
 };
 
 class HistogramDetector {

@@ -176,6 +176,7 @@ void check(const ExitPath& path, const Victim& victim) {
 
 Gradients gradients(const Victim& victim, const Images& images, const ExitPath& path, const LogitLoss& loss) {
   check(path, victim);
+  if (victim.before_gradient) victim.before_gradient();
   const auto n = static_cast<std::size_t>(images.n);
   Gradients out{.gradient = {},
                 .loss = std::vector<double>(n, 0),

@@ -2,6 +2,7 @@
 // What an attack knows of a net: white box, float32, evaluation mode. Normalisation is inside the net, so images, eps and
 // steps are in pixels of [0,1]. Nothing here writes the net: forward_segment is const, running statistics stay.
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct Victim {
   std::vector<std::int64_t> exit_ops;   // the same in the operations that the papers count
   std::vector<float>
       inverse_deviation;  // [c] of the normalisation, for distances between normalised images; or empty
+
+  std::function<void()> before_gradient = {};  // called before each gradient; may throw to stop
 
   int num_exits() const { return net->num_exits(); }
   int classes() const { return net->classes(); }

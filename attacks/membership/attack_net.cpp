@@ -1,6 +1,7 @@
 #include "attacks/membership/attack_net.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/errors.h"

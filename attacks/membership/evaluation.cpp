@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "stats/divergences.h"
@@ -52,7 +53,7 @@ Evaluation evaluate(const std::string& attack,
                                     },
                                     {.resamples = o.resamples, .seed = o.seed, .threads = 1});
   for (const double rate : o.false_positive_rates)
-    e.points.push_back(stats::operating_point(scores[1], scores[0], rate));
+    e.points.push_back(stats::detection_point(scores[1], scores[0], rate));
   e.control = stats::member_control(scores[1], 200, o.seed);
   e.outcome = std::move(outcome);
   return e;

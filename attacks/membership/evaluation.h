@@ -10,7 +10,7 @@
 #include "attacks/membership/attack.h"
 #include "stats/hypothesis_tests.h"
 #include "stats/membership/control.h"
-#include "stats/membership/operating_point.h"
+#include "stats/membership/detection_point.h"
 #include "stats/roc.h"
 
 namespace offramp::attacks::membership {
@@ -21,7 +21,7 @@ struct Evaluation {
   stats::Interval accuracy;  // balanced accuracy of the decisions: the papers' attack success rate; bootstrap
   stats::Interval auc;       // DeLong
   stats::Roc roc;
-  std::vector<stats::OperatingPoint> points;
+  std::vector<stats::DetectionPoint> points;
   stats::MemberControl control;
   AttackOutcome outcome;
   // Against the original attack, where this one has exits: decisions that became right less those that became wrong.

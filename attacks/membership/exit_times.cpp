@@ -1,7 +1,8 @@
 #include "attacks/membership/exit_times.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
+#include <utility>
 
 #include "attacks/extraction/victim.h"
 #include "base/errors.h"
@@ -14,8 +15,11 @@ Trace time_records(const nets::LoadedNet& target,
                    const Records& records,
                    const std::filesystem::path& folder,
                    const QueryOptions& options,
-                   Listener& listener) {
-  InProcessBlackBox victim(early_exit_victim(*target.net, target.policy), target.net->classes());
+                   Listener& listener,
+                   const Defence* defence) {
+  VictimFunction answers = early_exit_victim(*target.net, target.policy);
+  if (defence) answers = defended(std::move(answers), exit_victim(*target.net, target.policy), *defence);
+  InProcessBlackBox victim(std::move(answers), target.net->classes());
   const ImageSource source{static_cast<int>(records.size()), [&](std::span<const std::int32_t> indices) {
                              std::vector<std::int32_t> rows;
                              for (const std::int32_t i : indices)
@@ -35,8 +39,11 @@ EstimatedExits estimate_exits_of(const Trace& trace,
   if (static_cast<std::size_t>(trace.samples) != target.size())
     throw DataError("exit times: the trace has " + std::to_string(trace.samples) + " samples, the records " +
                     std::to_string(target.size()));
-  const std::set<std::int32_t> taken(shadow.exit.begin(), shadow.exit.end());
-  const std::vector<std::int32_t> exits(taken.begin(), taken.end());
+  std::map<std::int32_t, std::size_t> taken;
+  for (const std::int32_t e : shadow.exit) ++taken[e];
+  std::vector<std::int32_t> exits;
+  for (const auto& [exit, count] : taken)
+    if (static_cast<double>(count) >= kLeastShare * static_cast<double>(shadow.size())) exits.push_back(exit);
   stats::EstimationOptions options;
   options.order = trace.order;
   options.threads = static_cast<unsigned>(threads);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "attacks/defences/defence_file.h"
 #include "attacks/extraction/listener.h"
 #include "attacks/membership/records.h"
 #include "attacks/query/query_run.h"
@@ -13,12 +14,14 @@
 namespace offramp::attacks::membership {
 
 // Times of a query of each record's sample, real early exit on one thread, in the order of the records; kept in `folder`.
+// With `defence` before the target.
 Trace time_records(const nets::LoadedNet& target,
                    const Samples& samples,
                    const Records& records,
                    const std::filesystem::path& folder,
                    const QueryOptions& options,
-                   Listener& listener);
+                   Listener& listener,
+                   const Defence* defence = nullptr);
 
 struct EstimatedExits {
   std::vector<std::int32_t> exits = {};  // [records] from 1
@@ -28,8 +31,10 @@ struct EstimatedExits {
   std::string advice = {};
   double accuracy = 0;  // share of true exits: for the report, the attacker does not have it
 };
-// Clusters in the order of their times stand for the exits that the shadow's records take, in their order: an exit that is
-// never taken has no time. `target` is read for its true exits alone, to say how good the estimate is.
+// Clusters in the order of their times stand for the exits that at least kLeastShare of the shadow's records take, in their
+// order: an exit that is never or hardly taken has no cluster of its own. `target` is read for its true exits alone, to say how
+// good the estimate is.
+inline constexpr double kLeastShare = 0.01;
 EstimatedExits estimate_exits_of(const Trace& trace,
                                  const Records& shadow,
                                  const Records& target,

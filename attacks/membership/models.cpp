@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
+#include <map>
+#include <optional>
+#include <tuple>
 
 #include "base/errors.h"
 #include "base/hash.h"

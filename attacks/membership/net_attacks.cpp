@@ -2,6 +2,7 @@
 // and on scores, feature, loss, label and gradient of the last layer (white box).
 // Paper: the label is one of the inputs. Its code gives the bit "prediction correct" instead; StatusInput has both.
 #include <algorithm>
+#include <functional>
 
 #include "attacks/membership/attack_functions.h"
 #include "attacks/membership/attack_net.h"

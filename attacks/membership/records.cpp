@@ -11,7 +11,7 @@
 namespace offramp::attacks::membership {
 namespace {
 
-constexpr int kBatch = 250;
+constexpr int kRecordsBatch = 250;
 
 double logsumexp(std::span<const float> z, int without) {
   double top = -std::numeric_limits<double>::infinity();
@@ -159,8 +159,8 @@ Records collect_records(const nets::Network& net,
   const auto total = static_cast<std::int64_t>(members.size() + non_members.size());
   std::int64_t done = 0;
   for (const auto& [rows, member] : {std::pair{members, std::uint8_t{1}}, {non_members, std::uint8_t{0}}}) {
-    for (std::size_t first = 0; first < rows.size(); first += kBatch) {
-      const auto batch = rows.subspan(first, std::min<std::size_t>(kBatch, rows.size() - first));
+    for (std::size_t first = 0; first < rows.size(); first += kRecordsBatch) {
+      const auto batch = rows.subspan(first, std::min<std::size_t>(kRecordsBatch, rows.size() - first));
       collector.add(batch, member);
       done += static_cast<std::int64_t>(batch.size());
       listener.progress("records", total, done, "samples", Listener::Fields::object());

@@ -21,7 +21,7 @@ const std::vector<std::string>& class_names_of(const Dataset& set) {
   return std::visit([](const auto& s) -> const std::vector<std::string>& { return s.class_names; }, set);
 }
 
-std::string hex(std::uint64_t value) {
+std::string hex_digits(std::uint64_t value) {
   static const char* digits = "0123456789abcdef";
   std::string text(16, '0');
   for (std::size_t i = 16; i-- > 0; value >>= 4) text[i] = digits[value & 15];
@@ -117,7 +117,8 @@ void write_manifest(const std::filesystem::path& path,
             {"samples", parts.samples},
             {"classes", class_names_of(set).size()}};
   for (const Part part : kParts)
-    json["parts"][to_text(part)] = {{"fnv1a", hex(hash_of(set, parts.of(part)))}, {"rows", parts.of(part)}};
+    json["parts"][to_text(part)] = {{"fnv1a", hex_digits(hash_of(set, parts.of(part)))},
+                                    {"rows", parts.of(part)}};
   write_json_file(path, json);
 }
 
@@ -145,7 +146,7 @@ FourParts read_manifest(const std::filesystem::path& path, const Dataset& set) {
   }
   check(out, labels, class_names_of(set));
   for (const Part part : kParts) {
-    const std::string hash = hex(hash_of(set, out.of(part)));
+    const std::string hash = hex_digits(hash_of(set, out.of(part)));
     if (hash != hashes[static_cast<std::size_t>(part)]) {
       throw DataError("split: " + path.string() + ": the samples of " + to_text(part) +
                       " are not those that the split was made of (hash " +

@@ -49,7 +49,10 @@ std::vector<double> thresholds_of(const TimeCells& cells,
   return out;
 }
 
-void bootstrap(MixtureExits& r, const TimeCells& cells, double least_width, const ShapeMixture& found) {
+void bootstrap_thresholds(MixtureExits& r,
+                          const TimeCells& cells,
+                          double least_width,
+                          const ShapeMixture& found) {
   const std::size_t thresholds = r.thresholds_ns.size();
   std::vector<std::vector<double>> drawn(thresholds);
   std::mt19937_64 rng(20);  // a fixed seed: the same times, the same intervals
@@ -141,7 +144,7 @@ MixtureExits mixture_exits(std::span<const double> times_ns,
   r.separation_sigmas = best.least_gap;
   ShapeFit fit(cells, least_width);
   r.thresholds_ns = thresholds_of(cells, cells.count, fit, m);
-  bootstrap(r, cells, least_width, m);
+  bootstrap_thresholds(r, cells, least_width, m);
   r.probabilities = probabilities_of(times_ns, cells, fit.responsibilities(m), m.exits());
   set_interval(r);
   r.reliable = is_reliable(posterior, chosen);

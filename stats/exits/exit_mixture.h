@@ -25,7 +25,7 @@ struct MixtureExits {
       0;               // least gap of neighbouring means in the larger of their spreads; infinity for one
   double tick_ns = 0;  // of the clock; 0: none seen
   std::size_t replaced = 0;  // times left out of the fit, see TimeCells
-  bool reliable = false;     // the number is right in 99 cases of 100 (docs/results/exits.md)
+  bool reliable = false;     // the number is a promise: how far it is kept stands in docs/results/exits.md
 };
 
 // times_ns: [n], of the statistic; tick_ns: of the raw clock; least_spread_ns: what an exit's times differ by at least,

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numbers>
 #include <numeric>
 
 #include "stats/exits/cell_partition.h"
+#include "stats/parallel.h"
 
 namespace offramp::stats {
 namespace {
@@ -29,29 +31,48 @@ void sort_by_mean(ShapeMixture& m) {
   m = std::move(sorted);
 }
 
-// Distance of the outermost peaks of the shape and the deviation of one.
+// Distance of the outermost main parts of the shape, their deviation, and the largest distance of neighbouring ones in
+// their deviation.
 struct Peaks {
-  double apart = 0, width = 1;
+  double apart = 0, width = 1, step = 0;
 };
 Peaks peaks_of(const ShapeMixture& m) {
-  double low = 0, high = 0, sum = 0, squares = 0;
-  bool any = false;
+  std::vector<std::pair<double, double>> parts;  // offset and width
+  double sum = 0, squares = 0;
   for (std::size_t j = 0; j < m.parts(); ++j) {
     double w = 0;
     for (std::size_t k = 0; k < m.exits(); ++k) w += m.share[k] * m.weight[k * m.parts() + j];
     if (w <= kMainPart) continue;
-    low = any ? std::min(low, m.offset[j]) : m.offset[j];
-    high = any ? std::max(high, m.offset[j]) : m.offset[j];
-    any = true;
+    parts.emplace_back(m.offset[j], m.width[j]);
     sum += w;
     squares += w * m.width[j] * m.width[j];
   }
-  return {high - low, sum > 0 ? std::sqrt(squares / sum) : 1};
+  std::sort(parts.begin(), parts.end());
+  Peaks peaks;
+  if (parts.empty()) return peaks;
+  peaks.apart = parts.back().first - parts.front().first;
+  peaks.width = std::sqrt(squares / sum);
+  for (std::size_t j = 1; j < parts.size(); ++j) {
+    const double width = std::hypot(parts[j].second, parts[j - 1].second) / std::numbers::sqrt2;
+    peaks.step = std::max(peaks.step, (parts[j].first - parts[j - 1].first) / width);
+  }
+  return peaks;
 }
 
-}  // namespace
-
-namespace {
+// -2 ln of a prior: the parts weigh about the same in every exit, ln(weight / that of all) has deviation 1.
+double unlike_weights(const ShapeMixture& m) {
+  if (!m.family.own_weights) return 0;
+  double cost = 0;
+  for (std::size_t j = 0; j < m.parts(); ++j) {
+    double all = 0;
+    for (std::size_t k = 0; k < m.exits(); ++k) all += m.share[k] * m.weight[k * m.parts() + j];
+    for (std::size_t k = 0; k < m.exits(); ++k) {
+      const double z = std::log(std::max(m.weight[k * m.parts() + j], 1e-4) / std::max(all, 1e-4));
+      cost += z * z;
+    }
+  }
+  return cost;
+}
 
 class Search {
  public:
@@ -74,15 +95,11 @@ class Search {
         if (r[c * exits + k] > 0)
           f.entropy -= cells_.count[c] * r[c * exits + k] * std::log(r[c * exits + k]);
     const double n = fit_.total() * trust_;
-    f.criterion = -2 * trust_ * m.log_likelihood +
-                  (static_cast<double>(m.parameters()) -
-                   (1 - prior_.shape_cost) * static_cast<double>(m.shape_parameters())) *
-                      std::log(n + 1) +
+    f.criterion = -2 * trust_ * m.log_likelihood + static_cast<double>(m.parameters()) * std::log(n + 1) +
                   2 * prior_.entropy_weight * trust_ * f.entropy;
     const Peaks peaks = peaks_of(m);
     bool allowed = true;
     f.least_gap = std::numeric_limits<double>::infinity();
-    f.largest_jump = 1;
     for (std::size_t k = 0; k < exits; ++k) {
       allowed = allowed && m.share[k] >= least_share_;
       f.criterion -= 2 * (prior_.share_weight - 1) * std::log(static_cast<double>(exits) * m.share[k]);
@@ -93,16 +110,16 @@ class Search {
         const double z = std::log(jump) / prior_.scale_deviation;
         f.criterion += z * z - std::log(2.0);  // against the range of jumps allowed
       }
-      f.largest_jump = std::max(f.largest_jump, std::max(jump, 1 / jump));
       const double scale = std::max(m.scale[k], m.scale[k - 1]);
       const double gap = (m.mean(k) - m.mean(k - 1));
       f.least_gap = std::min(f.least_gap, gap / std::max({m.spread(k), m.spread(k - 1), least_width_}));
       allowed = allowed && gap > (m.family.own_weights ? 2.5 : 1.5) * peaks.apart * scale;
       allowed = allowed && gap > peaks.width * scale;
     }
+    f.criterion += unlike_weights(m);
     // Peaks four deviations apart would be two exits.
-    allowed = allowed && peaks.apart <= 4 * peaks.width;
-    if (peaks.apart > 2 * peaks.width) f.criterion += 2 * prior_.regimes_cost;
+    allowed = allowed && peaks.step <= 4;
+    if (peaks.step > 2) f.criterion += 2 * prior_.regimes_cost;
     if (!allowed) f.criterion = std::numeric_limits<double>::infinity();
   }
 
@@ -177,7 +194,9 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
 
 namespace {
 
-constexpr double kSafeGap = 5.4;  // of neighbours, in the larger spread
+// Of neighbours, in the larger spread; two exits say little of what one looks like.
+constexpr double kSafeGap = 5.8, kSafeGapOfTwo = 6.5;
+constexpr double kSafeWeight = 0.7;
 
 // That exits whose neighbours are `gap` apart hide others.
 double probability_hidden(double gap) {
@@ -202,17 +221,28 @@ std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::si
 }
 
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits) {
-  return exits > 1 && exits == posterior.most_probable && posterior.weight[exits - 1] >= 0.8 &&
-         posterior.best[exits - 1].least_gap >= kSafeGap;
+  if (exits < 2 || exits != posterior.most_probable) return false;
+  const FittedExits& f = posterior.best[exits - 1];
+  return posterior.weight[exits - 1] >= kSafeWeight && f.least_gap >= (exits == 2 ? kSafeGapOfTwo : kSafeGap);
 }
 
-ExitPosterior exit_posterior(
-    const TimeCells& cells, double least_width, std::size_t most, const PosteriorPrior& prior, unsigned) {
+ExitPosterior exit_posterior(const TimeCells& cells,
+                             double least_width,
+                             std::size_t most,
+                             const PosteriorPrior& prior,
+                             unsigned threads) {
   Search search(cells, least_width, prior);
   PartitionOptions partition{.least_sd = 2 * least_width, .least_count = search.least_count()};
   // A normal's density lacks 1/sqrt(2 pi) in the gains; one time in 200 is an outlier.
   partition.outlier_cost = search.fit().log_range() - std::log(0.005) - 0.5 * std::log(2 * std::numbers::pi);
   const auto free = best_partitions(cells, most, partition);
+  // Up to where normal exits alone would stop, and until three numbers in a row did worse.
+  std::size_t at_least = 1;
+  const auto price = [&](std::size_t i) {
+    return free[i].log_likelihood - 6 * std::log(search.fit().total()) * static_cast<double>(i);
+  };
+  for (std::size_t i = 1; i < free.size(); ++i)
+    if (price(i) > price(at_least - 1)) at_least = i + 1;
   PartitionOptions even = partition;
   even.spread = SpreadModel::kEqual;
   const auto equal = best_partitions(cells, most, even);
@@ -225,6 +255,8 @@ ExitPosterior exit_posterior(
                                   {2, false, true},
                                   {2, true, true}};
   ExitPosterior out;
+  WorkerPool pool(threads);
+  std::size_t worse = 0;
   std::vector<std::vector<std::size_t>> before;  // labels of the best fits with one exit less
   double best_of_all = std::numeric_limits<double>::infinity();
   for (std::size_t exits = 1; exits <= most; ++exits) {
@@ -238,19 +270,26 @@ ExitPosterior exit_posterior(
     for (const auto& labels : before)
       for (std::size_t e = 0; e + 1 < exits; ++e) add(cut_exit(cells, labels, e, partition));
     if (starts.empty()) break;
-    // A short fit of each, the best ones in every family.
+    // A short fit of each; the best three in every family.
+    const ShapeFamily quick{1, true, false};
+    std::vector<FittedExits> fits(starts.size());
+    pool.run(fits.size(), [&](std::size_t i) {
+      fits[i] = Search(cells, least_width, prior).fitted(starts[i], exits, quick, 12);
+    });
     std::vector<std::pair<double, std::size_t>> rank;
-    for (std::size_t i = 0; i < starts.size(); ++i) {
-      const FittedExits f = search.fitted(starts[i], exits, {1, true, false}, 12);
-      rank.emplace_back(std::isfinite(f.criterion) ? f.criterion : 1e12 - f.mixture.log_likelihood, i);
-    }
+    for (std::size_t i = 0; i < starts.size(); ++i)
+      rank.emplace_back(
+          std::isfinite(fits[i].criterion) ? fits[i].criterion : 1e12 - fits[i].mixture.log_likelihood, i);
     std::sort(rank.begin(), rank.end());
     if (rank.size() > 3) rank.resize(3);
-    std::vector<FittedExits> fits;
-    for (const auto& [value, i] : rank)
-      for (const ShapeFamily& family : families) fits.push_back(search.fitted(starts[i], exits, family, 40));
-    std::stable_sort(fits.begin(), fits.end(), [](const FittedExits& a, const FittedExits& b) {
-      return a.criterion < b.criterion;
+    constexpr std::size_t kFamilies = std::size(families);
+    fits.assign(rank.size() * kFamilies, {});
+    pool.run(fits.size(), [&](std::size_t i) {
+      fits[i] = Search(cells, least_width, prior)
+                    .fitted(starts[rank[i / kFamilies].second], exits, families[i % kFamilies], 40);
+    });
+    std::stable_sort(fits.begin(), fits.end(), [](const FittedExits& x, const FittedExits& y) {
+      return x.criterion < y.criterion;
     });
     before.clear();
     for (std::size_t i = 0; i < fits.size() && before.size() < 2; ++i) {
@@ -261,7 +300,9 @@ ExitPosterior exit_posterior(
     search.fit().run(fits[0].mixture, 200, 1e-3);
     search.judge(fits[0]);
     out.best.push_back(fits[0]);
+    worse = fits[0].criterion < best_of_all ? 0 : worse + 1;
     best_of_all = std::min(best_of_all, fits[0].criterion);
+    if (worse >= 3 && exits >= at_least) break;
   }
   double sum = 0;
   for (std::size_t i = 0; i < out.best.size(); ++i) {

@@ -19,7 +19,6 @@ struct PosteriorPrior {
   double entropy_weight = 0.1;    // of twice the classification entropy; 1: ICL (Biernacki 2000)
   double scale_deviation = 0.35;  // of ln(scale of an exit / scale of the one before)
   double temperature = 2;         // of the posterior over the number of exits
-  double shape_cost = 1;          // of a parameter of the noise's shape, in that of an exit's
   double share_weight = 2;        // of the Dirichlet prior of the shares
   double least_share = 0.004;
   double least_samples = 4;
@@ -30,8 +29,7 @@ struct FittedExits {
   ShapeMixture mixture;  // exits ascending by mean
   double criterion = 0;  // -2 log evidence
   double entropy = 0;
-  double least_gap = 0;     // of neighbours, in the larger spread of the two
-  double largest_jump = 1;  // ratio of neighbouring spreads
+  double least_gap = 0;  // of neighbours, in the larger spread of the two
 };
 
 struct ExitPosterior {
@@ -40,11 +38,11 @@ struct ExitPosterior {
   std::size_t most_probable = 1;  // exits of the fit of most weight
 };
 
-// [i]: probability of i + 1 exits, up to `most`. A fit whose exits lie close may hide more that no peak shows: of such
-// synthetic traces every second one does (docs/results/exits.md).
+// [i]: probability of i + 1 exits, up to `most`. A fit whose exits lie close may hide more that no peak shows: of
+// the synthetic traces that set the figure every second one did.
 std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most);
 
-// Whether the number `exits` may be promised: right in 99 of 100 synthetic traces (docs/results/exits.md).
+// Whether the number `exits` may be promised; how far that is kept on synthetic traces: docs/results/exits.md.
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits);
 
 // most: exits; threads do not change the answer.

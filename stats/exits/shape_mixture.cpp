@@ -25,10 +25,6 @@ std::size_t ShapeMixture::parameters() const {
   return count;
 }
 
-std::size_t ShapeMixture::shape_parameters() const {
-  return (family.own_weights ? 2 + exits() : 3) * (parts() - 1);
-}
-
 double ShapeMixture::mean(std::size_t k) const {
   double sum = 0;
   for (std::size_t j = 0; j < parts(); ++j) sum += weight[k * parts() + j] * offset[j];

@@ -33,7 +33,6 @@ struct ShapeMixture {
   std::size_t exits() const { return share.size(); }
   std::size_t parts() const { return offset.size(); }
   std::size_t parameters() const;
-  std::size_t shape_parameters() const;  // of them, those of the noise beyond one normal
   // Deviation and mean of the shape about location_k, for exit k.
   double spread(std::size_t k) const;
   double mean(std::size_t k) const;
@@ -63,7 +62,6 @@ class ShapeFit {
   static constexpr double kMostBackground = 0.01;
 
  private:
-  struct Part;
   double expect(const ShapeMixture& m);
   void maximise(ShapeMixture& m) const;
   void part_masses(double location, double width, std::size_t part);

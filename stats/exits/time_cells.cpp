@@ -30,14 +30,20 @@ std::vector<Distinct> distinct_values(std::span<const double> sorted) {
   return groups;
 }
 
+// Times on multiples of the step; 0 where several values share a multiple, as times do that merely lie near one.
 double share_on_grid(const std::vector<Distinct>& groups, double step) {
-  double on = 0, all = 0;
+  double on = 0, all = 0, last = -1;
+  std::size_t values = 0, multiples = 0;
   for (const auto& [value, count] : groups) {
-    const double off = std::abs(value - step * std::round(value / step));
+    const double multiple = std::round(value / step);
     all += count;
-    if (off <= std::max(kGridError * step, kFloatNoise * value)) on += count;
+    if (std::abs(value - step * multiple) > std::max(kGridError * step, kFloatNoise * value)) continue;
+    on += count;
+    ++values;
+    multiples += multiple != last ? 1 : 0;
+    last = multiple;
   }
-  return on / all;
+  return 2 * multiples > values ? on / all : 0;
 }
 
 // 1, 2, 2.5 and 5 times powers of ten, and what the gaps between the values look like.
@@ -48,8 +54,8 @@ std::vector<double> candidate_steps(const std::vector<Distinct>& groups) {
   for (const double q : {0.0, 0.05, 0.1, 0.25, 0.5, 0.75})
     steps.push_back(gaps[static_cast<std::size_t>(q * static_cast<double>(gaps.size() - 1))]);
   const double widest = gaps.back();
-  for (double power = std::pow(10, std::floor(std::log10(steps[0]))); power <= widest; power *= 10)
-    for (const double digit : {1.0, 2.0, 2.5, 5.0}) steps.push_back(power * digit);
+  for (int power = static_cast<int>(std::floor(std::log10(steps[0]))); std::pow(10, power) <= widest; ++power)
+    for (const double digit : {1.0, 2.0, 2.5, 5.0}) steps.push_back(digit * std::pow(10, power));
   std::erase_if(steps, [&](double s) { return !(s > 0) || s > widest; });
   std::sort(steps.begin(), steps.end(), std::greater<>());
   return steps;
@@ -69,7 +75,12 @@ double clock_tick(std::span<const double> times_ns) {
     // Few values lie on many grids; a clock that coarse would not have been used.
     if (groups.size() <= 4 && step > 0.1 * median) continue;
     if (step <= 2 * kFloatNoise * median / kGridError) break;  // any value would lie on it
-    if (share_on_grid(groups, step) >= kOnGrid) return step;
+    if (share_on_grid(groups, step) < kOnGrid) continue;
+    // A gap between two values carries their float noise; a clock's step is a round number.
+    const double digit = std::pow(10, std::floor(std::log10(step * 1.000001)));
+    for (const double round : {digit, 2 * digit, 2.5 * digit, 5 * digit})
+      if (std::abs(step - round) <= 1e-5 * round && share_on_grid(groups, round) >= kOnGrid) return round;
+    return step;
   }
   return 0;
 }
@@ -176,7 +187,8 @@ TimeCells count_cells(std::span<const double> times_ns, double tick_ns, std::siz
       low -= grow, high += grow;
     }
     if (!cells.high.empty() && low < cells.high.back()) {
-      low = cells.high.back() = (low + cells.high.back()) / 2;
+      const double before = values[starts[c] - 1].value, after = values[starts[c]].value;
+      low = cells.high.back() = (0.5 * (before + after) - cells.origin_ns) / step;
     }
     cells.low.push_back(low);
     cells.high.push_back(high);

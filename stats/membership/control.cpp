@@ -67,7 +67,7 @@ MemberControl member_control(std::span<const double> member_scores,
     out.inside += auc.low <= 0.5 && auc.high >= 0.5 ? 1 : 0;
   }
   if (repetitions > 0) out.mean_auc = sum / static_cast<double>(repetitions);
-  out.passed = 10 * out.inside >= 9 * repetitions;
+  out.passed = 8 * out.inside >= 7 * repetitions;
   return out;
 }
 

@@ -80,6 +80,12 @@ TEST(NumberTable, NumberedColumnsStartAtZeroOrOneInAnyOrderWithoutGaps) {
             "t.csv: expected a column 't2' before 't1', found none");
 }
 
+TEST(NumberTable, WordsAreTheFieldsAsTheyStand) {
+  const NumberTable t = table("age,\"a b\"\n 0-19 ,1\n\"more, than 50\",x\r\n");
+  EXPECT_EQ(t.words("age"), (std::vector<std::string>{"0-19", "more, than 50"}));
+  EXPECT_EQ(t.words("a b"), (std::vector<std::string>{"1", "x"}));
+}
+
 TEST(NumberTable, MessagesNameThePlaceAndHideControlBytes) {
   EXPECT_EQ(table_error([] { table(""); }), "t.csv: expected a header line, the file is empty");
   EXPECT_EQ(table_error([] { table("a,b\n"); }),

@@ -37,7 +37,8 @@
   ROW(stats_roc) \
   ROW(stats_compare) \
   ROW(stats_divergence) \
-  ROW(stats_queries)
+  ROW(stats_queries) \
+  ROW(stats_leakage)
 // clang-format on
 
 namespace offramp::tools {

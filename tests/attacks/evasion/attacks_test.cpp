@@ -10,20 +10,20 @@
 namespace offramp::test {
 namespace {
 
-constexpr nets::Extent kPicture{1, 4, 4};
-constexpr double kEps = 8.0 / 255;
+constexpr nets::Extent kSquare{1, 4, 4};
+constexpr double kAttackEps = 8.0 / 255;
 
 // For two classes of a linear net the loss of class y rises along sign(w_other - w_y) everywhere: the corner of the box is
 // the best that any L-inf attack can do.
 TEST(EvasionAttacks, ReachTheBestCornerOfALinearVictim) {
   const std::vector<float> w = weights(32, 3, 1.f);
-  const LinearNet net(kPicture, 2, {w});
-  const Images images = noise_images(kPicture, 4, 2, 2);
+  const LinearNet net(kSquare, 2, {w});
+  const Images images = noise_images(kSquare, 4, 2, 2);
   for (const char* name : {"fgsm", "pgd", "mi-fgsm", "apgd-ce", "pgd-avg", "max-average"}) {
     SCOPED_TRACE(name);
     const Attack& attack = attack_named(name);
     const Examples made = craft(victim_on(net), attack, images, attack.defaults);
-    const LinfBox box = box_around(images.pixels, kEps);
+    const LinfBox box = box_around(images.pixels, kAttackEps);
     for (std::size_t i = 0; i < made.images.pixels.size(); ++i) {
       const std::size_t k = i % 16;
       const auto y = static_cast<std::size_t>(images.labels[i / 16]);
@@ -93,8 +93,8 @@ TEST(EvasionAttacks, ApgdIsAtLeastAsStrongAsPgdAndOneStep) {
 
 TEST(EvasionAttacks, DlrMakesTheSameMistakes) {
   const std::vector<float> w = weights(48, 3, 1.f);
-  const LinearNet net(kPicture, 3, {w});
-  Images images = noise_images(kPicture, 20, 3, 2);
+  const LinearNet net(kSquare, 3, {w});
+  Images images = noise_images(kSquare, 20, 3, 2);
   const Victim victim = victim_on(net);
   images.labels = judge(victim, images).label;  // all right when clean
   const auto wrong = [&](const char* name) {
@@ -178,9 +178,9 @@ TEST(EvasionEarlyAttack, SaysSoWhereItCannotSucceed) {
 }
 
 TEST(EvasionSloth, KeepsInternalClassifiersUnsure) {
-  const LinearNet net(kPicture, 3, {weights(48, 3, 2.f), weights(48, 4, 2.f), weights(48, 5, 2.f)});
+  const LinearNet net(kSquare, 3, {weights(48, 3, 2.f), weights(48, 4, 2.f), weights(48, 5, 2.f)});
   const Victim victim = victim_on(net, 0.6);
-  const Images images = noise_images(kPicture, 20, 3, 2);
+  const Images images = noise_images(kSquare, 20, 3, 2);
   const Judgement clean = judge(victim, images);
   const auto mean = [&](const Judgement& j) {
     double sum = 0;

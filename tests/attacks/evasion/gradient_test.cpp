@@ -9,16 +9,16 @@
 namespace offramp::test {
 namespace {
 
-constexpr nets::Extent kPicture{2, 2, 3};  // 12 values
+constexpr nets::Extent kMapPicture{2, 2, 3};  // 12 values
 
 LinearNet three_exits() {
-  return {kPicture, 4, {weights(48, 1, 1.f), weights(48, 2, 1.f), weights(48, 3, 1.f)}};
+  return {kMapPicture, 4, {weights(48, 1, 1.f), weights(48, 2, 1.f), weights(48, 3, 1.f)}};
 }
 
 TEST(EvasionGradient, OfALinearNetIsTheClosedForm) {
   const std::vector<float> w = weights(48, 5, 1.f);
-  const LinearNet net(kPicture, 4, {w});
-  const Images images = noise_images(kPicture, 5, 4, 3);
+  const LinearNet net(kMapPicture, 4, {w});
+  const Images images = noise_images(kMapPicture, 5, 4, 3);
   const Gradients g = gradients(
       victim_on(net), images, {Through::kExitTaken}, labelled(LossKind::kCrossEntropy, images.labels));
   for (std::size_t i = 0; i < 5; ++i) {
@@ -89,6 +89,39 @@ TEST(EvasionGradient, EveryPathAgreesWithTheTapeOfTheWholeNet) {
   EXPECT_LT(left[0], images.n);
 }
 
+TEST(EvasionGradient, OfASmoothVictimIsThatOfFiniteDifferences) {
+  const Tensor first = Tensor::from<float>({6, 12}, weights(72, 8, 1.f), one_thread());
+  const Tensor second = Tensor::from<float>({4, 6}, weights(24, 9, 2.f), one_thread());
+  const FunctionNet net(kMapPicture, 4, [&](const Tensor& x) {
+    return linear(tanh(linear(flatten(x), first, {})), second, {});
+  });
+  const Images images = noise_images(kMapPicture, 3, 4, 5);
+  const Victim victim = victim_on(net);
+  constexpr float kStep = 0x1p-7f;
+  for (const LossKind kind : {LossKind::kCrossEntropy, LossKind::kDlr}) {
+    const LogitLoss loss = labelled(kind, images.labels);
+    const Gradients g = gradients(victim, images, {Through::kExitTaken}, loss);
+    double largest = 0;
+    for (std::size_t k = 0; k < 12; ++k) {
+      Images up = images, down = images;
+      for (std::size_t i = 0; i < 3; ++i) {
+        up.pixels[i * 12 + k] += kStep;
+        down.pixels[i * 12 + k] -= kStep;
+      }
+      const std::vector<double> above = loss_over_exits(victim, up, loss),
+                                below = loss_over_exits(victim, down, loss);
+      for (std::size_t i = 0; i < 3; ++i) {
+        const double width =
+            static_cast<double>(up.pixels[i * 12 + k]) - static_cast<double>(down.pixels[i * 12 + k]);
+        EXPECT_NEAR(g.gradient[i * 12 + k], (above[i] - below[i]) / width, 1e-3)
+            << "image " << i << ", value " << k;
+        largest = std::max(largest, std::abs(static_cast<double>(g.gradient[i * 12 + k])));
+      }
+    }
+    EXPECT_GT(largest, 0.1);
+  }
+}
+
 // Rows of features, residual sums, depthwise convolutions: the walk knows none of them.
 TEST(EvasionGradient, OfEveryFamilyIsThatOfTheWholeTape) {
   for (const char* name : kFamilies) {
@@ -116,7 +149,7 @@ TEST(EvasionGradient, OfEveryFamilyIsThatOfTheWholeTape) {
 
 TEST(EvasionGradient, StopsWhereTheSampleLeaves) {
   const LinearNet net = three_exits();
-  const Images images = noise_images(kPicture, 40, 4, 9);
+  const Images images = noise_images(kMapPicture, 40, 4, 9);
   const Victim victim = victim_on(net, 0.5);
   const LogitLoss loss = labelled(LossKind::kCrossEntropy, images.labels);
   const Gradients g = gradients(victim, images, {Through::kExitTaken}, loss);
@@ -164,7 +197,7 @@ TEST(EvasionGradient, DoesNotDependOnTheBatch) {
 
 TEST(EvasionGradient, RefusesWhatTheVictimHasNot) {
   const LinearNet net = three_exits();
-  const Images images = noise_images(kPicture, 1, 4, 9);
+  const Images images = noise_images(kMapPicture, 1, 4, 9);
   const LogitLoss loss = labelled(LossKind::kCrossEntropy, images.labels);
   EXPECT_EQ(error_of([&] {
               gradients(victim_on(net), images, {Through::kOneExit, 3}, loss);
@@ -174,10 +207,10 @@ TEST(EvasionGradient, RefusesWhatTheVictimHasNot) {
               gradients(victim_on(net), images, {Through::kOneExit, -1}, loss);
             }),
             "evade: victim has exits 1 to 3, asked for exit 0");
-  const LinearNet plain(kPicture, 4, {weights(48, 1, 1.f)});
+  const LinearNet plain(kMapPicture, 4, {weights(48, 1, 1.f)});
   EXPECT_EQ(error_of([&] { gradients(victim_on(plain), images, {Through::kInternalExits}, loss); }),
             "evade: expected a victim with internal classifiers, victim has one exit");
-  const FunctionNet infinite(kPicture, 4, [](const Tensor& x) {
+  const FunctionNet infinite(kMapPicture, 4, [](const Tensor& x) {
     return linear(
         flatten(x), Tensor::full({4, 12}, std::numeric_limits<float>::infinity(), one_thread()), {});
   });

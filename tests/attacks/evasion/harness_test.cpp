@@ -9,7 +9,7 @@
 namespace offramp::test {
 namespace {
 
-Settings quick(const Attack& attack) {
+Settings quick_settings(const Attack& attack) {
   Settings s = attack.defaults;
   s.steps = std::min(s.steps, 8);
   return s;
@@ -31,7 +31,7 @@ TEST(EvasionHarness, EveryAttackKeepsItsBoundAndTheNetAndTheRestOfTheBatch) {
   const std::string before = state_of_net(*net);
   for (const Attack& attack : all_attacks()) {
     SCOPED_TRACE(attack.name);
-    const Settings settings = quick(attack);
+    const Settings settings = quick_settings(attack);
     const Examples together = craft(victim, attack, images, settings, {.batch = 5});
     check_bounds(attack.norm, settings.eps, images, together.images);  // throws
     EXPECT_NE(together.images.pixels, images.pixels);
@@ -57,7 +57,7 @@ TEST(EvasionHarness, NoRadiusGivesTheImageBitForBit) {
   int checked = 0;
   for (const Attack& attack : all_attacks()) {
     if (attack.norm == Norm::kNone) continue;
-    Settings settings = quick(attack);
+    Settings settings = quick_settings(attack);
     settings.eps = 0;
     EXPECT_EQ(craft(victim, attack, images, settings).images.pixels, images.pixels) << attack.name;
     // The attack itself, without the harness's short cut.
@@ -99,9 +99,9 @@ TEST(EvasionDistance, PsnrOfAFullSignStep) {
   EXPECT_TRUE(std::isinf(psnr_db(x, x)));
 }
 
-constexpr nets::Extent kPicture{1, 4, 4};
+constexpr nets::Extent kFlagPicture{1, 4, 4};
 
-Tensor parity(const Tensor& x) {  // logits that the tape does not see; steps of 1/256 in each pixel
+Tensor stair_logits(const Tensor& x) {  // logits that the tape does not see; steps of 1/256 in each pixel
   std::vector<float> v = x.to_host<float>(), z;
   for (std::size_t i = 0; i < v.size(); i += 16) {
     float sum = 0;
@@ -112,14 +112,14 @@ Tensor parity(const Tensor& x) {  // logits that the tape does not see; steps of
 }
 
 TEST(EvasionFlags, TellVictimsThatGradientsCannotAttack) {
-  const Images images = noise_images(kPicture, 6, 3, 2);
-  const LinearNet smooth(kPicture, 3, {weights(48, 3, 1.f), weights(48, 4, 1.f)});
+  const Images images = noise_images(kFlagPicture, 6, 3, 2);
+  const LinearNet smooth(kFlagPicture, 3, {weights(48, 3, 1.f), weights(48, 4, 1.f)});
   const VictimFlags none = flags_of(victim_on(smooth), images);
   EXPECT_FALSE(none.any());
   EXPECT_EQ(none.zero_gradient + none.random + none.discontinuous, 0);
   EXPECT_EQ(none.probed, 6);
 
-  const FunctionNet constant(kPicture, 3, [](const Tensor& x) {
+  const FunctionNet constant(kFlagPicture, 3, [](const Tensor& x) {
     return Tensor::zeros({x.shape().n(), 3}, one_thread());
   });
   const VictimFlags flat = flags_of(victim_on(constant), images);
@@ -127,14 +127,14 @@ TEST(EvasionFlags, TellVictimsThatGradientsCannotAttack) {
   EXPECT_EQ(flat.discontinuous, 0);
   EXPECT_TRUE(flat.any());
 
-  const FunctionNet stairs(kPicture, 3, parity);
+  const FunctionNet stairs(kFlagPicture, 3, stair_logits);
   const VictimFlags steps = flags_of(victim_on(stairs), images);
   EXPECT_NEAR(steps.zero_gradient, 1, 1e-12);
   EXPECT_GT(steps.discontinuous, 0.5);
   EXPECT_EQ(steps.random, 0);
 
   int calls = 0;
-  const FunctionNet dice(kPicture, 3, [&](const Tensor& x) {
+  const FunctionNet dice(kFlagPicture, 3, [&](const Tensor& x) {
     return linear(
         flatten(x),
         Tensor::from<float>({3, 16}, weights(48, static_cast<std::uint64_t>(++calls), 1.f), one_thread()),
@@ -144,10 +144,10 @@ TEST(EvasionFlags, TellVictimsThatGradientsCannotAttack) {
 }
 
 TEST(EvasionHarness, RefusesWhatIsOutsideItsDomain) {
-  const LinearNet net(kPicture, 3, {weights(48, 3, 1.f), weights(48, 4, 1.f)});
-  const LinearNet plain(kPicture, 3, {weights(48, 3, 1.f)});
+  const LinearNet net(kFlagPicture, 3, {weights(48, 3, 1.f), weights(48, 4, 1.f)});
+  const LinearNet plain(kFlagPicture, 3, {weights(48, 3, 1.f)});
   const Victim victim = victim_on(net);
-  const Images images = noise_images(kPicture, 2, 3, 2);
+  const Images images = noise_images(kFlagPicture, 2, 3, 2);
   const auto with = [&](const char* name, const std::function<void(Settings&)>& change) {
     const Attack& attack = attack_named(name);
     Settings settings = attack.defaults;

@@ -9,7 +9,7 @@
 namespace offramp::test {
 namespace {
 
-constexpr nets::Extent kPicture{1, 4, 4};
+constexpr nets::Extent kUniversalPicture{1, 4, 4};
 
 double mean_confidence(const Victim& victim, const Images& images) {
   const Judgement j = judge(victim, images);
@@ -22,9 +22,10 @@ TEST(EvasionUniversal, SlothKeepsClassifiersUnsureOnImagesItHasNotSeen) {
   // One class is favoured everywhere: a common direction takes that away.
   std::vector<float> w(32, 0.f);
   for (std::size_t k = 0; k < 16; ++k) w[k] = 0.3f;
-  const LinearNet net(kPicture, 2, {w, w});
+  const LinearNet net(kUniversalPicture, 2, {w, w});
   const Victim victim = victim_on(net);
-  const Images training = noise_images(kPicture, 30, 2, 3), images = noise_images(kPicture, 10, 2, 4);
+  const Images training = noise_images(kUniversalPicture, 30, 2, 3),
+               images = noise_images(kUniversalPicture, 10, 2, 4);
   for (const Norm norm : {Norm::kLinf, Norm::kL2, Norm::kL1}) {
     SCOPED_TRACE(to_text(norm));
     UniversalSettings s = universal_defaults(norm);
@@ -44,9 +45,9 @@ TEST(EvasionUniversal, SlothKeepsClassifiersUnsureOnImagesItHasNotSeen) {
 }
 
 TEST(EvasionUniversal, AClassHasItsOwnPerturbation) {
-  const LinearNet net(kPicture, 2, {weights(32, 1, 1.f), weights(32, 2, 1.f)});
+  const LinearNet net(kUniversalPicture, 2, {weights(32, 1, 1.f), weights(32, 2, 1.f)});
   const Victim victim = victim_on(net);
-  Images training = noise_images(kPicture, 12, 2, 3);
+  Images training = noise_images(kUniversalPicture, 12, 2, 3);
   for (std::size_t i = 0; i < 12; ++i) training.labels[i] = i < 8 ? 0 : 1;
   UniversalSettings s = universal_defaults(Norm::kLinf);
   const auto by_class = class_universal_sloth(victim, training, Norm::kLinf, s);
@@ -64,8 +65,8 @@ TEST(EvasionUniversal, UapFoolsTheLargerSide) {
   std::vector<float> w(32, 0.f);
   for (std::size_t k = 0; k < 16; ++k) w[k] = 1.f;
   for (std::size_t k = 16; k < 32; ++k) w[k] = 0.9f;  // class 0 wins by 0.1 sum x: no image is of class 1
-  const LinearNet none(kPicture, 2, {w});
-  const Images images = noise_images(kPicture, 8, 2, 3);
+  const LinearNet none(kUniversalPicture, 2, {w});
+  const Images images = noise_images(kUniversalPicture, 8, 2, 3);
   const Uap stuck =
       universal_adversarial(victim_on(none), images, {.eps = 0.1, .passes = 2, .iterations = 5});
   EXPECT_EQ(stuck.fooled, 0);
@@ -77,7 +78,7 @@ TEST(EvasionUniversal, UapFoolsTheLargerSide) {
   std::vector<float> v(32, 0.f);
   for (std::size_t k = 0; k < 15; ++k) v[k] = 1.f;
   v[15] = -6.f;
-  const LinearNet net(kPicture, 2, {v});
+  const LinearNet net(kUniversalPicture, 2, {v});
   const Victim victim = victim_on(net);
   const Uap uap = universal_adversarial(victim, fixed, {.eps = 0.5});
   EXPECT_GE(uap.fooled, 0.5);
@@ -90,11 +91,11 @@ TEST(EvasionUniversal, UapFoolsTheLargerSide) {
 }
 
 TEST(EvasionUniversal, RefusesWhatIsOutsideItsDomain) {
-  const LinearNet plain(kPicture, 2, {weights(32, 1, 1.f)});
-  const Images images = noise_images(kPicture, 2, 2, 3);
+  const LinearNet plain(kUniversalPicture, 2, {weights(32, 1, 1.f)});
+  const Images images = noise_images(kUniversalPicture, 2, 2, 3);
   EXPECT_EQ(error_of([&] { universal_sloth(victim_on(plain), images, Norm::kLinf, {}); }),
             "evade: expected a victim with internal classifiers, victim has one exit");
-  const LinearNet net(kPicture, 2, {weights(32, 1, 1.f), weights(32, 2, 1.f)});
+  const LinearNet net(kUniversalPicture, 2, {weights(32, 1, 1.f), weights(32, 2, 1.f)});
   EXPECT_NE(error_of([&] {
               universal_sloth(victim_on(net), images, Norm::kLinf, {.eps = -1});
             }).find("universal: "),

@@ -8,7 +8,7 @@
 #include <random>
 
 #include "stats/membership/control.h"
-#include "stats/membership/operating_point.h"
+#include "stats/membership/detection_point.h"
 #include "tests/attacks/message.h"
 
 namespace offramp::attacks::membership {
@@ -55,16 +55,16 @@ TEST(Rmia, CheckValuesOfTheSpec) {
 
 // Records with difficulties of their own, nets on random halves; a net that saw a record gives it a larger margin and, as
 // asked, an earlier exit. The last net is the target.
-struct World {
+struct NetWorld {
   References references;
   Queried target;
   std::vector<std::uint8_t> member;
 };
-World world(std::size_t n, int models, double gain, double exit_gain, std::uint64_t seed) {
+NetWorld net_world(std::size_t n, int models, double gain, double exit_gain, std::uint64_t seed) {
   std::mt19937_64 rng(seed);
   std::normal_distribution<double> normal;
   std::uniform_real_distribution<double> uniform;
-  World w;
+  NetWorld w;
   w.references = {.models = models, .num_exits = 2, .records = n};
   std::vector<double> difficulty(n);
   for (double& d : difficulty) d = 3 * normal(rng);
@@ -90,18 +90,19 @@ World world(std::size_t n, int models, double gain, double exit_gain, std::uint6
   return w;
 }
 
-std::pair<std::vector<double>, std::vector<double>> sides(const std::vector<double>& scores, const World& w) {
+std::pair<std::vector<double>, std::vector<double>> sides(const std::vector<double>& scores,
+                                                          const NetWorld& w) {
   std::pair<std::vector<double>, std::vector<double>> out;
   for (std::size_t i = 0; i < scores.size(); ++i) (w.member[i] ? out.first : out.second).push_back(scores[i]);
   return out;
 }
-double auc(const std::vector<double>& scores, const World& w) {
+double auc(const std::vector<double>& scores, const NetWorld& w) {
   const auto [members, others] = sides(scores, w);
   return stats::delong_auc(members, others).estimate;
 }
 
 TEST(Lira, FindsWhatOneThresholdCannotSee) {
-  const World w = world(2000, 16, .6, 0, 1);
+  const NetWorld w = net_world(2000, 16, .6, 0, 1);
   EXPECT_LT(auc(w.target.margin, w), .6);  // difficulty hides it
   EXPECT_GT(auc(lira_offline(w.target, w.references), w), .75);
   EXPECT_GT(auc(lira_online(w.target, w.references), w), .75);
@@ -109,15 +110,15 @@ TEST(Lira, FindsWhatOneThresholdCannotSee) {
 }
 
 TEST(Lira, NothingToFindIsNothingFound) {
-  const World w = world(2000, 16, 0, 0, 2);
+  const NetWorld w = net_world(2000, 16, 0, 0, 2);
   for (const ManyModelAttack& attack : many_model_attacks())
     EXPECT_NEAR(auc(attack.score(w.target, w.references), w), .5, 3.3 * std::sqrt(1.0 / (12 * 500)))
         << attack.name;
 }
 
 TEST(Lira, TheExitAddsWhatItTells) {
-  const World told = world(3000, 16, .4, .35, 3), untold = world(3000, 16, .4, 0, 3);
-  const auto gain = [](const World& w) {
+  const NetWorld told = net_world(3000, 16, .4, .35, 3), untold = net_world(3000, 16, .4, 0, 3);
+  const auto gain = [](const NetWorld& w) {
     const auto online = auc(lira_online(w.target, w.references), w);
     for (const ManyModelAttack& a : many_model_attacks())
       if (std::string(a.name) == "lira-online+exit") return auc(a.score(w.target, w.references), w) - online;
@@ -131,7 +132,7 @@ TEST(Lira, TheExitAddsWhatItTells) {
 
 // Records whose exits never differ: the joint ratio is the plain one with variances of its own pooling.
 TEST(Lira, JointWithOneExitIsThePlainOne) {
-  World w = world(50, 16, .6, 0, 4);
+  NetWorld w = net_world(50, 16, .6, 0, 4);
   std::ranges::fill(w.references.exit, 1);
   std::ranges::fill(w.target.exit, 1);
   const auto joint = lira_joint(w.target, w.references),
@@ -140,11 +141,11 @@ TEST(Lira, JointWithOneExitIsThePlainOne) {
 }
 
 TEST(Lira, OrderOfRecordsAndNetsDoesNotMatter) {
-  const World w = world(60, 8, .6, .2, 5);
+  const NetWorld w = net_world(60, 8, .6, .2, 5);
   std::vector<std::size_t> order(60);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::shuffle(order.begin(), order.end(), std::mt19937_64(2));
-  World other = w;
+  NetWorld other = w;
   const int nets[] = {3, 1, 0, 7, 2, 6, 4, 5};
   for (std::size_t i = 0; i < 60; ++i) {
     other.target.margin[i] = w.target.margin[order[i]];
@@ -164,7 +165,7 @@ TEST(Lira, OrderOfRecordsAndNetsDoesNotMatter) {
 }
 
 TEST(Lira, CalibrationKeepsItsLevelOnEveryRecord) {
-  const World w = world(4000, 16, .8, 0, 6);
+  const NetWorld w = net_world(4000, 16, .8, 0, 6);
   const auto c = calibrated([](const Queried& q, const References& r) { return lira_online(q, r); },
                             w.target,
                             w.member,

@@ -7,7 +7,7 @@
 
 The last exit, eps, step and steps of our run. One FGSM step is compared pixel by pixel where the gradient (float64)
 exceeds four times the largest difference between PyTorch's float32 and float64 gradients of the image; success is the
-share of the images that are right when clean and wrong afterwards, with Wilson's 95 % interval. Needs torch,
+share of the images that are right when clean and wrong afterwards, ours read in PyTorch too, with Wilson's 95 % interval. Needs torch,
 torchattacks 3.5.1, foolbox 3.3.4, adversarial-robustness-toolbox 1.20; one JSON object on stdout.
 """
 import argparse
@@ -128,13 +128,14 @@ def main():
     p.add_argument("--checkpoint", required=True)
     p.add_argument("--ours", type=pathlib.Path, required=True, help="run folder of evade attack")
     p.add_argument("--clean", required=True, help="examples of a run with --eps 0: the images")
+    p.add_argument("--count", type=int, help="of these images the first N alone")
     p.add_argument("--threads", type=int, default=1)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
     np.random.seed(1)
     model, name, classes = model_of(a.checkpoint)
-    x, y = images_of(a.clean)
+    x, y = (t[:a.count] for t in images_of(a.clean))
     results = json.loads((a.ours / "results.json").read_text())
     settings = {r["attack"]: r for r in results["attacks"]}
     right = predictions(model, x) == y
@@ -146,10 +147,10 @@ def main():
     rounding = (exact - rough).abs().amax(dim=(1, 2, 3), keepdim=True)
     sure = exact.abs() > 4 * rounding
     for attack, by_peer in peers(model, settings, classes).items():
-        ours, labels = images_of(a.ours / "examples" / f"{attack}.npz")
+        ours, labels = (t[:a.count] for t in images_of(a.ours / "examples" / f"{attack}.npz"))
         assert torch.equal(labels, y)
         row = {"eps": settings[attack]["eps"], "step": settings[attack]["step"], "steps": settings[attack]["steps"],
-               "ours_in_torch": rate(predictions(model, ours) != y, right), "ours": settings[attack]["success"]}
+               "ours": rate(predictions(model, ours) != y, right)}
         for peer, make in by_peer.items():
             theirs = batches(make, x, y).detach().float()
             row[peer] = rate(predictions(model, theirs) != y, right)
@@ -160,6 +161,7 @@ def main():
                 row[peer]["largest_difference"] = float(difference[sure].max())
                 row[peer]["others_differ_by_more_than_1e-6"] = int((difference[~sure] > 1e-6).sum())
         answer["attacks"][attack] = row
+        print(attack, json.dumps(row), file=sys.stderr, flush=True)
     print(json.dumps(answer, indent=1, default=str))
 
 

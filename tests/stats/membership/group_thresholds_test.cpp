@@ -18,7 +18,7 @@ struct Sample {
   GroupedScores view() const { return {score, member, group}; }
 };
 
-Sample draw(std::size_t n, int groups, std::uint64_t seed) {
+Sample draw_groups(std::size_t n, int groups, std::uint64_t seed) {
   std::mt19937_64 rng(seed);
   std::normal_distribution<double> normal;
   Sample s;
@@ -82,7 +82,7 @@ TEST(ArtGrid, FirstOfTheNinetyNine) {  // specs/membership.md 4.3
 }
 
 TEST(GroupThresholds, EachGroupHasTheBestOfItsOwn) {
-  const Sample s = draw(3000, 3, 1);
+  const Sample s = draw_groups(3000, 3, 1);
   const auto t = group_thresholds(s.view(), 3);
   for (std::int32_t g = 0; g < 3; ++g) {
     std::vector<double> members, others;
@@ -100,7 +100,7 @@ TEST(GroupThresholds, EachGroupHasTheBestOfItsOwn) {
 }
 
 TEST(GroupThresholds, OrderOfRecordsAndNamesOfGroupsDoNotMatter) {
-  const Sample s = draw(400, 4, 9);
+  const Sample s = draw_groups(400, 4, 9);
   std::vector<std::size_t> order(400);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::shuffle(order.begin(), order.end(), std::mt19937_64(4));

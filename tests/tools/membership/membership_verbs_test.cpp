@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/safetensors.h"
 #include "tests/support/program.h"
 
 namespace offramp {
@@ -22,15 +23,15 @@ Outcome run(Words words) {
   return test::run_offramp(words);
 }
 
-// 160 rows of 24 bits in two classes, half of the bits noise.
+// 160 rows of 24 bits in four classes; each prefers a quarter of the bits.
 std::string table() {
   std::string text;
   std::uint32_t state = 7;
   for (int i = 0; i < 160; ++i) {
-    text += std::to_string(1 + i % 2);
+    text += std::to_string(1 + i % 4);
     for (int j = 0; j < 24; ++j) {
       state = state * 1664525u + 1013904223u;
-      text += (state >> 16) % 10 < (j % 2 == i % 2 ? 6u : 4u) ? ",1" : ",0";
+      text += (state >> 16) % 10 < (j % 4 == i % 4 ? 6u : 4u) ? ",1" : ",0";
     }
     text += "\n";
   }
@@ -62,10 +63,7 @@ class MembershipVerbs : public ::testing::Test {
                    "--repetitions",
                    "4",
                    "--attacks",
-                   "confidence",
-                   "score-top3",
-                   "gradient",
-                   "noise",
+                   "confidence,score-top3,gradient,noise",
                    "--copies",
                    "20",
                    "--out",
@@ -120,6 +118,13 @@ TEST_F(MembershipVerbs, EveryAttackAndAdversaryHasItsRow) {
   }
   // 20 copies at five numbers of flips, of every record that is classified right.
   EXPECT_EQ(plain.at("attacks")[3].at("queries").get<int>() % 100, 0);
+}
+
+TEST_F(MembershipVerbs, TimesJoinTheRecords) {
+  const safetensors::Reader records(*folder_ / "a" / "records" / "target-k3.safetensors");
+  EXPECT_EQ(records.metadata().at("repetitions"), "4");
+  EXPECT_EQ(records.expect("times_ns", safetensors::Dtype::kI64, std::vector<std::int64_t>{80, 4}).bytes(),
+            80u * 4 * 8);
 }
 
 TEST_F(MembershipVerbs, TheSameSeedGivesTheSameAnswer) {
@@ -196,7 +201,11 @@ TEST_F(MembershipVerbs, WrongUseIsNamed) {
   EXPECT_NE(said(run({"membership", "train", "--data", data, "--references", "3", "--out", out}))
                 .find("come in pairs"),
             std::string::npos);
-  EXPECT_NE(said(attack("w", {"--attacks", "magic"})).find("unknown attack 'magic'"), std::string::npos);
+  EXPECT_NE(
+      said(run({"membership", "attack", (*folder_ / "nets").string(), "--attacks", "magic", "--out", out}))
+          .find("unknown attack 'magic'"),
+      std::string::npos);
+  EXPECT_NE(said(attack("w", {"--adversaries", "told,all"})).find("got 'all'"), std::string::npos);
   EXPECT_NE(
       said(run({"membership", "attack", (*folder_ / "a").string(), "--out", out})).find("found no plan.json"),
       std::string::npos);

@@ -288,5 +288,37 @@ TEST(StatsVerbs, BytesOfAFileCannotDriveTheTerminal) {
   EXPECT_EQ((o.err + name.err).find('\x1b'), std::string::npos);
 }
 
+// The exit is the attribute in three of four rows; the time is the exit's.
+TEST(StatsLeakageVerb, SaysWhatExitsAndTimesTell) {
+  const TempFolder folder;
+  std::string text = "exit,age,seconds\n";
+  for (int i = 0; i < 400; ++i) {
+    const bool young = i % 2 == 0;
+    const int exit = (i / 2) % 4 == 0 ? (young ? 2 : 1) : (young ? 1 : 2);
+    text += std::to_string(exit) + (young ? ",0-19," : ",more than 50,") +
+            std::to_string(exit == 1 ? .0101 + 1e-6 * (i % 7) : .0202 + 1e-6 * (i % 7)) + "\n";
+  }
+  const std::string csv = write(folder, "t.csv", text);
+  const Outcome outcome = offramp_program("stats leakage " + csv +
+                                          " --attribute age --exit exit --time seconds --unit-ns 1e9 "
+                                          "--permutations 200 --resamples 200 --threads 1");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json a = json::parse(outcome.out);
+  EXPECT_EQ(a["values"], (json{"0-19", "more than 50"}));
+  const double truth = 1 + .75 * std::log2(.75) + .25 * std::log2(.25);
+  EXPECT_NEAR(a["from_exit"]["uncorrected_bits"], truth, 1e-9);
+  EXPECT_LE(a["from_exit"]["information_bits"]["low"], truth);
+  EXPECT_NEAR(a["from_exit"]["accuracy"]["estimate"], .75, 1e-12);
+  EXPECT_NEAR(a["from_exit"]["gain"]["estimate"], 1.5, 1e-12);
+  EXPECT_EQ(a["from_time"]["exits_found"], 2);
+  EXPECT_EQ(a["from_time"]["accuracy"], a["from_exit"]["accuracy"]);
+  EXPECT_LT(a["from_time"]["p_value"], .01);
+
+  EXPECT_EQ(offramp_program("stats leakage " + csv + " --attribute age").code, 2);
+  EXPECT_NE(offramp_program("stats leakage " + csv + " --attribute sex --exit exit")
+                .err.find("expected a column 'sex'"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace offramp

@@ -1,7 +1,6 @@
 // Options of attacks, and the examples they make, on disk.
 #include "base/atomic_file.h"
 #include "nets/data/npy.h"
-#include "tools/frame/interrupt.h"
 #include "tools/verbs/evade/inputs.h"
 
 #include <fmt/format.h>
@@ -25,6 +24,16 @@ double number_of(std::string_view text, const std::string& what) {
         fmt::format("{}: expected a number or a ratio such as 8/255, got {}", what, in_quotes(text)));
   }
   return value;
+}
+
+void append(Examples& all, const Examples& next) {
+  const auto extend = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  extend(all.images.pixels, next.images.pixels);
+  extend(all.images.labels, next.images.labels);
+  extend(all.images.numbers, next.images.numbers);
+  extend(all.exit, next.exit);
+  extend(all.macs, next.macs);
+  all.images.n += next.images.n;
 }
 
 }  // namespace
@@ -65,18 +74,19 @@ void declare(Options& o, const std::string& section, AttackOptions& a) {
 }
 
 std::string attack_list() {
-  std::string text = "Attacks:\n";
+  std::string text = "Attacks, with their defaults:";
   for (const Attack& attack : all_attacks()) {
     const Settings& s = attack.defaults;
-    text += fmt::format("  {:<13} {} ({})", attack.name, attack.summary, attack.source);
-    if (attack.norm == Norm::kNone) {
-      text += fmt::format("; {} iterations\n", s.steps);
-    } else if (attack.norm == Norm::kLinf) {
-      text += fmt::format(
-          "; eps {:.4g}/255, step {:.4g}/255, {} iterations\n", 255 * s.eps, 255 * s.step, s.steps);
-    } else {
-      text += fmt::format("; eps {:.4g}, step {:.4g}, {} iterations\n", s.eps, s.step, s.steps);
-    }
+    text += fmt::format("\n  {:<13} {} ({})", attack.name, attack.summary, attack.source);
+    if (attack.norm == Norm::kLinf) text += fmt::format("; eps {:.4g}/255", 255 * s.eps);
+    if (attack.norm == Norm::kL2 || attack.norm == Norm::kL1) text += fmt::format("; eps {:.4g}", s.eps);
+    if (std::string_view(attack.name).starts_with("apgd"))
+      text += ", first step 2 eps";
+    else if (attack.norm == Norm::kLinf && s.steps > 1)
+      text += fmt::format(", step {:.4g}/255", 255 * s.step);
+    else if (attack.norm != Norm::kNone && s.steps > 1)
+      text += fmt::format(", step {:.4g}", s.step);
+    if (s.steps > 1) text += fmt::format(", {} iterations", s.steps);
   }
   return text;
 }
@@ -189,22 +199,30 @@ void write_examples(const std::filesystem::path& file, const Examples& examples)
 
 Examples read_examples(const std::filesystem::path& file, const Images& images) {
   data::NpzFile arrays = data::read_npz(file);
-  Examples examples{.images = images, .exit = {}, .macs = {}};
-  const auto take = [&]<class T>(const char* name, std::vector<T>& into, std::size_t size) {
+  const auto refuse = [&](const std::string& why) { throw FileError(file.string(), why); };
+  const auto take = [&]<class T>(const char* name, std::vector<T>& into) {
     const auto found = arrays.find(name);
-    if (found == arrays.end() || !std::holds_alternative<std::vector<T>>(found->second.values) ||
-        found->second.size() != size) {
-      throw FileError(file.string(), fmt::format("expected the array {} of {} values", name, size));
+    if (found == arrays.end() || !std::holds_alternative<std::vector<T>>(found->second.values)) {
+      refuse(fmt::format("expected the array {}", name));
     }
     into = std::get<std::vector<T>>(found->second.values);
   };
-  const auto n = static_cast<std::size_t>(images.n);
+  Examples examples{.images = {}, .exit = {}, .macs = {}};
   std::vector<std::int64_t> numbers;
-  take("x", examples.images.pixels, images.pixels.size());
-  take("index", numbers, n);
-  take("exit", examples.exit, n);
-  take("macs", examples.macs, n);
-  if (numbers != images.numbers) throw FileError(file.string(), "holds examples of other images");
+  take("index", numbers);
+  if (numbers.size() > images.numbers.size() ||
+      !std::equal(numbers.begin(), numbers.end(), images.numbers.begin())) {
+    refuse("holds examples of other images");
+  }
+  examples.images = part(images, 0, static_cast<int>(numbers.size()));
+  const std::size_t values = examples.images.pixels.size();
+  take("x", examples.images.pixels);
+  take("exit", examples.exit);
+  take("macs", examples.macs);
+  if (examples.images.pixels.size() != values || examples.exit.size() != numbers.size() ||
+      examples.macs.size() != numbers.size()) {
+    refuse("its arrays disagree about the number of examples");
+  }
   for (std::int32_t& e : examples.exit) --e;
   return examples;
 }
@@ -235,21 +253,38 @@ MadeExamples make_examples(Session& session,
                            const Images& images,
                            const Settings& settings,
                            int batch) {
+  using Clock = std::chrono::steady_clock;
+  constexpr double kSecondsBetweenWrites = 10;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   MadeExamples made;
+  Examples& all = made.examples;
+  all.images = part(images, 0, 0);
   if (session.resume() && std::filesystem::exists(file)) {
-    made.examples = read_examples(file, images);
-    check_bounds(attack.norm, settings.eps, images, made.examples.images);
-    session.log.info(label + ": examples of the interrupted run");
-  } else {
-    Progress progress(session.log, label, static_cast<std::uint64_t>(images.n), "img");
-    const auto start = std::chrono::steady_clock::now();
-    made.examples =
-        craft(victim, attack, images, settings, {.batch = batch, .progress = [&](int done, int) {
-                                                   throw_if_interrupted();
-                                                   progress.update(static_cast<std::uint64_t>(done));
-                                                 }});
-    made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    write_examples(file, made.examples);
+    all = read_examples(file, images);
+    if (all.images.n > 0) check_bounds(attack.norm, settings.eps, part(images, 0, all.images.n), all.images);
+  }
+  const bool whole = all.images.n == 0;
+  if (all.images.n < images.n) {
+    Progress progress(session.log,
+                      label,
+                      static_cast<std::uint64_t>(images.n),
+                      "img",
+                      static_cast<std::uint64_t>(all.images.n));
+    const auto start = Clock::now();
+    auto written = start;
+    while (all.images.n < images.n) {
+      const Examples next =
+          craft(victim, attack, part(images, all.images.n, batch), settings, {.batch = batch});
+      append(all, next);
+      progress.update(static_cast<std::uint64_t>(all.images.n));
+      if (all.images.n == images.n || since(written) > kSecondsBetweenWrites) {
+        write_examples(file, all);
+        written = Clock::now();
+      }
+    }
+    if (whole) made.seconds = since(start);
   }
   measure(made, images);
   return made;

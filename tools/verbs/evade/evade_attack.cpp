@@ -54,6 +54,8 @@ class EvadeAttackVerb final : public Verb {
     }
     const Images images = open_images(session, images_, open, device);
     RunFolder& folder = session.folder();
+    folder.keep_metrics(
+        [](const nlohmann::json&) { return false; });  // a resumed run writes all its lines again
     const std::filesystem::path examples = folder.folder("examples");
     const Judgement clean = judge(victim, images);
     const VictimFlags flags = flags_of(victim, part(images, 0, 20));

@@ -37,7 +37,7 @@ class EvadeSlowdownVerb final : public Verb {
             "nobody early. --rad R chooses the threshold as DeepSloth does: of .05 .. .95 the cheapest whose accuracy on\n"
             "the clean images is above (1 - R) times the last exit's.\n"
             "Detectors learn from the first half of the clean images and are judged on the second: a trajectory score\n"
-            "per image (confidences of all exits), a histogram score per window of images (exits taken).\n"
+            "per image (confidences of the internal classifiers), a histogram score per window of images (exits taken).\n"
             "Writes examples/, exits.csv, plots/, report.html.",
         .run_folder = true};
   }
@@ -132,8 +132,8 @@ class EvadeSlowdownVerb final : public Verb {
   // Training images, opened once, when somebody asks.
   const Images& training(Session& session, const OpenVictim& open, const Device& device) {
     if (trained_on_.n == 0) {
-      ImageOptions wanted{.data = images_.data, .split = "train", .first = 0, .count = training_};
-      trained_on_ = open_images(session, wanted, open, device);
+      trained_on_ = open_images(
+          session, {.data = images_.data, .split = "train", .first = 0, .count = training_}, open, device);
     }
     return trained_on_;
   }
@@ -153,6 +153,7 @@ class EvadeSlowdownVerb final : public Verb {
                       .macs = std::vector<double>(images.numbers.size(), 0)};
     if (session.resume() && std::filesystem::exists(file)) {
       examples = read_examples(file, images);
+      if (examples.images.n != images.n) throw FileError(file.string(), "holds examples of other images");
     } else {
       examples.images = make();
       write_examples(file, examples);

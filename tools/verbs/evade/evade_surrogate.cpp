@@ -84,16 +84,16 @@ class EvadeSurrogateVerb final : public Verb {
   }
 
  private:
-  data::ImageSet held_out(Session& session, const OpenVictim& open, const Device& device) {
+  data::ImageSet held_out(Session& session, const OpenVictim& open, const Device& device) const {
     const TrainedOn trained = trained_on(open.loaded.metadata);
-    const Samples samples = samples_of(session, images_, open);
+    const nets::Extent input = open.loaded.net->input();
+    const Samples samples =
+        samples_for(session, trained, input, {.set = images_.data, .split = images_.split});
     NetData fits(session, trained, samples);
     fits.fit_to(*open.loaded.net, trained.class_names, samples.set);
-    Samples whole = samples;
-    whole.held_out = 0;
-    data::ImageSet set = open_pictures(session, trained, whole, open.loaded.net->input());
+    data::ImageSet set = open_pictures(session, trained, samples, input);
     set.class_names = fits.class_names();
-    const std::vector<std::int32_t> rows = rows_of(images_, samples, set.n);
+    const std::vector<std::int32_t> rows = rows_of(images_, set.n);
     set = data::subset(set, rows);
     const auto source = fits.evaluation(device, 250, rows);  // labels as the net counts them
     source->start(1, 0);

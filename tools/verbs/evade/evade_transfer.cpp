@@ -34,8 +34,8 @@ class EvadeTransferVerb final : public Verb {
             "For a target with exits: Delta, how many exits later an example leaves than its clean image; F = 1, how often\n"
             "the first exit is the first to change, of the images whose last exit changes and whose exits all agreed\n"
             "when clean; T1 and T2 of Early Attack: last class kept, and how many other exits lose it then.\n"
-            "D2S against S2D is compared over all such cells of an attack, with a bootstrap interval over images, and in\n"
-            "successful examples for each 10^12 MACs spent on making them.\n"
+            "D2S against S2D is compared over all such cells of an attack whose nets have weights of their own, with a\n"
+            "bootstrap interval over images, and in successful examples for each 10^12 MACs spent on making them.\n"
             "Writes examples/, plots/, report.html. --resume takes finished examples from disk.\n" +
             attack_list(),
         .run_folder = true};
@@ -77,6 +77,8 @@ class EvadeTransferVerb final : public Verb {
       }
     }
     RunFolder& folder = session.folder();
+    folder.keep_metrics(
+        [](const nlohmann::json&) { return false; });  // a resumed run writes all its lines again
     const std::filesystem::path examples = folder.folder("examples");
     std::map<std::string, Judgement> clean;
     ordered_json results{{"images", images.n},
@@ -131,10 +133,12 @@ class EvadeTransferVerb final : public Verb {
           const Transfer transfer = transfer_of(clean.at(from), on_surrogate, clean.at(to), on_target);
           const std::string way =
               fmt::format("{}2{}", surrogate.is_dynamic() ? 'D' : 'S', target.is_dynamic() ? 'D' : 'S');
-          if (way == "D2S") d2s.add(transfer, made, images.n);
-          if (way == "S2D") s2d.add(transfer, made, images.n);
-          const ordered_json cell = cell_of(
+          const bool black_box = weights_of(from) != weights_of(to);
+          if (black_box && way == "D2S") d2s.add(transfer, made, images.n);
+          if (black_box && way == "S2D") s2d.add(transfer, made, images.n);
+          ordered_json cell = cell_of(
               each, from, to, way, made, transfer, target, clean.at(to), on_target, table, deltas[to]);
+          cell["box"] = black_box ? "black" : "white";
           results["cells"].push_back(cell);
           folder.metric(cell);
           chart.categories.push_back(from + " -> " + to);
@@ -168,6 +172,9 @@ class EvadeTransferVerb final : public Verb {
     }
     double per_tera_mac() const { return macs > 0 ? 1e12 * successes / macs : 0; }
   };
+
+  // RUN and RUN@last share their weights: white box.
+  static std::string weights_of(const std::string& name) { return name.substr(0, name.find("@last")); }
 
   static report::BarChart empty_chart(const std::string& attack) {
     report::BarChart chart;

@@ -1,6 +1,7 @@
 #include "tools/verbs/evade/inputs.h"
 
 #include "nets/data/split.h"
+#include "tools/frame/interrupt.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
 
@@ -41,6 +42,7 @@ OpenVictim open_victim(const std::string& given, const Device& device, const Pol
   }
   std::string network = net.options().name;
   Victim victim = victim_of(given, net, policy);
+  victim.before_gradient = throw_if_interrupted;
   std::unique_ptr<LastExitNet> last;
   if (last_only) {
     last = std::make_unique<LastExitNet>(net);
@@ -63,11 +65,8 @@ nlohmann::ordered_json json_of(const OpenVictim& open) {
 }
 
 void declare(Options& o, const std::string& section, ImageOptions& images) {
-  o.add(section + ".data", images.data, "data set; default: the checkpoint's").flag("--data");
-  o.add(section + ".split",
-        images.split,
-        "which part; auto: test, or what training held out of a set without one")
-      .choices({"auto", "train", "test", "held-out", "all"});
+  o.add(section + ".data", images.data, "data set; default: that of the net's training").flag("--data");
+  o.add(section + ".split", images.split, "which part; auto: test").choices({"auto", "train", "test", "all"});
   o.add(section + ".first", images.first, "where in the part to begin").range(0, 1e9);
   o.add(section + ".count", images.count, "images; fewer where the part ends").range(1, 1e9);
   o.add(section + ".in_order",
@@ -75,18 +74,7 @@ void declare(Options& o, const std::string& section, ImageOptions& images) {
         "take the images as they lie in the set, not in the shuffled order that is the same for every run");
 }
 
-Samples samples_of(Session& session, ImageOptions& wanted, const OpenVictim& open) {
-  const Samples samples = samples_for(session,
-                                      trained_on(open.loaded.metadata),
-                                      open.loaded.net->input(),
-                                      {.set = wanted.data, .split = wanted.split});
-  wanted.data = samples.set;
-  return samples;
-}
-
-std::vector<std::int32_t> rows_of(const ImageOptions& wanted, const Samples& samples, int size) {
-  const std::vector<std::int32_t> held_out = samples.rows(size);
-  const int n = held_out.empty() ? size : static_cast<int>(held_out.size());
+std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n) {
   constexpr std::uint32_t kOrderStream = 0xE7A51003u;
   if (wanted.first >= n) {
     throw UsageError(
@@ -96,19 +84,22 @@ std::vector<std::int32_t> rows_of(const ImageOptions& wanted, const Samples& sam
   std::iota(order.begin(), order.end(), 0);
   if (!wanted.in_order) order = data::permutation(n, 1, kOrderStream, 0);
   const int end = static_cast<int>(std::min<std::int64_t>(n, std::int64_t{wanted.first} + wanted.count));
-  std::vector<std::int32_t> rows{order.begin() + wanted.first, order.begin() + end};
-  if (!held_out.empty())
-    for (std::int32_t& row : rows) row = held_out[static_cast<std::size_t>(row)];
-  return rows;
+  return {order.begin() + wanted.first, order.begin() + end};
 }
 
-Images open_images(Session& session, ImageOptions& wanted, const OpenVictim& open, const Device& device) {
+Images open_images(Session& session,
+                   const ImageOptions& wanted,
+                   const OpenVictim& open,
+                   const Device& device) {
   const TrainedOn trained = trained_on(open.loaded.metadata);
-  const Samples samples = samples_of(session, wanted, open);
+  const Samples samples =
+      samples_for(session, trained, open.loaded.net->input(), {.set = wanted.data, .split = wanted.split});
+  ImageOptions named = wanted;
+  named.data = samples.set;
   NetData set(session, trained, samples);
-  set.fit_to(*open.loaded.net, trained.class_names, wanted.data);
+  set.fit_to(*open.loaded.net, trained.class_names, samples.set);
   if (!set.pixels()) throw UsageError(wanted.data + ": attacks are on images, these are rows of a table");
-  const auto source = set.evaluation(device, 250, rows_of(wanted, samples, set.samples()));
+  const auto source = set.evaluation(device, 250, rows_of(named, set.samples()));
   return images_of(*source, open.loaded.net->input());
 }
 

@@ -4,7 +4,6 @@
 #include "attacks/evasion/harness.h"
 #include "nets/graph/state_dict.h"
 #include "tools/frame/verb.h"
-#include "tools/verbs/trained_on.h"
 
 #include <memory>
 #include <optional>
@@ -33,20 +32,18 @@ nlohmann::ordered_json json_of(const OpenVictim& open);
 
 // --- images
 struct ImageOptions {
-  std::string data, split = "auto";  // empty: the data set of the net's checkpoint
+  std::string data, split = "auto";
   int first = 0, count = 1000;
   bool in_order = false;
 };
 void declare(Options& options, const std::string& section, ImageOptions& images);
-// The part that is meant, of a net's data set or that of --data, as samples_for says it; `wanted` then names the set.
-Samples samples_of(Session& session, ImageOptions& wanted, const OpenVictim& net);
-// Positions in a part of n images, or among its held-out ones: `count` of them from `first` on, in a shuffled order that is always the same (sets lie
+// Positions in a part of n images: `count` of them from `first` on, in a shuffled order that is always the same (sets lie
 // sorted by class, and a surrogate's images and those under attack must not meet), or as they lie. Throws UsageError where
 // `first` is behind the end.
-std::vector<std::int32_t> rows_of(const ImageOptions& wanted, const Samples& samples, int n);
+std::vector<std::int32_t> rows_of(const ImageOptions& wanted, int n);
 // Labels mean the classes of `net`. Throws UsageError for a part that the set does not have.
 attacks::evasion::Images open_images(Session& session,
-                                     ImageOptions& wanted,
+                                     const ImageOptions& wanted,
                                      const OpenVictim& net,
                                      const Device& device);
 // Throws UsageError where two nets number the classes differently or take other samples.
@@ -95,7 +92,7 @@ struct MadeExamples {
   double l2 = 0, linf = 0;  // mean, largest
   double mean_macs = 0;
 };
-// From `file` where an interrupted run left it, else made, with a progress line, and written there: x [n,h,w,c] float32,
+// What `file` has from an interrupted run, the rest made, with a progress line, and written there every few seconds: x [n,h,w,c] float32,
 // y, index (number in the set), exit (of the last gradient, from 1), macs.
 MadeExamples make_examples(Session& session,
                            const std::filesystem::path& file,
@@ -106,6 +103,7 @@ MadeExamples make_examples(Session& session,
                            const attacks::evasion::Settings& settings,
                            int batch);
 void write_examples(const std::filesystem::path& file, const attacks::evasion::Examples& examples);
+// Of the first images. Throws FileError for a file that holds something else.
 attacks::evasion::Examples read_examples(const std::filesystem::path& file,
                                          const attacks::evasion::Images& images);
 // The numbers of MadeExamples about distances.

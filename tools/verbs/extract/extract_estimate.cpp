@@ -33,13 +33,17 @@ std::string plot(const stats::ExitEstimate& e, const std::string& title) {
   for (std::size_t k = 0; k < e.num_exits; ++k)
     figure.exit_names.push_back(fmt::format("exit {} ({})", k + 1, e.counts[k]));
   figure.thresholds_ns = e.thresholds_ns;
-  if (e.bandwidth_ns > 0) {
-    const double margin = 3 * e.bandwidth_ns;
+  // The mixture has no bandwidth: half the narrowest exit's spread shows the same peaks.
+  const double bandwidth = e.spreads_ns.empty()
+                               ? e.bandwidth_ns
+                               : 0.5 * *std::min_element(e.spreads_ns.begin(), e.spreads_ns.end());
+  if (bandwidth > 0 && *high > *low) {
+    const double margin = 3 * bandwidth;
     for (std::size_t i = 0; i < kGrid; ++i) {
       const double share = static_cast<double>(i) / static_cast<double>(kGrid - 1);
       figure.curve_ns.push_back(std::max(*low - margin, 0.0) + (*high + 2 * margin - *low) * share);
     }
-    figure.curve = stats::kde_binned(e.statistic_ns, figure.curve_ns, e.bandwidth_ns);
+    figure.curve = stats::kde_binned(e.statistic_ns, figure.curve_ns, bandwidth);
     figure.curve_name = "density";
   }
   return report::standalone_svg(report::time_density(figure));
@@ -61,6 +65,7 @@ class ExtractEstimateVerb final : public Verb {
   }
 
   void declare(Options& options) override {
+    plan_.options.method = stats::EstimationMethod::kMixture;  // takes anybody's timings
     options.add("estimate.times", times_, "CSV file or trace folder").positional().required();
     options.add("estimate.assignment", assignment_, "CSV file; assignment.csv beside --json if not given")
         .not_in_config();

@@ -3,9 +3,11 @@
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
 #include "attacks/membership/exit_times.h"
+#include "attacks/membership/hop_skip_jump.h"
 #include "attacks/membership/label_only.h"
 #include "attacks/membership/many_models.h"
 #include "base/errors.h"
+#include "nets/data/text.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
 #include "tools/verbs/membership/trained_folder.h"
@@ -63,11 +65,23 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.data", data_, "where the target's data set lies, if it has moved");
     o.add("attack.shadow_data", shadow_data_, "the same of the shadow's");
     o.add("attack.exits", exits_, "numbers of exits to attack; default: all that were planned").range(1, 16);
-    o.add("attack.attacks",
-          attacks_,
-          "which; default: all but noise and boundary, which ask many more queries");
-    o.add("attack.adversaries", adversaries_, "what is known of exits")
-        .choices({"original", "told", "timed"});
+    const auto joined_words = [](const std::vector<std::string>& words) {
+      return fmt::format("{}", fmt::join(words, ","));
+    };
+    const auto words_of = [](const std::string& text) {
+      std::vector<std::string> words;
+      if (!text.empty())
+        for (const auto word : data::split_fields(text, ',')) words.emplace_back(data::trimmed(word));
+      return words;
+    };
+    o.add_as<std::string>(
+        "attack.attacks",
+        attacks_,
+        joined_words,
+        words_of,
+        "which, with commas; default: all but noise and boundary, which ask many more queries");
+    o.add_as<std::string>(
+        "attack.adversaries", adversaries_, joined_words, words_of, "what is known of exits, with commas");
     o.add("attack.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
     o.add_as<std::string>(
          "attack.thresholds",
@@ -109,7 +123,15 @@ class MembershipAttackVerb final : public Verb {
         .range(1, 1e6);
     o.add("attack.copies", noise_.copies, "noise: changed copies of a sample").range(1, 1e6);
     o.add("attack.flips", noise_.flips, "noise: expected number of flipped features");
+    o.add("attack.iterations",
+          boundary_.iterations,
+          "boundary: of HopSkipJump; the paper has 10, 50 come closer")
+        .range(1, 1000);
+    o.add("attack.clip_to_data",
+          boundary_.clip_to_data,
+          "boundary: images are clipped to the values of those asked about (code) instead of 0 to 1");
     o.add("attack.repetitions", query_.repetitions, "timed: measurements of a sample").range(2, 10000);
+    o.add("attack.defence", defence_, "timed: defence.json of defend plan --choose, put before the target");
     o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
     o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
         .range(0, 1);
@@ -118,8 +140,11 @@ class MembershipAttackVerb final : public Verb {
   }
 
   int run(Session& session) override {
-    settings_.seed = noise_.seed = evaluation_.seed = query_.seed = session.seed();
+    settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = query_.seed = session.seed();
     for (const std::string& name : attacks_) static_cast<void>(am::attack_of(name));
+    for (const std::string& word : adversaries_)
+      if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
+        throw UsageError("--adversaries: expected original, told or timed, got " + in_quotes(word));
     if (attacks_.empty())
       for (const am::Attack& a : am::attacks())
         if (a.needs != am::Needs::kSignal) attacks_.push_back(a.name);
@@ -174,18 +199,22 @@ class MembershipAttackVerb final : public Verb {
     return r;
   }
 
-  am::Signal noise_of(RunFolder& folder,
-                      const TrainedFolder& trained,
-                      const am::OpenedModel& model,
-                      const am::Records& records,
-                      attacks::Listener& listener) const {
-    const auto path = folder.folder("signals") / (records.model + "-noise.safetensors");
+  // What thousands of queries with changed inputs say, asked once and kept.
+  am::Signal signal_of(const std::string& attack,
+                       RunFolder& folder,
+                       const TrainedFolder& trained,
+                       const am::OpenedModel& model,
+                       const am::Records& records,
+                       attacks::Listener& listener) const {
+    const auto path = folder.folder("signals") / (records.model + "-" + attack + ".safetensors");
     if (std::filesystem::exists(path)) return am::read_signal(path, records.size());
     attacks::InProcessBlackBox victim(attacks::early_exit_victim(*model.loaded.net, model.loaded.policy),
                                       records.classes,
                                       {.untimed_batch = 1000});
     const auto asked = am::records_to_ask(records, per_side_, noise_.seed);
-    am::Signal s = am::noise_robustness(victim, *trained.samples, records, asked, noise_, listener);
+    am::Signal s = attack == "noise"
+                       ? am::noise_robustness(victim, *trained.samples, records, asked, noise_, listener)
+                       : am::boundary_distance(victim, *trained.samples, records, asked, boundary_, listener);
     am::write_signal(path, s);
     return s;
   }
@@ -209,8 +238,8 @@ class MembershipAttackVerb final : public Verb {
                &shadow_spec = shadow.spec(am::Role::kShadow, k);
     const am::OpenedModel of_target = am::open_model(target_spec, target.path, device),
                           of_shadow = am::open_model(shadow_spec, shadow.path, device);
-    const am::Records on_target = records_of(folder, target, target_spec, of_target, listener),
-                      on_shadow = records_of(folder, shadow, shadow_spec, of_shadow, listener);
+    am::Records on_target = records_of(folder, target, target_spec, of_target, listener);
+    const am::Records on_shadow = records_of(folder, shadow, shadow_spec, of_shadow, listener);
     ordered_json json{{"net", target_spec.name},
                       {"exits", k},
                       {"threshold", of_target.trained.threshold},
@@ -223,12 +252,21 @@ class MembershipAttackVerb final : public Verb {
       attacks::QueryOptions query = query_;
       query.victim = target_spec.name;
       query.images = target.data;
+      std::optional<attacks::Defence> defence;
+      if (!defence_.empty()) defence = attacks::read_defence(defence_);
+      if (defence) json["defence"] = defence->name;
       const auto trace = am::time_records(of_target.loaded,
                                           *target.samples,
                                           on_target,
                                           folder.folder("traces") / target_spec.name,
                                           query,
-                                          listener);
+                                          listener,
+                                          defence ? &*defence : nullptr);
+      if (!defence && on_target.repetitions == 0) {
+        on_target.repetitions = trace.repetitions;
+        on_target.times_ns = trace.times_ns;
+        am::write_records(folder.folder("records") / (target_spec.name + ".safetensors"), on_target);
+      }
       timed = am::estimate_exits_of(trace, on_shadow, on_target, session.threads());
       json["exit_times"] = {{"accuracy", timed->accuracy},
                             {"found", timed->found},
@@ -245,11 +283,9 @@ class MembershipAttackVerb final : public Verb {
     for (const std::string& name : attacks_) {
       const am::Attack& attack = am::attack_of(name);
       std::optional<am::Signal> on_t, on_s;
-      if (name == "noise") {
-        on_t = noise_of(folder, target, of_target, on_target, listener);
-        on_s = noise_of(folder, shadow, of_shadow, on_shadow, listener);
-      } else if (attack.needs == am::Needs::kSignal) {
-        throw UsageError("membership attack: " + name + " is not built into this verb");
+      if (attack.needs == am::Needs::kSignal) {
+        on_t = signal_of(name, folder, target, of_target, on_target, listener);
+        on_s = signal_of(name, folder, shadow, of_shadow, on_shadow, listener);
       }
       std::optional<am::Evaluation> original;
       for (const auto& [adversary, word] : kAdversaries) {
@@ -279,8 +315,9 @@ class MembershipAttackVerb final : public Verb {
                                        e.auc.estimate));
           if (adversary == Adversary::kOriginal) original.emplace(std::move(e));
         } catch (const NumericError& error) {
-          row = {{"attack", name}, {"adversary", word}, {"failed", error.what()}};
-          session.log.warn(fmt::format("{} {}: {}", target_spec.name, name, error.what()));
+          row = without(session, target_spec.name, name, word, error);
+        } catch (const ValueError& error) {  // this attack does not apply to these nets
+          row = without(session, target_spec.name, name, word, error);
         }
         json["attacks"].push_back(row);
       }
@@ -359,6 +396,15 @@ class MembershipAttackVerb final : public Verb {
         std::nullopt);
   }
 
+  static ordered_json without(Session& session,
+                              const std::string& net,
+                              const std::string& attack,
+                              const char* adversary,
+                              const Error& why) {
+    session.log.warn(fmt::format("{} {} {}: {}", net, attack, adversary, why.what()));
+    return {{"attack", attack}, {"adversary", adversary}, {"failed", why.what()}};
+  }
+
   static void add_row(Table& table, const std::string& net, const am::Evaluation& e) {
     const auto at = [&](double rate) -> std::string {
       for (const auto& p : e.points)
@@ -378,12 +424,13 @@ class MembershipAttackVerb final : public Verb {
                at(0)});
   }
 
-  std::filesystem::path models_, shadow_;
+  std::filesystem::path models_, shadow_, defence_;
   std::string data_, shadow_data_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
   am::AttackSettings settings_;
   am::NoiseOptions noise_;
+  am::HopSkipJumpOptions boundary_;
   am::RmiaOptions rmia_;
   am::EvaluationOptions evaluation_;
   attacks::QueryOptions query_{.repetitions = 10};

@@ -13,45 +13,45 @@
 namespace offramp::tools {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 using report::HtmlReport;
 
-double estimate_of(const json& interval) { return interval.at("estimate").get<double>(); }
-std::string percent(const json& interval) {
+double estimate_of(const Json& interval) { return interval.at("estimate").get<double>(); }
+std::string percent(const Json& interval) {
   return fmt::format("{:.2f} [{:.2f}, {:.2f}]",
                      100 * estimate_of(interval),
                      100 * interval.at("low").get<double>(),
                      100 * interval.at("high").get<double>());
 }
-bool failed(const json& attack) { return attack.contains("failed"); }
-std::string name_of_attack(const json& attack) {
+bool failed(const Json& attack) { return attack.contains("failed"); }
+std::string name_of_attack(const Json& attack) {
   return fmt::format(
       "{}, {}", attack.at("attack").get<std::string>(), attack.at("adversary").get<std::string>());
 }
 
 // The rate of members found at a wanted false positive rate; nothing where it was refused or not asked.
-const json* point_at(const json& attack, double rate) {
-  for (const json& p : attack.at("at_fpr"))
+const Json* point_at(const Json& attack, double rate) {
+  for (const Json& p : attack.at("at_fpr"))
     if (p.at("wanted_fpr").get<double>() == rate && !p.contains("refused")) return &p;
   return nullptr;
 }
 
 // The attacks of a net by members found at 1 %, then by AUC; those that failed left out.
-std::vector<json> ranked(const json& net) {
-  std::vector<json> out;
-  for (const json& a : net.at("attacks"))
+std::vector<Json> ranked(const Json& net) {
+  std::vector<Json> out;
+  for (const Json& a : net.at("attacks"))
     if (!failed(a)) out.push_back(a);
-  const auto key = [](const json& a) {
-    const json* p = point_at(a, .01);
+  const auto key = [](const Json& a) {
+    const Json* p = point_at(a, .01);
     return std::pair(p ? estimate_of(p->at("tpr")) : -1, estimate_of(a.at("auc")));
   };
-  std::ranges::stable_sort(out, [&](const json& a, const json& b) { return key(a) > key(b); });
+  std::ranges::stable_sort(out, [&](const Json& a, const Json& b) { return key(a) > key(b); });
   return out;
 }
 
-std::string figure_of(const json& net, const std::vector<json>& attacks) {
+std::string figure_of(const Json& net, const std::vector<Json>& attacks) {
   std::vector<report::RocCurve> curves;
-  for (const json& a : attacks) {
+  for (const Json& a : attacks) {
     if (curves.size() == 6) break;
     curves.push_back({fmt::format("{} (AUC {:.3f})", name_of_attack(a), estimate_of(a.at("auc"))),
                       a.at("roc").at("fpr").get<std::vector<double>>(),
@@ -62,7 +62,7 @@ std::string figure_of(const json& net, const std::vector<json>& attacks) {
                      curves);
 }
 
-void add_attacks(HtmlReport& html, const std::vector<json>& attacks) {
+void add_attacks(HtmlReport& html, const std::vector<Json>& attacks) {
   report::Table table{
       .columns = {{"attack", report::Align::kLeft},
                   {"exits", report::Align::kLeft},
@@ -75,9 +75,9 @@ void add_attacks(HtmlReport& html, const std::vector<json>& attacks) {
       .caption =
           "Accuracy is balanced; intervals are 95 %. Found: share of the members in per cent, and in "
           "brackets the false alarms that were realised."};
-  for (const json& a : attacks) {
+  for (const Json& a : attacks) {
     const auto at = [&](double rate) -> std::string {
-      const json* p = point_at(a, rate);
+      const Json* p = point_at(a, rate);
       return p == nullptr
                  ? "refused"
                  : fmt::format(
@@ -98,10 +98,10 @@ void add_attacks(HtmlReport& html, const std::vector<json>& attacks) {
   html.table(table);
 }
 
-void add_exits(HtmlReport& html, const json& net) {
+void add_exits(HtmlReport& html, const Json& net) {
   report::Table table{.columns = {{"exit"}, {"members"}, {"others"}, {"others %"}, {"JS of losses, bit"}},
                       .caption = "Who leaves where, and how far the losses of both sides are apart there."};
-  for (const json& e : net.at("target").at("exits")) {
+  for (const Json& e : net.at("target").at("exits")) {
     const double m = e.at("members").get<double>(), o = e.at("non_members").get<double>();
     table.rows.push_back(
         {std::to_string(e.at("exit").get<int>()),
@@ -113,9 +113,9 @@ void add_exits(HtmlReport& html, const json& net) {
   html.table(table);
 }
 
-void add_named(HtmlReport& html, const std::vector<json>& attacks) {
+void add_named(HtmlReport& html, const std::vector<Json>& attacks) {
   const auto most = std::ranges::max_element(
-      attacks, {}, [](const json& a) { return a.at("identified").at("count").get<int>(); });
+      attacks, {}, [](const Json& a) { return a.at("identified").at("count").get<int>(); });
   const int count = most->at("identified").at("count").get<int>();
   if (count == 0) {
     html.paragraph(
@@ -123,7 +123,7 @@ void add_named(HtmlReport& html, const std::vector<json>& attacks) {
     return;
   }
   std::string rows;
-  for (const json& row : most->at("identified").at("rows")) rows += (rows.empty() ? "" : ", ") + row.dump();
+  for (const Json& row : most->at("identified").at("rows")) rows += (rows.empty() ? "" : ", ") + row.dump();
   html.folded(
       fmt::format("{} members that {} puts above every non-member: their rows in the data set, from 0",
                   count,
@@ -152,13 +152,13 @@ class MembershipReportVerb final : public Verb {
     if (!std::filesystem::exists(path))
       throw UsageError(attack_.string() +
                        ": expected a finished run of membership attack, found no results.json");
-    const json results = read_json_file(path);
+    const Json results = read_json_file(path);
     const auto to = html_.empty() ? attack_ / "report.html" : html_;
     try {
       const std::string text = verdict(results);
       write_file_atomically(to, page(results, text));
       session.answer(text + "report: " + to.string() + "\n", summary(results, to));
-    } catch (const json::exception& error) {
+    } catch (const Json::exception& error) {
       throw FileError(path.string(),
                       std::string("expected the results of membership attack: ") + error.what());
     }
@@ -166,8 +166,8 @@ class MembershipReportVerb final : public Verb {
   }
 
  private:
-  static std::string line_of(const json& net, const json& attack) {
-    const json* p = point_at(attack, .01);
+  static std::string line_of(const Json& net, const Json& attack) {
+    const Json* p = point_at(attack, .01);
     return fmt::format("{}: {} finds {}, accuracy {} %, AUC {:.4f}",
                        net.at("net").get<std::string>(),
                        name_of_attack(attack),
@@ -177,37 +177,37 @@ class MembershipReportVerb final : public Verb {
                        estimate_of(attack.at("auc")));
   }
 
-  static std::string verdict(const json& results) {
+  static std::string verdict(const Json& results) {
     std::string text;
     if (!results.at("controls_passed").get<bool>())
       text += "CONTROL FAILED: members against members are told apart, so the figures below mean nothing\n";
-    for (const json& net : results.at("nets")) {
+    for (const Json& net : results.at("nets")) {
       const auto attacks = ranked(net);
       if (!attacks.empty()) text += line_of(net, attacks.front()) + "\n";
     }
     return text;
   }
 
-  static nlohmann::ordered_json summary(const json& results, const std::filesystem::path& to) {
+  static nlohmann::ordered_json summary(const Json& results, const std::filesystem::path& to) {
     nlohmann::ordered_json out{{"report", to.string()},
                                {"controls_passed", results.at("controls_passed")},
                                {"nets", nlohmann::ordered_json::array()}};
-    for (const json& net : results.at("nets")) {
+    for (const Json& net : results.at("nets")) {
       const auto attacks = ranked(net);
       if (attacks.empty()) continue;
-      const json& best = attacks.front();
-      const json* p = point_at(best, .01);
+      const Json& best = attacks.front();
+      const Json* p = point_at(best, .01);
       out["nets"].push_back({{"net", net.at("net")},
                              {"strongest", name_of_attack(best)},
                              {"accuracy", best.at("accuracy")},
                              {"auc", best.at("auc")},
-                             {"tpr_at_1_percent", p == nullptr ? json(nullptr) : p->at("tpr")}});
+                             {"tpr_at_1_percent", p == nullptr ? Json(nullptr) : p->at("tpr")}});
     }
     return out;
   }
 
-  std::string page(const json& results, const std::string& text) const {
-    const json& plan = results.at("plan");
+  std::string page(const Json& results, const std::string& text) const {
+    const Json& plan = results.at("plan");
     HtmlReport html("Membership leakage of " + plan.at("net").get<std::string>(),
                     fmt::format("{}, {} epochs, seed {}",
                                 results.at("data").get<std::string>(),
@@ -224,7 +224,7 @@ class MembershipReportVerb final : public Verb {
     html.paragraph(
         "The strongest attack of each net is the one that finds most members at 1 % false alarms. Accuracy near "
         "50 % does not mean that nobody is at risk: read it beside the members found at few false alarms.");
-    for (const json& net : results.at("nets")) add_net(html, net);
+    for (const Json& net : results.at("nets")) add_net(html, net);
     html.section("Provenance");
     for (const char* name : {"config.toml", "env.json"})
       if (std::filesystem::exists(attack_ / name)) html.folded(name, data::read_text(attack_ / name));
@@ -232,9 +232,9 @@ class MembershipReportVerb final : public Verb {
     return html.html();
   }
 
-  static void add_net(HtmlReport& html, const json& net) {
+  static void add_net(HtmlReport& html, const Json& net) {
     html.section(net.at("net").get<std::string>());
-    const json& target = net.at("target");
+    const Json& target = net.at("target");
     html.facts(
         {{"accuracy on members", fmt::format("{:.2f} %", 100 * target.at("accuracy_members").get<double>())},
          {"on others", fmt::format("{:.2f} %", 100 * target.at("accuracy_others").get<double>())},
@@ -249,7 +249,7 @@ class MembershipReportVerb final : public Verb {
     if (attacks.empty()) return;
     html.figure(figure_of(net, attacks), "Members found against false alarms; both axes are logarithmic.");
     add_attacks(html, attacks);
-    for (const json& a : net.at("attacks"))
+    for (const Json& a : net.at("attacks"))
       if (failed(a))
         html.note(report::Note::kWarning, name_of_attack(a) + ": " + a.at("failed").get<std::string>());
     if (net.at("exits").get<int>() > 1) add_exits(html, net);

@@ -1,4 +1,4 @@
-#include "stats/membership/operating_point.h"
+#include "stats/membership/detection_point.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,16 +9,16 @@
 
 namespace offramp::stats {
 
-OperatingPoint operating_point(std::span<const double> member_scores,
+DetectionPoint detection_point(std::span<const double> member_scores,
                                std::span<const double> non_member_scores,
                                double wanted_fpr,
                                double level) {
   if (!(wanted_fpr >= 0 && wanted_fpr <= 1)) {
-    throw ValueError("operating_point: the false positive rate must lie in [0, 1], got " +
+    throw ValueError("detection_point: the false positive rate must lie in [0, 1], got " +
                      to_text(wanted_fpr));
   }
   const Roc roc = roc_curve(member_scores, non_member_scores);
-  OperatingPoint out;
+  DetectionPoint out;
   out.wanted_fpr = wanted_fpr;
   out.members = member_scores.size();
   out.non_members = non_member_scores.size();

@@ -1,4 +1,4 @@
-#include "stats/membership/operating_point.h"
+#include "stats/membership/detection_point.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ std::vector<double> ladder(std::size_t n) {
   return x;
 }
 
-TEST(OperatingPoint, IntervalsOfTheSpec) {  // specs/audit.md 1, printed to 6 digits
+TEST(DetectionPoint, IntervalsOfTheSpec) {  // specs/audit.md 1, printed to 6 digits
   const auto none = exact_interval(0, 1000);
   EXPECT_NEAR(none.high, .00368208, 5e-9);
   EXPECT_EQ(none.low, 0);
@@ -29,24 +29,24 @@ TEST(OperatingPoint, IntervalsOfTheSpec) {  // specs/audit.md 1, printed to 6 di
   EXPECT_NEAR(three.high, .085176, 5e-7);
 }
 
-TEST(OperatingPoint, RealisesTheRateThatWasWanted) {
+TEST(DetectionPoint, RealisesTheRateThatWasWanted) {
   const std::vector<double> non_members = ladder(1000);
   std::vector<double> members;
   for (std::size_t i = 0; i < 100; ++i) members.push_back(994.5 - (i < 30 ? 0 : 900));
-  const auto at = operating_point(members, non_members, .01);
+  const auto at = detection_point(members, non_members, .01);
   EXPECT_TRUE(at.refused.empty());
   EXPECT_EQ(at.threshold, 990);  // 990 .. 999 are ten of a thousand
   EXPECT_EQ(at.false_alarms, 10u);
   EXPECT_EQ(at.fpr.estimate, .01);
   EXPECT_EQ(at.members_found, 30u);
   EXPECT_NEAR(at.tpr.low, exact_interval(30, 100).low, 0);
-  const auto zero = operating_point(members, non_members, 0);
+  const auto zero = detection_point(members, non_members, 0);
   EXPECT_EQ(zero.members_found, 0u);
   EXPECT_EQ(zero.false_alarms, 0u);
   EXPECT_TRUE(zero.refused.empty());
 }
 
-TEST(OperatingPoint, IsTheBruteForceOverAllThresholds) {
+TEST(DetectionPoint, IsTheBruteForceOverAllThresholds) {
   std::mt19937_64 rng(5);
   std::normal_distribution<double> normal;
   for (int trial = 0; trial < 40; ++trial) {
@@ -60,37 +60,37 @@ TEST(OperatingPoint, IsTheBruteForceOverAllThresholds) {
         if (static_cast<double>(std::ranges::count_if(others, reach)) <= wanted * 80 + 1e-9)
           best = std::max(best, static_cast<std::size_t>(std::ranges::count_if(members, reach)));
       }
-      const auto at = operating_point(members, others, wanted);
+      const auto at = detection_point(members, others, wanted);
       EXPECT_EQ(at.members_found, best) << wanted;
       EXPECT_LE(at.fpr.estimate, wanted);
     }
   }
 }
 
-TEST(OperatingPoint, TiesAreBrokenAgainstTheAttacker) {
+TEST(DetectionPoint, TiesAreBrokenAgainstTheAttacker) {
   const std::vector<double> members = {5, 5, 5, 5}, others = {5, 5, 1, 0};
-  const auto at = operating_point(members, others, .25);  // one false alarm allowed, the tie would be two
+  const auto at = detection_point(members, others, .25);  // one false alarm allowed, the tie would be two
   EXPECT_EQ(at.members_found, 0u);
   EXPECT_EQ(at.false_alarms, 0u);
   EXPECT_EQ(at.threshold, std::numeric_limits<double>::infinity());
 }
 
-TEST(OperatingPoint, RefusesWhatTheSampleCannotResolve) {
+TEST(DetectionPoint, RefusesWhatTheSampleCannotResolve) {
   const std::vector<double> members = {3, 2}, others = ladder(500);
-  EXPECT_EQ(operating_point(members, others, .001).refused,
+  EXPECT_EQ(detection_point(members, others, .001).refused,
             "a false positive rate of 0.001 needs at least 1000 non-members, got 500");
-  EXPECT_TRUE(operating_point(members, ladder(1000), .001).refused.empty());
-  EXPECT_TRUE(operating_point(members, ladder(100), .29).refused.empty());
+  EXPECT_TRUE(detection_point(members, ladder(1000), .001).refused.empty());
+  EXPECT_TRUE(detection_point(members, ladder(100), .29).refused.empty());
   // 0.29 * 100 is 28.999999999999996 and means 29.
-  EXPECT_EQ(operating_point(members, ladder(100), .29).false_alarms, 29u);
+  EXPECT_EQ(detection_point(members, ladder(100), .29).false_alarms, 29u);
 }
 
-TEST(OperatingPoint, BadInputIsNamed) {
+TEST(DetectionPoint, BadInputIsNamed) {
   const std::vector<double> some = {1, 2}, none, nan = {1, std::nan("")};
-  EXPECT_MESSAGE(operating_point(none, some, .01), "positive scores");
-  EXPECT_MESSAGE(operating_point(some, nan, .01), "negative scores must not hold NaN, got one at index 1");
-  EXPECT_MESSAGE(operating_point(some, some, 1.5), "must lie in [0, 1], got 1.5");
-  EXPECT_MESSAGE(operating_point(some, some, std::nan("")), "must lie in [0, 1]");
+  EXPECT_MESSAGE(detection_point(none, some, .01), "positive scores");
+  EXPECT_MESSAGE(detection_point(some, nan, .01), "negative scores must not hold NaN, got one at index 1");
+  EXPECT_MESSAGE(detection_point(some, some, 1.5), "must lie in [0, 1], got 1.5");
+  EXPECT_MESSAGE(detection_point(some, some, std::nan("")), "must lie in [0, 1]");
 }
 
 }  // namespace

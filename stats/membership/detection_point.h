@@ -10,7 +10,7 @@
 
 namespace offramp::stats {
 
-struct OperatingPoint {
+struct DetectionPoint {
   double wanted_fpr = 0;
   // Member iff score >= threshold; +infinity: nobody. The smallest score with at most floor(wanted * n) of the n
   // non-members at or above it, so a tie that would go over the limit is given to nobody.
@@ -25,7 +25,7 @@ struct OperatingPoint {
 
 // wanted_fpr in [0, 1]; 0: no false alarm, which every sample resolves. DataError: no member or no non-member, a NaN score.
 // ValueError: the rate or the level lies outside its domain.
-OperatingPoint operating_point(std::span<const double> member_scores,
+DetectionPoint detection_point(std::span<const double> member_scores,
                                std::span<const double> non_member_scores,
                                double wanted_fpr,
                                double level = 0.95);
