@@ -39,6 +39,7 @@ struct TableSet {
   std::vector<std::string> class_names = {};
   std::string family = {};
   std::string source = {};
+  std::vector<std::string> left_out = {};  // columns of text beside the numbers
 
   std::span<const float> row(int i) const {
     return {features.data() + static_cast<std::size_t>(i) * d, static_cast<std::size_t>(d)};

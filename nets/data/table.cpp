@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <variant>
 
 #include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
@@ -38,6 +39,23 @@ bool is_header(const std::vector<std::string_view>& fields) {
   });
 }
 
+// What each column holds of a file whose header allows for text, by its first row.
+struct Columns {
+  std::size_t class_at = 0;
+  bool named_classes = false;  // the classes are text, not whole numbers
+  std::vector<bool> is_text;   // beside the class: no feature, passed over
+};
+
+Columns columns_of(const std::vector<std::string_view>& row, std::size_t class_at) {
+  Columns out{.class_at = class_at, .is_text = std::vector<bool>(row.size())};
+  const auto is_text = [](std::string_view field) {
+    return !content_of(field).empty() && !parse_double(content_of(field));
+  };
+  out.named_classes = is_text(row[class_at]);
+  for (std::size_t j = 0; j < row.size(); ++j) out.is_text[j] = j != class_at && is_text(row[j]);
+  return out;
+}
+
 std::size_t class_column(const std::vector<std::string_view>& header) {
   for (std::size_t j = 0; j < header.size(); ++j) {
     std::string name(content_of(header[j]));
@@ -53,9 +71,12 @@ std::size_t class_column(const std::vector<std::string_view>& header) {
 TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesystem::path& name) {
   const auto lines = split_lines(without_bom(text_of(bytes)));
   TableSet set;
-  std::vector<std::int64_t> classes;
-  std::map<std::int64_t, std::int32_t> label_of;
-  std::size_t columns = 0, class_at = 0;  // columns 0: no line yet
+  using Class = std::variant<std::int64_t, std::string>;
+  std::vector<Class> classes;
+  std::map<Class, std::int32_t> label_of;
+  std::size_t columns = 0;               // 0: no line yet
+  std::vector<std::string_view> header;  // empty: none
+  std::optional<Columns> held;           // empty: no row yet
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (trimmed(lines[i]).empty()) continue;
     const auto fields = split_fields(lines[i], ',');
@@ -69,17 +90,34 @@ TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesys
                    name,
                    i + 1);
     if (first && is_header(fields)) {
-      class_at = class_column(fields);
+      header = fields;
       continue;
     }
-    const auto label = class_of(fields[class_at]);
-    if (!label)
-      fail_at_line(
-          "csv", "expected a whole number as class, found " + in_quotes(fields[class_at]), name, i + 1);
-    classes.push_back(*label);
-    label_of.emplace(*label, 0);
+    if (!held && header.empty()) held = Columns{.is_text = std::vector<bool>(columns)};
+    if (!held) held = columns_of(fields, class_column(header));
+    const std::string_view said = content_of(fields[held->class_at]);
+    const auto label = class_of(said);
+    if (held->named_classes ? label.has_value() || said.empty() : !label.has_value())
+      fail_at_line("csv",
+                   (held->named_classes ? "expected a class name as in the first row, found "
+                                        : "expected a whole number as class, found ") +
+                       in_quotes(fields[held->class_at]) +
+                       (header.empty() ? "" : "; the header names its column class, label or target"),
+                   name,
+                   i + 1);
+    classes.push_back(held->named_classes ? Class(std::string(said)) : Class(*label));
+    label_of.emplace(classes.back(), 0);
     for (std::size_t j = 0; j < fields.size(); ++j) {
-      if (j == class_at) continue;
+      if (j == held->class_at) continue;
+      if (held->is_text[j]) {
+        if (parse_double(content_of(fields[j])))
+          fail_at_line("csv",
+                       "expected text in field " + std::to_string(j + 1) + " as in the first row, found " +
+                           in_quotes(fields[j]),
+                       name,
+                       i + 1);
+        continue;
+      }
       const auto value = parse_double(content_of(fields[j]));
       if (!value || !(std::abs(*value) <= std::numeric_limits<float>::max()))
         fail_at_line(
@@ -93,13 +131,20 @@ TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesys
   if (classes.empty()) fail_at_line("csv", "expected rows, the file is empty", name, 1);
   for (auto& [value, label] : label_of) {
     label = static_cast<std::int32_t>(set.class_names.size());
-    set.class_names.push_back(std::to_string(value));
+    const auto* number = std::get_if<std::int64_t>(&value);
+    set.class_names.push_back(number != nullptr ? std::to_string(*number) : std::get<std::string>(value));
   }
-  for (const std::int64_t value : classes) set.labels.push_back(label_of.at(value));
+  for (const Class& value : classes) set.labels.push_back(label_of.at(value));
   set.n = static_cast<int>(classes.size());
   set.d = static_cast<int>(columns) - 1;
   set.family = "csv";
   set.source = name.string();
+  for (std::size_t j = 0; j < columns; ++j) {
+    if (!held->is_text[j]) continue;
+    --set.d;
+    set.left_out.emplace_back(content_of(header[j]));
+  }
+  if (set.d < 1) fail_in_file("csv", "expected at least one column of numbers beside the class", name);
   return set;
 }
 

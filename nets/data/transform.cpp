@@ -35,7 +35,7 @@ void pad(const std::uint8_t* in, int h, int w, int c, int border, std::uint8_t* 
 }
 
 // PIL's "L", which rounds the same way.
-std::uint8_t grey_of(const std::uint8_t* rgb) {
+std::uint8_t luma_of(const std::uint8_t* rgb) {
   return static_cast<std::uint8_t>((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 0x8000u) >> 16);
 }
 
@@ -137,14 +137,14 @@ ImageSet grey_to_rgb(const ImageSet& set) {
 ImageSet rgb_to_grey(const ImageSet& set) {
   if (set.c == 1) return set;
   ImageSet out = like(set, set.h, set.w, 1, "RGB to grey");
-  for (std::size_t i = 0; i < out.pixels.size(); ++i) out.pixels[i] = grey_of(&set.pixels[3 * i]);
+  for (std::size_t i = 0; i < out.pixels.size(); ++i) out.pixels[i] = luma_of(&set.pixels[3 * i]);
   return out;
 }
 
 Picture to_grey(Picture picture) {
   if (picture.c == 1) return picture;
   std::vector<std::uint8_t> grey(picture.pixels.size() / 3);
-  for (std::size_t i = 0; i < grey.size(); ++i) grey[i] = grey_of(&picture.pixels[3 * i]);
+  for (std::size_t i = 0; i < grey.size(); ++i) grey[i] = luma_of(&picture.pixels[3 * i]);
   picture.pixels = std::move(grey);
   picture.c = 1;
   return picture;

@@ -17,7 +17,10 @@ Trace small_trace() {
             .seed = 0xffffffffffffffffu,
             .sigma1_ns = 0.1,
             .gap_ns = 12345.678,
-            .repetitions_because = "2 repetitions: as asked"};
+            .repetitions_because = "2 repetitions: as asked",
+            .image_parts = {"my pets, 2024", "synthetic:leaves:1"},
+            .side = 32,
+            .channels = 3};
   t.samples = 3;
   t.classes = 2;
   t.repetitions = 2;

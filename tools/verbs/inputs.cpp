@@ -135,6 +135,13 @@ data::ImageSet open_labelled_images(Session& session, const std::string& text, c
   std::vector<std::int32_t> rows;
   for (std::int64_t i = 0; i < count; ++i) rows.push_back(static_cast<std::int32_t>(part.first + i));
   session.log.info(fmt::format("images: {} of {}, part {}", count, part.spec, part.split));
+  if (const int squashed = set.h == set.w ? set.squashed : set.n; squashed > 0)
+    session.log.info(
+        fmt::format("{} of the {} pictures there are not square: they are squashed to {}x{}, not cropped",
+                    squashed,
+                    set.n,
+                    input.h,
+                    input.h));
   return fit_to(data::subset(set, rows), input);
 }
 

@@ -15,14 +15,14 @@
 namespace offramp::tools {
 namespace {
 
-constexpr const char* kSet = "data.set";
-constexpr const char* kSide = "data.side";
-constexpr const char* kPadding = "data.padding";
-constexpr const char* kGrey = "data.grey";
-constexpr const char* kHeldOut = "data.held_out";
-constexpr const char* kSeed = "data.seed";
-constexpr const char* kContents = "data.contents";
-constexpr const char* kClasses = "data.classes";
+constexpr const char* kSetKey = "data.set";
+constexpr const char* kSideKey = "data.side";
+constexpr const char* kPaddingKey = "data.padding";
+constexpr const char* kGreyKey = "data.grey";
+constexpr const char* kHeldOutKey = "data.held_out";
+constexpr const char* kSeedKey = "data.seed";
+constexpr const char* kContentsKey = "data.contents";
+constexpr const char* kClassesKey = "data.classes";
 
 bool has_test_part(const data::DatasetSpec& spec) {
   const std::vector<std::string> parts = data::splits_of(spec);
@@ -87,14 +87,14 @@ TrainedOn trained_on(const nets::Metadata& metadata) {
   };
   int grey = 0;
   std::string classes;
-  read(kSet, out.set);
-  read(kSide, out.side);
-  read(kPadding, out.padding);
-  read(kGrey, grey);
-  read(kHeldOut, out.held_out);
-  read(kSeed, out.seed);
-  read(kContents, out.contents);
-  read(kClasses, classes);
+  read(kSetKey, out.set);
+  read(kSideKey, out.side);
+  read(kPaddingKey, out.padding);
+  read(kGreyKey, grey);
+  read(kHeldOutKey, out.held_out);
+  read(kSeedKey, out.seed);
+  read(kContentsKey, out.contents);
+  read(kClassesKey, classes);
   if (out.side < 0 || out.padding < 0 || out.held_out < 0)
     throw ValueError("metadata data.*: expected sizes and counts from 0");
   out.grey = grey != 0;
@@ -103,14 +103,14 @@ TrainedOn trained_on(const nets::Metadata& metadata) {
 }
 
 nets::Metadata to_metadata(const TrainedOn& data) {
-  return {{kSet, data.set},
-          {kSide, std::to_string(data.side)},
-          {kPadding, std::to_string(data.padding)},
-          {kGrey, data.grey ? "1" : "0"},
-          {kHeldOut, std::to_string(data.held_out)},
-          {kSeed, std::to_string(data.seed)},
-          {kContents, data.contents},
-          {kClasses, data::encode_class_names(data.class_names)}};
+  return {{kSetKey, data.set},
+          {kSideKey, std::to_string(data.side)},
+          {kPaddingKey, std::to_string(data.padding)},
+          {kGreyKey, data.grey ? "1" : "0"},
+          {kHeldOutKey, std::to_string(data.held_out)},
+          {kSeedKey, std::to_string(data.seed)},
+          {kContentsKey, data.contents},
+          {kClassesKey, data::encode_class_names(data.class_names)}};
 }
 
 data::Picture as_trained(data::Picture picture, const TrainedOn& data, const nets::Extent& input) {

@@ -31,6 +31,26 @@ TEST(CsvTable, AsOtherProgramsWriteThem) {
   EXPECT_EQ(last.features, (std::vector<float>{4, 1, 5, 0}));
 }
 
+// The name of a file beside the numbers is no feature; classes may be names. Both want a header.
+TEST(CsvTable, TextBesideTheNumbersIsPassedOver) {
+  const auto read = [](const std::string& text) {
+    return parse_csv_table(std::vector<std::uint8_t>(text.begin(), text.end()), "t");
+  };
+  const TableSet set = read("file,x,label,y\na.png,1,dog,2\nb.png,3,cat,4\nc.png,5,dog,6\n");
+  EXPECT_EQ(set.d, 2);
+  EXPECT_EQ(set.features, (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(set.class_names, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(set.labels, (std::vector<std::int32_t>{1, 0, 1}));
+  EXPECT_EQ(set.left_out, (std::vector<std::string>{"file"}));
+  EXPECT_MESSAGE(read("label,x\ncat,1\n3,2\n"), "expected a class name as in the first row, found '3'");
+  EXPECT_MESSAGE(read("label,x\n3,1\ncat,2\n"), "expected a whole number as class, found 'cat'");
+  EXPECT_MESSAGE(read("label,x,y\n3,a,1\n4,5,1\n"),
+                 "expected text in field 2 as in the first row, found '5'");
+  EXPECT_MESSAGE(read("label,x,y\n3,a,\n"), "expected a finite number in field 3, found ''");
+  EXPECT_MESSAGE(read("label,x\n3,a\n"), "expected at least one column of numbers beside the class");
+  EXPECT_MESSAGE(read("length,species\n5.1,rose\n"), "the header names its column class, label or target");
+}
+
 TEST(CsvTable, EveryFaultNamesItsLine) {
   const TempFolder folder;
   const auto read = [&](const std::string& text) { read_csv_table(folder.put_text("t", text)); };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/safetensors.h"
+#include "base/utf8.h"
 #include "tests/support/mixed_pictures.h"
 #include "tests/support/program.h"
 
@@ -98,11 +99,24 @@ TEST_F(OwnPictures, TheCheckpointKeepsWhatTheNetSaw) {
   EXPECT_EQ(kept.at("data.classes"), "left\nmiddle\ntop");
 }
 
+TEST_F(OwnPictures, CurvesAndInfoSayWhatTheyAreOf) {
+  EXPECT_EQ(run({"curves", path("run")}), 0);
+  EXPECT_TRUE(says("held-out accuracy, % after the last epoch")) << said_;
+  EXPECT_EQ(run({"dataset", "info", path("pets"), "--side", "32"}), 0) << said_;
+  EXPECT_TRUE(says(path("pets") + ": class folders without parts train/ and test/")) << said_;
+}
+
 TEST_F(OwnPictures, SeveralSizesAreRefusedWithTheWordToType) {
   EXPECT_EQ(run(train_words(path("pets"), "no", {})), 1);
   EXPECT_TRUE(says("give it as '" + path("pets") + "?side=32', with the quotes")) << said_;
   EXPECT_FALSE(fs::exists(*folder_ / "no"));
   EXPECT_EQ(run(train_words("pets", "no", {})), 2);  // not from here
+  fs::copy(*folder_ / "pets", *folder_ / "hurt", fs::copy_options::recursive);
+  fs::resize_file(*folder_ / "hurt/top/4.jpg", 200);
+  EXPECT_EQ(run(train_words(path("hurt"), "no", {"--side", "32"})), 1);
+  EXPECT_TRUE(says("top/4.jpg")) << said_;
+  EXPECT_TRUE(says("offramp dataset verify '" + path("hurt") + "' names every picture that is in the way"))
+      << said_;
 }
 
 TEST_F(OwnPictures, AVictimWithoutThresholdsNamesTune) {
@@ -273,6 +287,54 @@ TEST_F(OwnPictures, InferPadsAndGreysAsTheTrainingSetDid) {
     EXPECT_EQ(answer["confidence"], answers[0]["confidence"]) << answer["picture"];
     EXPECT_EQ(answer["class"], "b");
   }
+}
+
+// File names of another encoding, all the way into the report: nothing may fail on them after the work is done.
+TEST_F(OwnPictures, NamesThatAreNotUtf8AreShownAsTheirBytes) {
+  for (const char* name : {"chats \xe9t\xe9", "chiens"}) {
+    const auto place = *folder_ / "latin" / name;
+    fs::create_directories(place);
+    for (int i = 0; i < 10; ++i)
+      test::write_png(place / ("\xe9" + std::to_string(i) + ".png"),
+                      test::drawn(name[2] == 'a' ? 0 : 1, 16, 16, i),
+                      16,
+                      16,
+                      test::PngKind::kColour);
+  }
+  ASSERT_EQ(run(train_words(path("latin"), "latin_run", {})), 0) << said_;
+  ASSERT_EQ(run({"tune", path("latin_run"), "--threshold", "0.9"}), 0) << said_;
+  ASSERT_EQ(run({"infer", path("latin"), "--checkpoint", path("latin_run"), "--json", path("latin.json")}), 0)
+      << said_;
+  const nlohmann::json answers = json_of("latin.json")["answers"];
+  ASSERT_EQ(answers.size(), 20u);
+  EXPECT_EQ(answers[0]["picture"], path("latin") + "/chats \\xe9t\\xe9/\\xe90.png");
+  EXPECT_EQ(answers[0]["class"], "chats \\xe9t\\xe9");
+  ASSERT_EQ(run({"extract",
+                 "run",
+                 path("latin_run"),
+                 "--images",
+                 path("latin"),
+                 "--repetitions",
+                 "2",
+                 "--exits",
+                 "2",
+                 "--net",
+                 "small-cnn",
+                 "--width-divisor",
+                 "4",
+                 "--epochs",
+                 "1",
+                 "--no-knockoff",
+                 "--threads",
+                 "1",
+                 "--timed-images",
+                 "0",
+                 "--out",
+                 path("latin_stolen")}),
+            0)
+      << said_;
+  EXPECT_TRUE(is_utf8(test::read_text(*folder_ / "latin_stolen/report.html")));
+  EXPECT_TRUE(is_utf8(test::read_text(*folder_ / "latin_stolen/results.json")));
 }
 
 TEST_F(OwnPictures, HeldOutSamplesAreThoseOfTraining) {

@@ -86,7 +86,8 @@ TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
   const std::string data = "folder:" + (folder_ / "data").string() + "?side=16",
                     net = (folder_ / "run").string();
   EXPECT_EQ(run({"tune", net, "--data", data}), 2);
-  EXPECT_NE(said().find("tune: expected exactly one of --drop and --budget"), std::string::npos) << said();
+  EXPECT_NE(said().find("tune: expected exactly one of --drop, --budget and --threshold"), std::string::npos)
+      << said();
   ASSERT_EQ(run({"tune", net, "--data", data, "--drop", "100"}), 0) << said();
   ASSERT_EQ(run({"eval", net, "--data", data, "--latency-images", "3", "--confusion"}), 0) << said();
   for (const char* expected : {"ms/image", "policy: accuracy", "overthinking: ", "confusion: "}) {

@@ -1,6 +1,7 @@
 // offramp dataset info: what is in a data set, as the nets would get it.
 #include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/trained_on.h"
 #include "tools/verbs/verbs.h"
 
 #include <algorithm>
@@ -66,6 +67,7 @@ class DatasetInfoVerb final : public Verb {
     open.threads = session.threads();
     open.cache_dir = cache_;
     const data::DatasetSpec spec = checked_spec(dataset_, open);
+    say_what_is_found(session, dataset_, open);
     std::string text;
     nlohmann::ordered_json splits = nlohmann::ordered_json::object();
     const std::vector<std::string> wanted = split_ != "both" ? std::vector{split_} : data::splits_of(spec);
@@ -102,6 +104,8 @@ class DatasetInfoVerb final : public Verb {
 
   nlohmann::ordered_json describe(const std::string& split, const data::TableSet& set, std::string& text) {
     text += fmt::format("{}: {} rows of {} features\n", split, with_thousands(set.n), set.d);
+    if (!set.left_out.empty())
+      text += fmt::format("  columns of text are passed over: {}\n", fmt::join(set.left_out, ", "));
     nlohmann::ordered_json object{{"rows", set.n}, {"features", set.d}};
     describe_classes(set, text, object);
     return object;

@@ -29,6 +29,7 @@ struct Epoch {
 struct Run {
   Settings settings;
   std::vector<Epoch> epochs;
+  std::string accuracy_of = "test";  // or held-out: the samples that `train` tried the net on
 };
 
 // Mean, least and greatest over the runs of a curve, at one epoch and exit.
@@ -47,7 +48,7 @@ const char* json_key(const std::string& value) {
 }
 
 Run read_run(const std::filesystem::path& folder, const std::string& value) {
-  Run run{run_settings(folder), {}};
+  Run run{.settings = run_settings(folder), .epochs = {}};
   const auto path = folder / "metrics.jsonl";
   std::ifstream in(path, std::ios::binary);
   std::string line;
@@ -64,6 +65,7 @@ Run read_run(const std::filesystem::path& folder, const std::string& value) {
         epoch.values.push_back(found);
       }
       epoch.images_per_second = json.value("images_per_second", 0.0);
+      run.accuracy_of = json.value("accuracy_of", run.accuracy_of);
       if (!run.epochs.empty() && epoch.values.size() != run.epochs[0].values.size())
         throw FileError(path.string(), fmt::format("line {}: another number of exits than before", number));
       run.epochs.push_back(std::move(epoch));
@@ -164,7 +166,10 @@ class CurvesVerb final : public Verb {
 
   void declare(Options& options) override {
     options.add("curves.runs", runs_, "folders of `offramp train`").positional().required();
-    options.add("curves.value", value_, "accuracy on the test or the training set, or the training loss")
+    options
+        .add("curves.value",
+             value_,
+             "accuracy on the test set (or the held-out samples) or the training set, or the training loss")
         .choices({"test", "train", "loss"});
     options.add("curves.exit", exit_, "the exit to draw, from 1; 0: the last one, or all of a single curve")
         .range(0, 1000);
@@ -175,6 +180,9 @@ class CurvesVerb final : public Verb {
   int run(Session& session) override {
     std::vector<Run> runs;
     for (const auto& folder : runs_) runs.push_back(read_run(folder, value_));
+    accuracy_of_ = runs.front().accuracy_of;
+    for (const Run& one : runs)
+      if (one.accuracy_of != accuracy_of_) accuracy_of_ = "test or held-out";
     std::vector<Curve> curves = group(std::move(runs));
     for (Curve& curve : curves) average(curve);
     for (const Curve& curve : curves)
@@ -191,7 +199,7 @@ class CurvesVerb final : public Verb {
   bool is_loss() const { return value_ == "loss"; }
   std::string exit_name(std::size_t k) const { return is_loss() ? "loss" : fmt::format("exit {}", k + 1); }
   std::string quantity() const {
-    return value_ == "test"    ? "test accuracy, %"
+    return value_ == "test"    ? accuracy_of_ + " accuracy, %"
            : value_ == "train" ? "training accuracy, %"
                                : "training loss";
   }
@@ -294,7 +302,7 @@ class CurvesVerb final : public Verb {
   }
 
   std::vector<std::string> runs_;
-  std::string value_ = "test";
+  std::string value_ = "test", accuracy_of_ = "test";
   int exit_ = 0;
   std::filesystem::path plot_, csv_;
 };

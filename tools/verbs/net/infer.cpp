@@ -6,6 +6,7 @@
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
+#include "base/utf8.h"
 #include "nets/data/image_file.h"
 #include "nets/data/transform.h"
 #include "nets/exits/early_exit.h"
@@ -104,12 +105,13 @@ class InferVerb final : public Verb {
     int squashed = 0;
     for (const fs::path& file : pictures.files) {
       throw_if_interrupted();
+      const std::string shown = visible(file.string());  // bytes that are no UTF-8 as \xNN, in JSON too
       data::Picture picture;
       try {
         picture = data::read_picture(file);
       } catch (const Error& error) {
         session.log.error(error.what());
-        failed.push_back({{"picture", file.string()}, {"error", error.what()}});
+        failed.push_back({{"picture", shown}, {"error", visible(error.what())}});
         continue;
       }
       if (picture.h != picture.w) ++squashed;
@@ -120,14 +122,14 @@ class InferVerb final : public Verb {
           std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
       const auto label = static_cast<std::size_t>(result.label[0]);
       const std::string name = names.empty() ? std::to_string(label) : names[label];
-      table.row({file.string(),
-                 name,
+      table.row({shown,
+                 visible(name),
                  std::to_string(result.exit[0]),
                  fmt::format("{:.4f}", result.confidence[0]),
                  fmt::format("{:.3f}", ms)});
-      answers.push_back({{"picture", file.string()},
+      answers.push_back({{"picture", shown},
                          {"label", label},
-                         {"class", name},
+                         {"class", visible(name)},
                          {"exit", result.exit[0]},
                          {"answered", result.answered[0]},
                          {"confidence", result.confidence[0]},

@@ -8,6 +8,7 @@
 #include "tools/verbs/inputs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace offramp::tools {
 
@@ -59,6 +60,8 @@ TrainedOn NetData::trained_on() const {
 
 std::string NetData::note() const {
   const auto* images = std::get_if<data::ImageSet>(&set_);
+  if (const auto* table = std::get_if<data::TableSet>(&set_); table != nullptr && !table->left_out.empty())
+    return fmt::format("columns of text are passed over: {}", fmt::join(table->left_out, ", "));
   std::string out = converted_;
   if (images != nullptr && images->squashed > 0)
     out += fmt::format("{}{} of {} pictures are not square: they are squashed to {}x{}, not cropped",

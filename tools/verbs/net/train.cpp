@@ -302,6 +302,7 @@ class TrainVerb final : public Verb {
                  {"exit_loss", end->exit_loss},
                  {"train_accuracy", end->exit_accuracy},
                  {"test_accuracy", right},
+                 {"accuracy_of", test_name()},
                  {"seconds", seconds},
                  {"images_per_second", static_cast<double>(seen) / seconds},
                  {"loader_waits", source.waits()}};
