@@ -387,6 +387,17 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
     if (repetitions >= 2) r.sigma_source = SigmaSource::kRepetitions;
     if (options.sigma_ns) r.sigma_ns = *options.sigma_ns, r.sigma_source = SigmaSource::kGiven;
     estimate_by_mixture(r, times_ns, r.sigma_ns, options);
+    if (r.num_exits < options.known_exits.value_or(1)) {
+      // Samples too few or too alike for so many noisy exits; the valleys of a density may still part them.
+      EstimationOptions by_density = options;
+      by_density.method = EstimationMethod::kDensity;
+      ExitEstimate parted = estimate_exits(times_ns, repetitions, by_density);
+      if (parted.num_exits == *options.known_exits) {
+        parted.reliable = false;
+        parted.advice = "too few samples for the mixture, parted by their density: " + parted.advice;
+        return parted;
+      }
+    }
     if (r.sigma_ns <= 0 && !all_equal) {
       r.sigma_ns = *std::max_element(r.spreads_ns.begin(), r.spreads_ns.end());
       r.sigma_source = SigmaSource::kWithinClusters;

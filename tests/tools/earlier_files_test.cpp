@@ -80,7 +80,7 @@ TEST_F(EarlierFiles, CurvesOfAFinishedRun) {
 }
 
 TEST_F(EarlierFiles, ExitsAreEstimatedFromATrace) {
-  const json estimate = json::parse(ask("extract estimate --times extraction/trace").out);
+  const json estimate = json::parse(ask("extract estimate --times extraction/trace --method kde").out);
   const json then = json::parse(read_text("extraction/estimate.json"));
   EXPECT_EQ(estimate["exits"], 3);
   EXPECT_EQ(estimate["counts"], json({7, 15, 2}));
