@@ -165,7 +165,10 @@ std::uint64_t perceptual_hash(const Picture& picture) {
     for (const auto& across : cosines) {
       double sum = 0;
       for (std::size_t x = 0; x < kSide; ++x) sum += across[x] * row[x];
-      low.push_back(sum);
+      // A symmetric picture has exact zeros, and often a median of 0: rounding must not decide its bits. Terms are up to
+      // 1e6, so their rounding stays far below this, and what a picture of whole levels gives otherwise far above.
+      constexpr double kRounding = 1e-7;
+      low.push_back(std::abs(sum) < kRounding ? 0 : sum);
     }
   }
   std::vector<double> sorted = low;

@@ -70,6 +70,20 @@ TEST(ImageHash, TheLibrarysHashesOfColourPicturesOfAnySize) {  // values: tests/
   }
 }
 
+// findings/imagehash-phash-symmetric.sh: the library's hashes of a bar in the middle, of flat pictures, and of the bar with
+// one corner pixel one level brighter, which is another picture to it.
+TEST(ImageHash, ZerosOfSymmetricPicturesAreExact) {
+  const auto bar = [](int y, int x) { return y >= 8 && y < 20 && x >= 10 && x < 18 ? 255 : 0; };
+  EXPECT_EQ(hex_of(perceptual_hash(grey_picture(28, 28, bar))), "8800220088008800");
+  EXPECT_EQ(
+      hex_of(perceptual_hash(grey_picture(28, 28, [&](int y, int x) { return bar(y, x) + (x + y == 0); }))),
+      "dcfc76fcd8f08800");
+  for (const int level : {0, 1, 77, 255}) {
+    EXPECT_EQ(hex_of(perceptual_hash(grey_picture(32, 32, [&](int, int) { return level; }))),
+              level == 0 ? "0000000000000000" : "8000000000000000");
+  }
+}
+
 TEST(ImageHash, PublishedPictureReadsPlanesAsPixels) {
   // [1,3,1,2] planes r = (.1, .2), g = (.3, .4), b = (.5, .6): the first "pixel" is r0 r1 g0.
   const Tensor image =
