@@ -28,7 +28,13 @@ ExitTimes exit_times(const nets::Network& net, const ImageSource& images, const 
   const int exits = net.num_exits();
   std::vector<InProcessBlackBox> boxes;
   for (int e = 0; e < exits; ++e) {
-    boxes.emplace_back(early_exit_victim(net, forced(exits, e)), net.classes());
+    boxes.emplace_back(
+        [victim = early_exit_victim(net, forced(exits, e)), &also = options.also](
+            const Tensor& image, std::span<float> probabilities) {
+          victim(image, probabilities);
+          if (also) also(image);
+        },
+        net.classes());
   }
   ExitTimes times{std::vector<std::vector<double>>(static_cast<std::size_t>(exits))};
   for (int pass = 0; pass < options.repetitions; ++pass) {

@@ -2,6 +2,7 @@
 // What the owner of a net knows about its exits and an attacker does not: who leaves where, and how long each exit
 // takes. For the plan of a defence and for the check of one.
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "attacks/query/black_box.h"
@@ -14,6 +15,8 @@ struct ExitTimeOptions {
   int images = 200;      // of the set, timed through every exit; fewer where the set has fewer
   int repetitions = 10;  // of each
   std::uint64_t seed = 1;
+  // What else is computed before an answer is sent, and takes its time: the random draw of a defence. Empty: nothing.
+  std::function<void(const Tensor& image)> also = {};
 };
 
 struct ExitTimes {
