@@ -118,8 +118,9 @@ constexpr std::string_view kWanted[] = {"",
                                         "a list of numbers",
                                         "a list of words"};
 
-// What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes it runs into code marked unreachable.
-// Configurations need them as little as control characters and lists of tables. Empty, or what is wrong and the line.
+// What toml++ 3.3 cannot be given: on characters beyond ASCII outside of quotes, and behind a backslash that ends a line of
+// text of several lines, it runs into code marked unreachable. Configurations need these as little as control characters
+// and lists of tables. Empty, or what is wrong and the line.
 std::string unreadable(std::string_view text) {
   const auto at_line = [&](std::size_t i, const char* what) {
     return fmt::format("line {}: {}",
@@ -143,14 +144,11 @@ std::string unreadable(std::string_view text) {
     } else if (c == '"' || c == '\'') {
       if (std::string_view("\n=[,{.").find(before) == std::string_view::npos)
         return at_line(i, "expected no quote in the middle of a word");
-      const std::string_view three(text.substr(i, 3));
-      const bool lines = three.size() == 3 && three[1] == c && three[2] == c;
-      const std::string_view quote = lines ? three : three.substr(0, 1);
-      for (i += quote.size(); i < text.size() && !text.substr(i).starts_with(quote); ++i) {
-        if (c == '"' && text[i] == '\\') ++i;
-        if (!lines && i < text.size() && text[i] == '\n') break;  // the parser says what is missing
+      if (text.substr(i, 3) == std::string(3, c))
+        return at_line(i, "expected text on one line; \\n in quotes stands for a line break");
+      for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {  // the parser says what is missing
+        if (c == '"' && text[i] == '\\' && i + 1 < text.size() && text[i + 1] != '\n') ++i;
       }
-      i += quote.size() - 1;
       blank_line = false;
       before = c;
     } else if (static_cast<unsigned char>(c) >= 0x80) {

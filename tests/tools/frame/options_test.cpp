@@ -164,6 +164,10 @@ TEST(Options, WrongFilesNameFileLineAndKey) {
   EXPECT_EQ(error_of("verb = 'eval'\n"), path + ":1: this configuration is for another verb than 'train'");
   // What the parser would fail on without a word: characters outside of quotes, lists of tables.
   EXPECT_EQ(error_of("seed = 1\nG\xef\xbb\x9f = 1\n"), path + ": line 2: expected ASCII outside of quotes");
+  for (const char* quotes : {"\"\"\"", "'''"}) {
+    EXPECT_EQ(error_of("seed = 1\nname = " + std::string(quotes) + "a\\\n\xef\xbb\xbb" + quotes + "\n"),
+              path + ": line 2: expected text on one line; \\n in quotes stands for a line break");
+  }
   EXPECT_EQ(error_of("\n [[train]]\n"),
             path + ": line 2: expected [section], lists of tables are not used here");
   EXPECT_EQ(error_of("seed = '\xff'\n"), path + ": line 1: expected UTF-8");
