@@ -135,31 +135,37 @@ std::string unreadable(std::string_view text) {
   if (control != text.end())
     return at_line(static_cast<std::size_t>(control - text.begin()),
                    "expected text, found a control character");
-  bool blank_line = true;
+  bool blank_line = true, in_value = false;
   char before = '\n';  // the last character that is no blank
   for (std::size_t i = text.starts_with("\xEF\xBB\xBF") ? 3 : 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '#') {
       i = std::min(text.find('\n', i), text.size()) - 1;
     } else if (c == '"' || c == '\'') {
-      if (std::string_view("\n=[,{.").find(before) == std::string_view::npos)
+      if (std::string_view("\n=[,{.").find(before) == std::string_view::npos || (before == '.' && in_value))
         return at_line(i, "expected no quote in the middle of a word");
       if (text.substr(i, 3) == std::string(3, c))
         return at_line(i, "expected text on one line; \\n in quotes stands for a line break");
-      for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {  // the parser says what is missing
+      const std::size_t begin = i;
+      for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {
         if (c == '"' && text[i] == '\\' && i + 1 < text.size() && text[i + 1] != '\n') ++i;
       }
+      if (i >= text.size() || text[i] != c) return at_line(begin, "expected the quote to end on its line");
       blank_line = false;
       before = c;
     } else if (static_cast<unsigned char>(c) >= 0x80) {
       return at_line(i, "expected ASCII outside of quotes");
+    } else if ((c == '[' || c == '{') && std::string_view("\n=[,").find(before) == std::string_view::npos) {
+      return at_line(i, "expected no bracket in the middle of a word");
     } else if (blank_line && text.substr(i).starts_with("[[")) {
       return at_line(i, "expected [section], lists of tables are not used here");
     } else if (c == '\n') {
       blank_line = true;
+      in_value = false;
       before = c;
     } else if (c != ' ' && c != '\t' && c != '\r') {
       blank_line = false;
+      in_value = in_value || c == '=';
       before = c;
     }
   }

@@ -168,6 +168,11 @@ TEST(Options, WrongFilesNameFileLineAndKey) {
     EXPECT_EQ(error_of("seed = 1\nname = " + std::string(quotes) + "a\\\n\xef\xbb\xbb" + quotes + "\n"),
               path + ": line 2: expected text on one line; \\n in quotes stands for a line break");
   }
+  EXPECT_EQ(error_of("seed = 17['4\xef\xbb\xbb"),
+            path + ": line 1: expected no bracket in the middle of a word");
+  EXPECT_EQ(error_of("seed = 17.'\xef\xbb\xbb'"),
+            path + ": line 1: expected no quote in the middle of a word");
+  EXPECT_EQ(error_of("seed = '\xef\xbb\xbb\n"), path + ": line 1: expected the quote to end on its line");
   EXPECT_EQ(error_of("\n [[train]]\n"),
             path + ": line 2: expected [section], lists of tables are not used here");
   EXPECT_EQ(error_of("seed = '\xff'\n"), path + ": line 1: expected UTF-8");
