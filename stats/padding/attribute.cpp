@@ -18,6 +18,7 @@ struct AttributeProblem {
   PaddedExits exits;
   std::size_t n, attributes;
   std::vector<double> joint;  // [attributes, n], sum 1
+  std::vector<double> share;  // [attributes]
   double price_nats;
 
   AttributeProblem(const AttributeExits& given, double price)
@@ -29,6 +30,8 @@ struct AttributeProblem {
     double sum = 0;
     for (const double p : joint) sum += p;
     for (double& p : joint) p /= sum;
+    share.assign(attributes, 0);
+    for (std::size_t i = 0; i < joint.size(); ++i) share[i / n] += joint[i];
   }
   // p(a, j) and p(j).
   void outputs(std::span<const double> w, std::vector<double>& each, std::vector<double>& all) const {
@@ -46,11 +49,9 @@ struct AttributeProblem {
     outputs(w, each, all);
     double sum = 0;
     for (std::size_t a = 0; a < attributes; ++a) {
-      double share = 0;
-      for (std::size_t k = 0; k < n; ++k) share += joint[a * n + k];
       for (std::size_t j = 0; j < n; ++j) {
         const double p = each[a * n + j];
-        if (p > 0) sum += p * std::log(p / (share * all[j]));
+        if (p > 0) sum += p * std::log(p / (share[a] * all[j]));
       }
     }
     return std::max(0.0, sum);
@@ -75,10 +76,8 @@ struct AttributeProblem {
         sum = price_nats * exits.shares[k] * (exits.times[j] - exits.times[k]);
         for (std::size_t a = 0; a < attributes; ++a) {
           if (joint[a * n + k] == 0) continue;
-          double share = 0;
-          for (std::size_t i = 0; i < n; ++i) share += joint[a * n + i];
-          const double ratio = each[a * n + j] / (share * all[j]);
-          if (all[j] > 0 && ratio > 0) sum += joint[a * n + k] * std::log(ratio);
+          const double ratio = all[j] > 0 ? each[a * n + j] / (share[a] * all[j]) : 0;
+          if (ratio > 0) sum += joint[a * n + k] * std::log(ratio);
         }
       }
     }

@@ -419,6 +419,13 @@ TEST(ExitMixture, KnownExitsAreKept) {
   const auto ns = normal_times(centres, counts, 300, 12);
   EXPECT_EQ(by_mixture(ns, 1, {.known_exits = 2}).num_exits, 2u);
   EXPECT_EQ(by_mixture(ns, 1, {.known_exits = 4}).num_exits, 4u);
+  // Four samples carry no mixture: the density parts them, and nothing is promised.
+  const std::vector<double> few = {10, 10, 90, 90};
+  const ExitEstimate parted = by_mixture(few, 1, {.known_exits = 2});
+  EXPECT_EQ(parted.num_exits, 2u);
+  EXPECT_EQ(parted.counts, (std::vector<std::size_t>{2, 2}));
+  EXPECT_FALSE(parted.reliable);
+  EXPECT_TRUE(parted.advice.starts_with("too few samples for the mixture")) << parted.advice;
 }
 
 TEST(ExitMixture, BadTimesAreNamed) {

@@ -78,7 +78,13 @@ class DefendPlanVerb final : public Verb {
   int run(Session& session) override {
     const bool typed = !times_ms_.empty() || !shares_.empty();
     if (typed == !victim_.empty()) throw UsageError("give either --times and --shares or --victim");
+    const std::optional<Choice> choice = parsed_choice();  // before anything is timed
+    const attacks::InputSeedOptions seed = seed_options();
     timing_.seed = session.seed();
+    // A padding that draws computes a hash for each answer: its deadlines must leave time for that.
+    if (choice && choice->kind == "optimal") {
+      timing_.also = [seed](const Tensor& image) { attacks::input_uniform(image, seed); };
+    }
     std::optional<stats::AttributeExits> by_class;
     stats::PaddedExits exits = typed ? typed_exits() : measured_exits(session, by_class);
     exits = stats::checked(exits);
@@ -90,15 +96,7 @@ class DefendPlanVerb final : public Verb {
     }
     const Frontier frontier = frontier_of(exits, by_class ? &*by_class : nullptr, points_, sigmas_ns);
     std::optional<attacks::Defence> defence;
-    if (!choose_.empty()) {
-      const attacks::InputSeedOptions seed = seed_options();
-      // A padding that draws computes a hash for each answer: its deadlines must leave time for that.
-      if (!typed && choose_.starts_with("optimal")) {
-        timing_.also = [seed](const Tensor& image) { attacks::input_uniform(image, seed); };
-        exits = stats::checked(measured_exits(session, by_class));
-      }
-      defence = chosen(exits, seed);
-    }
+    if (choice) defence = chosen(*choice, exits, seed);
 
     RunFolder& folder = session.folder();
     Table table({"exit", "deadline ms", "share %"});
@@ -130,6 +128,11 @@ class DefendPlanVerb final : public Verb {
   }
 
  private:
+  struct Choice {
+    std::string kind, groups;
+    double ns = 0;
+  };
+
   stats::PaddedExits typed_exits() const {
     stats::PaddedExits exits{times_ms_, shares_};
     for (double& time : exits.times) time *= 1e6;
@@ -182,36 +185,39 @@ class DefendPlanVerb final : public Verb {
     return seed;
   }
 
-  attacks::Defence chosen(const stats::PaddedExits& exits, const attacks::InputSeedOptions& seed) const {
+  // --choose, read; nothing where it was not given.
+  std::optional<Choice> parsed_choice() const {
+    if (choose_.empty()) return std::nullopt;
     const std::size_t colon = choose_.find(':');
-    const std::string kind = choose_.substr(0, colon),
-                      value = colon == std::string::npos ? "" : choose_.substr(colon + 1);
-    const auto milliseconds = [&] {
-      double ms = 0;
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), ms);
-      if (error != std::errc{} || end != value.data() + value.size() || !(ms > 0)) {
-        throw UsageError(
-            fmt::format("--choose {}: expected a number of ms above 0 behind the colon", choose_));
-      }
-      return ms;
-    };
-    attacks::Defence defence;
-    if (kind == "timeguard") {
-      defence.time_guard = attacks::TimeGuardOptions{.sigma_ns = milliseconds() * 1e6, .seed = seed};
-      defence.name = fmt::format("TimeGuard, sigma {} ms", value);
-      return defence;
-    }
-    stats::Padding padding;
-    if (kind == "constant" && value.empty()) {
-      padding = stats::constant_time(exits);
-    } else if (kind == "groups") {
-      padding = stats::padding_of(exits, stats::parse_grouping(value, exits));
-    } else if (kind == "optimal") {
-      padding = stats::optimal_padding_within(exits, milliseconds() * 1e6);
-    } else {
+    const std::string value = colon == std::string::npos ? "" : choose_.substr(colon + 1);
+    Choice choice{choose_.substr(0, colon), value};
+    if (choice.kind == "groups" || choose_ == "constant") return choice;
+    if (choice.kind != "optimal" && choice.kind != "timeguard") {
       throw UsageError(fmt::format(
           "--choose: expected constant, groups:12|34, optimal:MS or timeguard:MS, got '{}'", choose_));
     }
+    double ms = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), ms);
+    if (error != std::errc{} || end != value.data() + value.size() || !(ms > 0)) {
+      throw UsageError(fmt::format("--choose {}: expected a number of ms above 0 behind the colon", choose_));
+    }
+    choice.ns = ms * 1e6;
+    return choice;
+  }
+
+  attacks::Defence chosen(const Choice& choice,
+                          const stats::PaddedExits& exits,
+                          const attacks::InputSeedOptions& seed) const {
+    attacks::Defence defence;
+    if (choice.kind == "timeguard") {
+      defence.time_guard = attacks::TimeGuardOptions{.sigma_ns = choice.ns, .seed = seed};
+      defence.name = fmt::format("TimeGuard, sigma {:.6g} ms", choice.ns / 1e6);
+      return defence;
+    }
+    const stats::Padding padding = choice.kind == "constant" ? stats::constant_time(exits)
+                                   : choice.kind == "groups"
+                                       ? stats::padding_of(exits, stats::parse_grouping(choice.groups, exits))
+                                       : stats::optimal_padding_within(exits, choice.ns);
     defence.padding = attacks::PaddingPlan{exits.times, padding.channel, seed};
     defence.name = fmt::format(
         "padding {}, mean delay {:.4g} ms, {:.4f} bits", choose_, padding.delay / 1e6, padding.bits);

@@ -52,6 +52,8 @@ class ExtractQueryVerb final : public Verb {
     set_session(session, query_);
     query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
     describe_images(images_, images, query_);
+    if (query_.near_duplicates > 0)
+      query_.images += fmt::format(", near-duplicates within {}", query_.near_duplicates);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     std::optional<attacks::Defence> defence;
