@@ -8,6 +8,7 @@
 #include "kernels/cpu/conv2d_depthwise.h"
 #include "kernels/cpu/conv2d_library.h"
 #include "kernels/cpu/conv2d_native.h"
+#include "kernels/cpu/conv2d_winograd.h"
 
 namespace offramp::cpu {
 
@@ -20,15 +21,12 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
   packed->geom = g;
   packed->w.assign(w, w + g.w_size());
   if (bias) packed->bias.assign(bias, bias + g.k);
-  packed->algorithm = algorithm_for(ctx, g, ConvDirection::kForward, std::is_same_v<T, bf16>);
-  // Transformed Winograd weights are four times as large: for few images the direct form is faster.
+  packed->algorithm = packed_algorithm(ctx, g, std::is_same_v<T, bf16>);
   if (packed->algorithm == ConvAlgorithm::kWinograd) {
-    const bool slow_bf16 = std::is_same_v<T, bf16> && conv_machine().bf16 == Bf16Products::kSlower;
-    packed->algorithm = ctx.conv_backend() != ConvBackend::kLibrary ? ConvAlgorithm::kNative
-                        : slow_bf16                                 ? ConvAlgorithm::kWidened
-                                                                    : ConvAlgorithm::kDirect;
-  }
-  if (packed->algorithm == ConvAlgorithm::kDepthwise) {
+    packed->packed =
+        aligned_bytes(static_cast<std::size_t>(winograd::forward_weight_size(g)) * sizeof(float));
+    winograd::pack_forward_weights(ctx, g, w, static_cast<float*>(packed->packed.get()));
+  } else if (packed->algorithm == ConvAlgorithm::kDepthwise) {
     packed->packed = aligned_bytes(static_cast<std::size_t>(g.w_size()) * sizeof(float));
     depthwise::pack_forward_weights(g, w, static_cast<float*>(packed->packed.get()));
   } else if (packed->algorithm == ConvAlgorithm::kNative || !library::pack_forward_weights<T>(ctx, *packed)) {
@@ -56,6 +54,9 @@ void conv2d_forward_packed(Context& ctx,
   switch (packed.algorithm) {
     case ConvAlgorithm::kDepthwise:
       depthwise::conv2d_forward(ctx, g, x, packed.packed_floats(), epilogue);
+      return;
+    case ConvAlgorithm::kWinograd:
+      winograd::conv2d_forward_packed(ctx, g, x, packed.packed_floats(), epilogue);
       return;
     case ConvAlgorithm::kNative:
       native::conv2d_forward(ctx, g, x, packed.packed_floats(), epilogue);

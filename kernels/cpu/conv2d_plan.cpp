@@ -85,4 +85,15 @@ ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirecti
   return depthwise::handles(g) ? ConvAlgorithm::kDepthwise : ConvAlgorithm::kNative;
 }
 
+ConvAlgorithm packed_algorithm(const Context& ctx, const Conv2dGeom& g, bool bf16) {
+  const ConvAlgorithm algorithm = algorithm_for(ctx, g, ConvDirection::kForward, bf16);
+  if (algorithm != ConvAlgorithm::kWinograd) return algorithm;
+  // Transformed weights are four times as large, and one image reads each once: from 512 channels on that costs
+  // more than the multiplications it saves, with the library's bf16 products from 256 on.
+  if (g.c * g.k <= (bf16 ? 128 * 128 : 256 * 256)) return algorithm;
+  if (ctx.conv_backend() != ConvBackend::kLibrary) return ConvAlgorithm::kNative;
+  return bf16 && conv_machine().bf16 == Bf16Products::kSlower ? ConvAlgorithm::kWidened
+                                                              : ConvAlgorithm::kDirect;
+}
+
 }  // namespace offramp::cpu

@@ -37,6 +37,9 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
 // The same, within what the context allows: without the library, without Winograd.
 ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirection direction, bool bf16);
 
+// For weights packed once, the same for one image and for many.
+ConvAlgorithm packed_algorithm(const Context& ctx, const Conv2dGeom& g, bool bf16);
+
 // One algorithm by name: false, with nothing written, where it cannot do the case. What conv2d.h's functions
 // call, and what tests and benchmarks compare. The batch is not empty.
 template <class T>

@@ -19,14 +19,13 @@
 namespace offramp::cpu::winograd {
 namespace {
 
-// u[place] = packed panels of G w G^T for inputs d and outputs n, weight (t, d, n) by value().
+constexpr int kTaps = kFilter * kFilter;
+
+// u[place] = packed panels of G w G^T for inputs d and outputs n, weight (t, d, n) by value(). taps: space for
+// packed_size(9, depth, cols).
 template <class Value>
-const float* transform_weights(Context& ctx, int depth, int cols, Value value) {
-  constexpr int kTaps = kFilter * kFilter;
-  const std::int64_t place_size = packed_size(1, depth, cols), taps_size = packed_size(kTaps, depth, cols);
-  auto* u = static_cast<float*>(ctx.workspace(
-      Context::kPacked, static_cast<std::size_t>(kPlaces * place_size + taps_size) * sizeof(float)));
-  float* taps = u + kPlaces * place_size;
+void transform_weights(Context& ctx, int depth, int cols, Value value, float* taps, float* u) {
+  const std::int64_t place_size = packed_size(1, depth, cols);
   pack_panels(ctx, kTaps, depth, cols, value, taps);
   const std::int64_t panels = place_size / (std::int64_t{depth} * kTileCols);
   parallel_for(ctx, panels * depth, [&](std::int64_t job) {
@@ -41,7 +40,21 @@ const float* transform_weights(Context& ctx, int depth, int cols, Value value) {
       for (int place = 0; place < kPlaces; ++place) store(to + place * place_size + v, whole[place]);
     }
   });
+}
+
+// The same in the workspace, for one call.
+template <class Value>
+const float* transformed_weights(Context& ctx, int depth, int cols, Value value) {
+  const std::int64_t size = kPlaces * packed_size(1, depth, cols),
+                     taps_size = packed_size(kTaps, depth, cols);
+  auto* u = static_cast<float*>(
+      ctx.workspace(Context::kPacked, static_cast<std::size_t>(size + taps_size) * sizeof(float)));
+  transform_weights(ctx, depth, cols, value, u + size, u);
   return u;
+}
+
+auto forward_weight(const Conv2dGeom& g, const float* w) {
+  return [=](int t, int d, int n) { return w[(std::int64_t{n} * kTaps + t) * g.c + d]; };
 }
 
 // out[i][n] = sum over d of a[i][d] * b[d][n], n < cols <= Vectors * 16; b is a panel of gemm.h.
@@ -107,6 +120,12 @@ void multiply(int count, int depth, int cols, int n0, int n1, const float* v, co
 // more often. Multiples of both tile heights of gemm.h.
 int tiles_of_a_block(int depth, int cols) { return depth + cols <= 128 ? 24 : 48; }
 
+// The same for a correlation: few tiles are shared out evenly, so that one image keeps every thread busy.
+int tiles_of_a_block(int depth, int cols, std::int64_t tiles, int threads) {
+  const std::int64_t even = chunk_count(tiles, std::int64_t{threads} * kTileRows) * kTileRows;
+  return static_cast<int>(std::min<std::int64_t>(tiles_of_a_block(depth, cols), even));
+}
+
 // A correlation of x [n, h, w, depth] with transformed weights u: the forward, and the input gradient with
 // turned ones.
 template <class T>
@@ -126,7 +145,7 @@ template <class T, class Finish>
 void correlate_by_block(Context& ctx, const Correlation<T>& of, Finish finish) {
   const Tiling tiling = of.tiling();
   const std::int64_t tiles = of.tiles();
-  const int block = tiles_of_a_block(of.x.c, of.cols), step = row_step(of.x.c);
+  const int block = tiles_of_a_block(of.x.c, of.cols, tiles, ctx.threads()), step = row_step(of.x.c);
   const std::int64_t space = std::int64_t{kPlaces} * block * (step + of.cols);
   auto* buffers = static_cast<float*>(
       ctx.workspace(Context::kColumns, static_cast<std::size_t>(space * ctx.threads()) * sizeof(float)));
@@ -308,14 +327,14 @@ void taps_of_sums(Context& ctx, int filters, int channels, const float* sums, fl
   parallel_for(ctx, filters, [&](std::int64_t k) {
     for (int c = 0; c < channels; c += kLanes) {
       const int lanes = lanes_left(channels - c);
-      f32x16 whole[kPlaces], half[kFilter * kIn], taps[kFilter * kFilter];
+      f32x16 whole[kPlaces], half[kFilter * kIn], taps[kTaps];
       for (int place = 0; place < kPlaces; ++place) {
         whole[place] = load_n(sums + (std::int64_t{place} * filters + k) * channels + c, lanes);
       }
       for (int j = 0; j < kIn; ++j) taps_1d(whole + j, kIn, half + j, kIn);
       for (int j = 0; j < kFilter; ++j) taps_1d(half + j * kIn, 1, taps + j * kFilter, 1);
-      for (int t = 0; t < kFilter * kFilter; ++t) {
-        float* to = dw + (k * kFilter * kFilter + t) * channels + c;
+      for (int t = 0; t < kTaps; ++t) {
+        float* to = dw + (k * kTaps + t) * channels + c;
         if (write == Write::kAccumulate) taps[t] += load_n(to, lanes);
         store_n(to, taps[t], lanes);
       }
@@ -329,12 +348,23 @@ bool handles(const Conv2dGeom& g) {
   return g.r == kFilter && g.s == kFilter && g.stride == 1 && g.groups == 1 && g.pad <= 2;
 }
 
+std::int64_t forward_weight_size(const Conv2dGeom& g) { return kPlaces * packed_size(1, g.c, g.k); }
+
+void pack_forward_weights(Context& ctx, const Conv2dGeom& g, const float* w, float* packed) {
+  auto* taps = static_cast<float*>(ctx.workspace(
+      Context::kPacked, static_cast<std::size_t>(packed_size(kTaps, g.c, g.k)) * sizeof(float)));
+  transform_weights(ctx, g.c, g.k, forward_weight(g, w), taps, packed);
+}
+
 template <class T>
 void conv2d_forward(
     Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const Epilogue<T>& epilogue) {
-  const float* u = transform_weights(ctx, g.c, g.k, [=](int t, int d, int n) {
-    return w[(std::int64_t{n} * kFilter * kFilter + t) * g.c + d];
-  });
+  conv2d_forward_packed(ctx, g, x, transformed_weights(ctx, g.c, g.k, forward_weight(g, w)), epilogue);
+}
+
+template <class T>
+void conv2d_forward_packed(
+    Context& ctx, const Conv2dGeom& g, const T* x, const float* u, const Epilogue<T>& epilogue) {
   const Correlation<T> correlation{g.n, {x, g.h, g.w, g.c}, g.pad, g.out_h(), g.out_w(), g.k, u};
   correlate(ctx, correlation, [=](std::int64_t at, int k, int lanes, f32x16 value) {
     epilogue.store(at, k, lanes, value);
@@ -345,8 +375,8 @@ template <class T>
 void conv2d_backward_input(
     Context& ctx, const Conv2dGeom& g, const T* dy, const float* w, T* dx, Write write) {
   // dx[p] = sum over r of dy[p + pad - r] w[r]: the turned filter over dy, which begins pad - 2 before p.
-  const float* u = transform_weights(ctx, g.k, g.c, [=](int t, int d, int n) {
-    return w[(std::int64_t{d} * kFilter * kFilter + (kFilter * kFilter - 1 - t)) * g.c + n];
+  const float* u = transformed_weights(ctx, g.k, g.c, [=](int t, int d, int n) {
+    return w[(std::int64_t{d} * kTaps + (kTaps - 1 - t)) * g.c + n];
   });
   const Correlation<T> correlation{
       g.n, {dy, g.out_h(), g.out_w(), g.k}, kFilter - 1 - g.pad, g.h, g.w, g.c, u};
@@ -381,6 +411,8 @@ void conv2d_backward_weight(
 
 #define OFFRAMP_INSTANTIATE(T)                                                                           \
   template void conv2d_forward(Context&, const Conv2dGeom&, const T*, const float*, const Epilogue<T>&); \
+  template void conv2d_forward_packed(                                                                   \
+      Context&, const Conv2dGeom&, const T*, const float*, const Epilogue<T>&);                          \
   template void conv2d_backward_input(Context&, const Conv2dGeom&, const T*, const float*, T*, Write);   \
   template void conv2d_backward_weight(Context&, const Conv2dGeom&, const T*, const T*, float*, Write);
 OFFRAMP_INSTANTIATE(float)

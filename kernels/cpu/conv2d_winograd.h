@@ -12,6 +12,12 @@ namespace offramp::cpu::winograd {
 
 bool handles(const Conv2dGeom&);
 
+// Transformed weights, packed once: 36 / 9 times the floats of w.
+std::int64_t forward_weight_size(const Conv2dGeom&);
+void pack_forward_weights(Context&, const Conv2dGeom&, const float* w, float* packed);
+template <class T>
+void conv2d_forward_packed(Context&, const Conv2dGeom&, const T* x, const float* packed, const Epilogue<T>&);
+
 template <class T>
 void conv2d_forward(Context&, const Conv2dGeom&, const T* x, const float* w, const Epilogue<T>&);
 template <class T>

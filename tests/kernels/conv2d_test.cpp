@@ -135,6 +135,10 @@ double forward_length(const Conv2dGeom& g) { return g.r * g.s * g.group_c() + 2;
 double input_length(const Conv2dGeom& g) { return g.r * g.s * g.group_k() + 1; }
 double weight_length(const Conv2dGeom& g) { return static_cast<double>(g.n) * g.out_h() * g.out_w() + 1; }
 
+bool winograd_reaches(const Conv2dGeom& g) {
+  return g.r == 3 && g.s == 3 && g.stride == 1 && g.groups == 1 && g.pad <= 2;
+}
+
 // All directions of `ops`, whose members say false where they cannot. Returns how many of them could.
 template <class Device, class T, class Ops>
 int check_directions(const Conv2dGeom& g, bool winograd, std::size_t offset, const Ops& ops) {
@@ -142,7 +146,7 @@ int check_directions(const Conv2dGeom& g, bool winograd, std::size_t offset, con
   const ConvData<T>& d = ConvData<T>::of(g);
   const Fenced<T, Device> x(d.x, offset), dy(d.dy, offset);
   const Fenced<float, Device> w(d.w, offset), b(d.b, offset);
-  const bool wide_bound = winograd && g.r == 3 && g.s == 3 && g.stride == 1 && g.groups == 1 && g.pad <= 2;
+  const bool wide_bound = winograd && winograd_reaches(g);
   const auto bound_of = [&](WinogradSum which, double length) {
     return wide_bound ? d.winograd_bound(which, length) : std::vector<double>();
   };
@@ -253,8 +257,10 @@ void check_packed(Conv2dGeom g) {
             if (adds) sums.size[i] += std::fabs(d.dyd[i]);
             if (relu) sums.value[i] = std::max(sums.value[i], 0.0);
           }
-          // Evaluation is direct everywhere.
-          check_direction<Device>(d.dy, sums, forward_length(g), {}, Write::kOverwrite, 0, [&](T* y) {
+          const auto bound = kMayUseWinograd<Device> && winograd_reaches(g)
+                                 ? d.winograd_bound(WinogradSum::kForward, forward_length(g))
+                                 : std::vector<double>();
+          check_direction<Device>(d.dy, sums, forward_length(g), bound, Write::kOverwrite, 0, [&](T* y) {
             conv2d_forward_packed(ctx, g, *packed, x.data(), adds ? residual.data() : nullptr, relu, y);
             return true;
           });
@@ -268,6 +274,67 @@ TYPED_TEST(Conv2d, ThePackedForwardMatchesTheReference) {
 }
 TYPED_TEST(Conv2dOptions, ThePackedForwardMatchesTheReference) {
   for (const Conv2dGeom& g : kGeoms) check_packed<TypeParam>(g);
+}
+
+// Sides, channels in and out of layers whose weights are packed once for Winograd.
+const Conv2dGeom kPackedLayers[] = {{3, 16, 16, 16, 16, 3, 3, 1, 1, 1},
+                                    {1, 8, 8, 64, 64, 3, 3, 1, 1, 1},
+                                    {5, 9, 7, 20, 37, 3, 3, 1, 0, 1},
+                                    {2, 5, 5, 70, 130, 3, 3, 1, 1, 1},
+                                    {2, 8, 8, 128, 64, 3, 3, 1, 1, 1}};
+
+TEST(Conv2dCpu, LayersPackedForWinogradMatchTheReference) {
+  cpu::Context ctx;
+  for (const Conv2dGeom& g : kPackedLayers) {
+    EXPECT_EQ(cpu::packed_algorithm(ctx, g, false), cpu::ConvAlgorithm::kWinograd);
+    check_packed<Backend<CpuDevice, float>>(g);
+    check_packed<Backend<CpuDevice, bf16>>(g);
+  }
+}
+
+TEST(Conv2dCpu, AnImagePackedForWinogradHasTheSameBitsInEveryBatchAndOnEveryThreadCount) {
+  for (const Conv2dGeom& layer : kPackedLayers) {
+    SCOPED_TRACE(::testing::PrintToString(layer));
+    Conv2dGeom g = layer;
+    g.n = 11;
+    const ConvData<float>& d = ConvData<float>::of(g);
+    const auto run = [&](int threads, int batch) {
+      cpu::Context ctx({.threads = threads});
+      const auto packed = cpu::conv2d_pack<float>(ctx, g, d.w.data(), d.b.data());
+      std::vector<float> y(static_cast<std::size_t>(g.y_size()));
+      Conv2dGeom part = g;
+      for (int first = 0; first < g.n; first += part.n) {
+        part.n = std::min(batch, g.n - first);
+        cpu::conv2d_forward_packed<float>(ctx,
+                                          part,
+                                          *packed,
+                                          d.x.data() + first * (g.x_size() / g.n),
+                                          nullptr,
+                                          true,
+                                          y.data() + first * (g.y_size() / g.n));
+      }
+      return y;
+    };
+    const std::vector<float> whole = run(1, g.n);
+    EXPECT_EQ(run(1, 1), whole);
+    EXPECT_EQ(run(2, 1), whole);
+    EXPECT_EQ(run(3, 4), whole);
+    std::vector<float> unpacked(whole.size());
+    cpu::Context ctx;
+    ASSERT_TRUE(cpu::conv2d_forward_by(
+        cpu::ConvAlgorithm::kWinograd, ctx, g, d.x.data(), d.w.data(), d.b.data(), unpacked.data()));
+    for (float& v : unpacked) v = std::max(v, 0.f);
+    EXPECT_EQ(unpacked, whole);
+  }
+}
+
+// Large transformed weights are read from memory, and one image would wait for them.
+TEST(Conv2dCpu, LargeWeightsArePackedForTheDirectForm) {
+  cpu::Context ctx;
+  const Conv2dGeom wide{1, 4, 4, 512, 512, 3, 3, 1, 1, 1}, half{1, 8, 8, 256, 256, 3, 3, 1, 1, 1};
+  EXPECT_NE(cpu::packed_algorithm(ctx, wide, false), cpu::ConvAlgorithm::kWinograd);
+  EXPECT_EQ(cpu::packed_algorithm(ctx, half, false), cpu::ConvAlgorithm::kWinograd);
+  EXPECT_NE(cpu::packed_algorithm(ctx, half, true), cpu::ConvAlgorithm::kWinograd);
 }
 
 TEST(Conv2dCpu, PackedWeightsRefuseAnotherGeometry) {
