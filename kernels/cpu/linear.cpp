@@ -1,6 +1,11 @@
-// The linear layer on gemm.h: every output is one chain of multiply-adds, so a row's result does not depend
-// on the batch. oneDNN's product is not used: its order changes with the number of rows.
+// The linear layer: every output is one sum in an order of its own, so a row's result does not depend on the
+// batch. oneDNN's product is not used: its order changes with the number of rows. Few outputs (the classes of an
+// exit) are scalar products of rows as they lie in memory, 16 lanes wide; many are products of gemm.h, for which
+// the weights are packed.
 #include "kernels/linear.h"
+
+#include <array>
+#include <utility>
 
 #include "kernels/cpu/gemm.h"
 
@@ -30,10 +35,66 @@ float* packed_workspace(Context& ctx, int depth, int cols) {
       ctx.workspace(Context::kPacked, static_cast<std::size_t>(packed_size(1, depth, cols)) * sizeof(float)));
 }
 
+constexpr int kFewOutputs = 128;
+// Register block: 2 x 10 sums in 32 AVX-512 registers, 1 x 5 pairs in 16 AVX2 registers.
+constexpr int kDotRows = OFFRAMP_SIMD == 512 ? 2 : 1, kDotOutputs = OFFRAMP_SIMD == 512 ? 10 : 5;
+
+// y[i * y_step + n] = sum over d of x[i * depth + d] * w[n * depth + d] + bias[n] for i < Rows, n < Outputs.
+template <int Rows, int Outputs>
+void dot_block(int depth, const float* x, const float* w, const float* bias, float* y, std::int64_t y_step) {
+  f32x16 acc[Rows][Outputs];
+  for (auto& row : acc) {
+    for (f32x16& a : row) a = zero();
+  }
+  const auto add = [&](auto load_lanes) {
+    f32x16 xv[Rows];
+    for (int i = 0; i < Rows; ++i) xv[i] = load_lanes(x + std::int64_t{i} * depth);
+#pragma GCC unroll 16
+    for (int n = 0; n < Outputs; ++n) {
+      const f32x16 wv = load_lanes(w + std::int64_t{n} * depth);
+      for (int i = 0; i < Rows; ++i) acc[i][n] = fma(xv[i], wv, acc[i][n]);
+    }
+  };
+  int d = 0;
+  for (; d + kLanes <= depth; d += kLanes) add([=](const float* p) { return load(p + d); });
+  if (d < depth) add([=](const float* p) { return load_n(p + d, depth - d); });
+  for (int i = 0; i < Rows; ++i) {
+    for (int n = 0; n < Outputs; ++n) y[i * y_step + n] = sum(acc[i][n]) + (bias ? bias[n] : 0.f);
+  }
+}
+
+using DotBlock = void (*)(int, const float*, const float*, const float*, float*, std::int64_t);
+template <int Rows, std::size_t... Outputs>
+constexpr std::array<DotBlock, sizeof...(Outputs)> dot_blocks(std::index_sequence<Outputs...>) {
+  return {&dot_block<Rows, static_cast<int>(Outputs) + 1>...};
+}
+
+void few_outputs(
+    Context& ctx, const LinearGeom& g, const float* x, const float* w, const float* bias, float* y) {
+  static constexpr auto kPair = dot_blocks<kDotRows>(std::make_index_sequence<kDotOutputs>());
+  static constexpr auto kOne = dot_blocks<1>(std::make_index_sequence<kDotOutputs>());
+  for_chunks(ctx, g.rows, kDotRows, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+    const auto& blocks = end - begin == kDotRows ? kPair : kOne;
+    for (int n = 0; n < g.out; n += kDotOutputs) {
+      const auto count = static_cast<std::size_t>(std::min(kDotOutputs, g.out - n));
+      blocks[count - 1](g.in,
+                        x + begin * g.in,
+                        w + std::int64_t{n} * g.in,
+                        bias ? bias + n : nullptr,
+                        y + begin * g.out + n,
+                        g.out);
+    }
+  });
+}
+
 }  // namespace
 
 void linear_forward(
     Context& ctx, const LinearGeom& g, const float* x, const float* w, const float* bias, float* y) {
+  if (g.out <= kFewOutputs) {
+    few_outputs(ctx, g, x, w, bias, y);
+    return;
+  }
   float* packed = packed_workspace(ctx, g.in, g.out);
   pack_panels(
       ctx, 1, g.in, g.out, [=](int, int d, int n) { return w[std::int64_t{n} * g.in + d]; }, packed);

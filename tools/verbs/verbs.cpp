@@ -16,6 +16,7 @@
   ROW(bench_op) \
   ROW(bench_step) \
   ROW(bench_image) \
+  ROW(bench_exits) \
   ROW(profile) \
   ROW(curves) \
   ROW(demo) \
