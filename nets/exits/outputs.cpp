@@ -1,12 +1,32 @@
 #include "nets/exits/outputs.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
 
 namespace offramp::nets {
+namespace {
+
+// On the CPU a large batch goes through the net in parts, whose activations the cache holds from layer to
+// layer. The answers have the same bits.
+std::vector<Tensor> in_cache_sized_parts(const Tensor& x) {
+  constexpr std::int32_t kRows = 64;
+  const std::int32_t n = x.shape().n();
+  if (x.device().kind() == DeviceKind::kCuda || n <= kRows) return {x};
+  std::vector<Tensor> parts;
+  for (std::int32_t first = 0; first < n; first += kRows) {
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(std::min(kRows, n - first)));
+    std::iota(rows.begin(), rows.end(), first);
+    parts.push_back(gather_rows(
+        x, Tensor::from<std::int32_t>({static_cast<std::int64_t>(rows.size())}, rows, x.device())));
+  }
+  return parts;
+}
+
+}  // namespace
 
 ExitOutputs exit_outputs(const SegmentedNet& net,
                          BatchSource& source,
@@ -29,23 +49,26 @@ ExitOutputs exit_outputs(const SegmentedNet& net,
     const Batch batch = source.next();
     const std::vector<std::int32_t> labels = batch.labels.to_host<std::int32_t>();
     out.labels.insert(out.labels.end(), labels.begin(), labels.end());
-    Features features = {batch.inputs};
-    for (int e = 0; e < out.num_exits; ++e) {
-      Segment segment = net.forward_segment(e, features);
-      features = std::move(segment.features);
-      const std::vector<float> p = softmax(segment.logits).to_host<float>();
-      for (std::size_t i = 0; i < labels.size(); ++i) {
-        const std::size_t at = out.at(done + static_cast<int>(i), e);
-        const auto row = p.begin() + static_cast<std::ptrdiff_t>(i * classes),
-                   end = row + static_cast<std::ptrdiff_t>(classes), top = std::max_element(row, end);
-        out.confidence[at] = static_cast<double>(*top);
-        out.predicted[at] = static_cast<std::int32_t>(top - row);
-        if (keep == Keep::kProbabilities) {
-          std::copy(row, end, out.probabilities.begin() + static_cast<std::ptrdiff_t>(at * classes));
+    for (const Tensor& x : in_cache_sized_parts(batch.inputs)) {
+      const int rows = x.shape().n();
+      Features features = {x};
+      for (int e = 0; e < out.num_exits; ++e) {
+        Segment segment = net.forward_segment(e, features);
+        features = std::move(segment.features);
+        const std::vector<float> p = softmax(segment.logits).to_host<float>();
+        for (int i = 0; i < rows; ++i) {
+          const std::size_t at = out.at(done + i, e);
+          const auto row = p.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i) * classes),
+                     end = row + static_cast<std::ptrdiff_t>(classes), top = std::max_element(row, end);
+          out.confidence[at] = static_cast<double>(*top);
+          out.predicted[at] = static_cast<std::int32_t>(top - row);
+          if (keep == Keep::kProbabilities) {
+            std::copy(row, end, out.probabilities.begin() + static_cast<std::ptrdiff_t>(at * classes));
+          }
         }
       }
+      done += rows;
     }
-    done += static_cast<int>(labels.size());
     if (progress) progress(done, out.n);
   }
   if (done != out.n) {

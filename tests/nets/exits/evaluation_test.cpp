@@ -121,6 +121,19 @@ TEST(Evaluation, WhoNeedsNoProbabilitiesKeepsNone) {
   }
 }
 
+// A batch of 130 goes through the net in parts.
+TEST(Evaluation, AnswersDoNotDependOnTheBatch) {
+  const auto net = drawn(test::small_options("resnet-8"), 7);
+  test::MemorySource whole(net->input(), net->classes(), 130, 130, 3),
+      pieces(net->input(), net->classes(), 130, 9, 3);
+  const ExitOutputs a = exit_outputs(*net, whole), b = exit_outputs(*net, pieces);
+  EXPECT_EQ(a.probabilities, b.probabilities);
+  EXPECT_EQ(a.confidence, b.confidence);
+  EXPECT_EQ(a.predicted, b.predicted);
+  EXPECT_EQ(a.labels, b.labels);
+  ASSERT_EQ(a.probabilities.size(), 130U * 3 * 5);
+}
+
 // The worked example: the end is right on half; leaving at .9 costs 2 x .2 + 2 x 1 for the same half.
 TEST(ChoosePolicy, TakesTheCheapestWithinTheDropAndTheBestWithinTheBudget) {
   const double costs[] = {.2, .6, 1};
