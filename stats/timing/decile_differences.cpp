@@ -12,7 +12,7 @@ namespace offramp::stats {
 namespace {
 
 constexpr std::size_t kLeastBlock = 10;
-constexpr double kBlockOfTime = 10;   // a block holds so many correlation times ..
+constexpr double kBlockOfTime = 10;     // a block holds so many correlation times ..
 constexpr std::size_t kMostOfRun = 20;  // .. and the run at least so many blocks
 
 struct SortedClass {
@@ -21,7 +21,8 @@ struct SortedClass {
 
 // What the difference of a decile feels of each measurement: +-(1{t <= q} - p) / n of its class. Its correlation, not that
 // of the times, is what widens the difference: with classes in random order slow spells cancel.
-std::vector<double> influence(const ClassifiedTimes& t, const Deciles& a, const Deciles& b, std::size_t d, double n_a, double n_b) {
+std::vector<double> influence(
+    const ClassifiedTimes& t, const Deciles& a, const Deciles& b, std::size_t d, double n_a, double n_b) {
   std::vector<double> z(t.ns.size());
   const double p = 0.1 * static_cast<double>(d + 1);
   for (std::size_t i = 0; i < z.size(); ++i) {
@@ -42,7 +43,10 @@ double integrated_correlation_time(std::span<const double> series) {
   if (!(variance > 0)) return 1;
   double sum = 1;
   for (std::size_t lag = 1; lag <= n / 10; ++lag) {
-    const double c = std::inner_product(x.begin(), x.end() - static_cast<std::ptrdiff_t>(lag), x.begin() + static_cast<std::ptrdiff_t>(lag), 0.0);
+    const double c = std::inner_product(x.begin(),
+                                        x.end() - static_cast<std::ptrdiff_t>(lag),
+                                        x.begin() + static_cast<std::ptrdiff_t>(lag),
+                                        0.0);
     sum += 2 * c / variance;
     if (static_cast<double>(lag) >= 5 * sum) break;
   }
@@ -93,7 +97,8 @@ DecileDifferences decile_differences(const ClassifiedTimes& t, const TimingTestO
     out.atoms = inputs.size();
   } else {
     for (const std::size_t d : {std::size_t{0}, std::size_t{4}, std::size_t{8}}) {
-      out.correlation_time = std::max(out.correlation_time, integrated_correlation_time(influence(t, a, b, d, n_a, n_b)));
+      out.correlation_time =
+          std::max(out.correlation_time, integrated_correlation_time(influence(t, a, b, d, n_a, n_b)));
     }
     const auto wanted = static_cast<std::size_t>(std::ceil(kBlockOfTime * (out.correlation_time - 1)));
     out.block = o.block.value_or(std::clamp(wanted, kLeastBlock, std::max(kLeastBlock, n / kMostOfRun)));
@@ -105,7 +110,8 @@ DecileDifferences decile_differences(const ClassifiedTimes& t, const TimingTestO
   WorkerPool pool(o.threads);
   pool.run(o.resamples, [&](std::size_t r) {
     std::mt19937_64 rng = generator_of(o.seed, r);
-    std::vector<std::uint32_t> times[2] = {std::vector<std::uint32_t>(out.n_a), std::vector<std::uint32_t>(out.n_b)};
+    std::vector<std::uint32_t> times[2] = {std::vector<std::uint32_t>(out.n_a),
+                                           std::vector<std::uint32_t>(out.n_b)};
     std::uint64_t total[2] = {0, 0};
     const auto take = [&](std::size_t i) {
       const std::size_t c = t.is_b[i] != 0 ? 1 : 0;
@@ -130,12 +136,14 @@ DecileDifferences decile_differences(const ClassifiedTimes& t, const TimingTestO
       out.resampled[r].fill(0);
       return;
     }
-    const Deciles ra = deciles_of_counts(sorted[0], times[0], total[0]), rb = deciles_of_counts(sorted[1], times[1], total[1]);
+    const Deciles ra = deciles_of_counts(sorted[0], times[0], total[0]),
+                  rb = deciles_of_counts(sorted[1], times[1], total[1]);
     for (std::size_t d = 0; d < kDeciles; ++d) out.resampled[r][d] = rb[d] - ra[d] - out.difference[d];
   });
 
   // Blocks of length L miss about (tau - 1) / 2 of the L correlations at their ends (first order, exponential decay).
-  const double kept = whole_inputs ? 1 : 1 - (out.correlation_time - 1) / (2 * static_cast<double>(out.block));
+  const double kept =
+      whole_inputs ? 1 : 1 - (out.correlation_time - 1) / (2 * static_cast<double>(out.block));
   const double widen = 1 / std::sqrt(std::clamp(kept, 0.25, 1.0));
   for (std::size_t d = 0; d < kDeciles; ++d) {
     double sum = 0;

@@ -37,8 +37,9 @@ void check(const ClassifiedTimes& t, const TimingTestOptions& o) {
   }
   if (o.block == std::size_t{0}) throw ValueError("timing_verdict: a block holds at least one measurement");
   if (o.alpha * static_cast<double>(o.resamples + 1) < 1) {
-    throw ValueError("timing_verdict: " + std::to_string(o.resamples) + " resamples cannot show a chance of " +
-                     to_text(o.alpha) + "; it takes " + to_text(std::ceil(1 / o.alpha) - 1));
+    throw ValueError("timing_verdict: " + std::to_string(o.resamples) +
+                     " resamples cannot show a chance of " + to_text(o.alpha) + "; it takes " +
+                     to_text(std::ceil(1 / o.alpha) - 1));
   }
 }
 
@@ -52,7 +53,8 @@ void spread_over_ticks(ClassifiedTimes& t, double tick, std::uint64_t seed) {
 
 // What |difference| must exceed in deviations: p <= alpha exactly where it does.
 double critical_value(const std::vector<double>& largest, double alpha) {
-  const auto allowed = static_cast<std::size_t>(std::floor(alpha * static_cast<double>(largest.size() + 1) * (1 + 1e-12)));
+  const auto allowed =
+      static_cast<std::size_t>(std::floor(alpha * static_cast<double>(largest.size() + 1) * (1 + 1e-12)));
   return largest[largest.size() - allowed];
 }
 
@@ -81,7 +83,10 @@ Reading read(const DecileDifferences& d, const std::vector<double>& largest, dou
 }
 
 // One class against itself, its measurements (or inputs) taken in turn: where this differs, the measurement does.
-double control_p_value(const ClassifiedTimes& t, std::uint8_t which, const TimingTestOptions& options, double limit) {
+double control_p_value(const ClassifiedTimes& t,
+                       std::uint8_t which,
+                       const TimingTestOptions& options,
+                       double limit) {
   ClassifiedTimes half;
   std::vector<std::int64_t> seen;
   std::size_t turn = 0;
@@ -109,7 +114,12 @@ std::size_t changes_of_class(const ClassifiedTimes& t) {
 }
 
 // The share of simulated runs of n measurements a class that say `wanted`, for true differences `effect`.
-double share_of_runs(const DecileDifferences& d, double critical, const Deciles& effect, double limit, double n, TimingOutcome wanted) {
+double share_of_runs(const DecileDifferences& d,
+                     double critical,
+                     const Deciles& effect,
+                     double limit,
+                     double n,
+                     TimingOutcome wanted) {
   const double shrink =
       std::sqrt((2 / n) / (1 / static_cast<double>(d.n_a) + 1 / static_cast<double>(d.n_b)));
   std::size_t said = 0;
@@ -125,7 +135,8 @@ double share_of_runs(const DecileDifferences& d, double critical, const Deciles&
   return static_cast<double>(said) / static_cast<double>(d.resampled.size());
 }
 
-double needed(const DecileDifferences& d, double critical, const Deciles& effect, double limit, double power) {
+double needed(
+    const DecileDifferences& d, double critical, const Deciles& effect, double limit, double power) {
   double most = 0;
   for (const double e : effect) most = std::max(most, std::abs(e));
   if (most == limit) return std::numeric_limits<double>::infinity();
@@ -148,16 +159,21 @@ double needed(const DecileDifferences& d, double critical, const Deciles& effect
 // A pilot as two classes: one class alone is its measurements in turn.
 DecileDifferences pilot_differences(ClassifiedTimes pilot, const TimingTestOptions& o) {
   check(pilot, o);
-  auto b = static_cast<std::size_t>(std::count_if(pilot.is_b.begin(), pilot.is_b.end(), [](auto c) { return c != 0; }));
+  auto b = static_cast<std::size_t>(
+      std::count_if(pilot.is_b.begin(), pilot.is_b.end(), [](auto c) { return c != 0; }));
   if (b == 0 || b == pilot.ns.size()) {
     b = 0;
     for (std::size_t i = 0; i < pilot.ns.size(); ++i) {
-      pilot.is_b[i] = pilot.input.empty() ? i % 2 : static_cast<std::uint8_t>(generator_of(o.seed, static_cast<std::uint64_t>(pilot.input[i]))() >> 63);
+      pilot.is_b[i] = pilot.input.empty()
+                          ? i % 2
+                          : static_cast<std::uint8_t>(
+                                generator_of(o.seed, static_cast<std::uint64_t>(pilot.input[i]))() >> 63);
       b += pilot.is_b[i];
     }
   }
   if (b < kLeastMeasurements || pilot.ns.size() - b < kLeastMeasurements) {
-    throw DataError("power: a pilot needs " + std::to_string(kLeastMeasurements) + " measurements of each class (twice that of one alone), got " +
+    throw DataError("power: a pilot needs " + std::to_string(kLeastMeasurements) +
+                    " measurements of each class (twice that of one alone), got " +
                     std::to_string(pilot.ns.size() - b) + " and " + std::to_string(b));
   }
   spread_over_ticks(pilot, clock_tick(pilot.ns), o.seed);
@@ -209,8 +225,9 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
   TimingVerdict v;
   for (const std::uint8_t c : given.is_b) ++(c != 0 ? v.n_b : v.n_a);
   if (v.n_a < kLeastMeasurements || v.n_b < kLeastMeasurements) {
-    v.reason = "deciles take " + std::to_string(kLeastMeasurements) + " measurements of each class, there are " +
-               std::to_string(v.n_a) + " and " + std::to_string(v.n_b);
+    v.reason = "deciles take " + std::to_string(kLeastMeasurements) +
+               " measurements of each class, there are " + std::to_string(v.n_a) + " and " +
+               std::to_string(v.n_b);
     return v;
   }
   ClassifiedTimes t = given;
@@ -236,28 +253,35 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
 
   const std::size_t changes = changes_of_class(t);
   if (t.input.empty() && changes < kLeastAtoms) {
-    v.reason = "the classes change places " + std::to_string(changes) +
-               " times only: a slow spell of the machine cannot be told from the class; measure them in random order";
+    v.reason =
+        "the classes change places " + std::to_string(changes) +
+        " times only: a slow spell of the machine cannot be told from the class; measure them in random order";
     return v;
   }
-  if (d.atoms < kLeastAtoms || (t.input.empty() && static_cast<double>(d.block) < 2 * (d.correlation_time - 1))) {
-    v.reason = "measurements depend on each other over " + std::to_string(static_cast<std::int64_t>(std::ceil(d.correlation_time))) +
-               " of their neighbours (drift), or are of few inputs: " + std::to_string(d.atoms) + " independent parts";
+  if (d.atoms < kLeastAtoms ||
+      (t.input.empty() && static_cast<double>(d.block) < 2 * (d.correlation_time - 1))) {
+    v.reason = "measurements depend on each other over " +
+               std::to_string(static_cast<std::int64_t>(std::ceil(d.correlation_time))) +
+               " of their neighbours (drift), or are of few inputs: " + std::to_string(d.atoms) +
+               " independent parts";
     return v;
   }
   v.control_p_value = std::min(control_p_value(t, 0, o, limit), control_p_value(t, 1, o, limit));
   if (v.control_p_value <= std::max(o.alpha / 10, 1 / static_cast<double>(o.resamples + 1))) {
-    v.reason = "a class differs from itself by more than " + ns_text(limit) + ": something else than the class decides the time";
+    v.reason = "a class differs from itself by more than " + ns_text(limit) +
+               ": something else than the class decides the time";
     return v;
   }
   if (v.p_value <= o.alpha) {
     v.outcome = TimingOutcome::kLeaks;
-    v.reason = "decile " + std::to_string(v.largest + 1) + " differs by " + ns_text(v.effect.estimate) + " (" + ns_text(v.effect.low) + " to " +
-               ns_text(v.effect.high) + "), more than " + ns_text(limit);
+    v.reason = "decile " + std::to_string(v.largest + 1) + " differs by " + ns_text(v.effect.estimate) +
+               " (" + ns_text(v.effect.low) + " to " + ns_text(v.effect.high) + "), more than " +
+               ns_text(limit);
     return v;
   }
   if (v.tick_ns > o.limit_ns) {
-    v.reason = "the clock shows steps of " + ns_text(v.tick_ns) + ", the attacker's limit is " + ns_text(o.limit_ns);
+    v.reason =
+        "the clock shows steps of " + ns_text(v.tick_ns) + ", the attacker's limit is " + ns_text(o.limit_ns);
     return v;
   }
   if (smaller) {
@@ -268,7 +292,8 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
   v.outcome = TimingOutcome::kInconclusive;
   v.more_needed = needed(d, v.critical, d.difference, limit, o.power);
   v.reason = std::isfinite(v.more_needed)
-                 ? "the interval reaches over the limit of " + ns_text(limit) + "; about " + to_text(v.more_needed) + " measurements of each class would decide"
+                 ? "the interval reaches over the limit of " + ns_text(limit) + "; about " +
+                       to_text(v.more_needed) + " measurements of each class would decide"
                  : "the effect lies at the limit of " + ns_text(limit) + " itself";
   return v;
 }

@@ -50,17 +50,18 @@ struct TimingTestOptions {
 
 struct TimingVerdict {
   TimingOutcome outcome = TimingOutcome::kNotMeasured;
-  std::string reason;     // one sentence: what was found, or why nothing can be said
+  std::string reason;  // one sentence: what was found, or why nothing can be said
   std::size_t n_a = 0, n_b = 0;
   Deciles difference{};   // decile of b - decile of a, ns
   Deciles low{}, high{};  // simultaneous at 1 - alpha
-  std::size_t largest = 0;  // index of the decile that decides: furthest beyond the limit, in its own deviations
-  Interval effect;          // of that decile, signed
-  double p_value = 1;       // of "every decile's difference is at most the limit"
-  double critical = 0;      // half width of an interval in its deviations
-  std::size_t block = 1;    // measurements resampled together; 1 with inputs
+  std::size_t largest =
+      0;                // index of the decile that decides: furthest beyond the limit, in its own deviations
+  Interval effect;      // of that decile, signed
+  double p_value = 1;   // of "every decile's difference is at most the limit"
+  double critical = 0;  // half width of an interval in its deviations
+  std::size_t block = 1;  // measurements resampled together; 1 with inputs
   double correlation_time = 1;
-  double tick_ns = 0;         // of the clock; 0: none seen
+  double tick_ns = 0;          // of the clock; 0: none seen
   double control_p_value = 1;  // least of both classes against themselves
   // kInconclusive: measurements of each class for `power`; infinity: the effect lies at the limit.
   double more_needed = 0;
@@ -73,9 +74,15 @@ TimingVerdict timing_verdict(const ClassifiedTimes& times, const TimingTestOptio
 // How many measurements of each class find a difference of effect_ns (in every decile) beyond the limit with probability
 // options.power; infinity where effect_ns does not exceed the limit. From a pilot of one class or of two: its deviations,
 // scaled to other numbers, in options.resamples simulated runs. DataError: fewer than kLeastMeasurements.
-inline constexpr std::size_t kLeastMeasurements = 50;  // of each class; fewer have no ninth decile to speak of
-double measurements_needed(const ClassifiedTimes& pilot, double effect_ns, const TimingTestOptions& options = {});
+inline constexpr std::size_t kLeastMeasurements =
+    50;  // of each class; fewer have no ninth decile to speak of
+double measurements_needed(const ClassifiedTimes& pilot,
+                           double effect_ns,
+                           const TimingTestOptions& options = {});
 // The probability of "leaks" for n measurements of each class, and of "smaller" for an effect within the limit.
-double power_of(const ClassifiedTimes& pilot, double effect_ns, double n, const TimingTestOptions& options = {});
+double power_of(const ClassifiedTimes& pilot,
+                double effect_ns,
+                double n,
+                const TimingTestOptions& options = {});
 
 }  // namespace offramp::stats

@@ -33,8 +33,10 @@ inline stats::ClassifiedTimes correlated_times(
 }
 
 // A stretch of recorded noise from `begin` on (round its end), classes drawn at random, class b later by `effect`.
-inline stats::ClassifiedTimes relabelled(
-    const std::vector<double>& noise, std::size_t n_each, double effect, std::uint64_t seed) {
+inline stats::ClassifiedTimes relabelled(const std::vector<double>& noise,
+                                         std::size_t n_each,
+                                         double effect,
+                                         std::uint64_t seed) {
   std::mt19937_64 rng(seed * 0x9E3779B97F4A7C15ull + 11);
   stats::ClassifiedTimes t;
   std::size_t at = rng() % noise.size();

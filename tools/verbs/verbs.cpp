@@ -38,7 +38,8 @@
   ROW(stats_compare) \
   ROW(stats_divergence) \
   ROW(stats_queries) \
-  ROW(stats_leakage)
+  ROW(stats_leakage) \
+  ROW(stats_timing)
 // clang-format on
 
 namespace offramp::tools {

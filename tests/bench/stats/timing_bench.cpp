@@ -1,7 +1,7 @@
 // The timing verdict on data that are known: false alarms, and what is found (docs/results/verdicts.md).
 //   timing_bench null RUNS [FILE.csv COLUMN ..]   alarms at 1 %, 5 % and 9 % on noise without a difference: that of
 //                                        tests/stats/traces, of this machine's own clock, of generated series, and of
-//                                        columns of CSV files; band: 99 % of a binomial
+//                                        columns of CSV files in seconds; band: 99 % of a binomial
 //   timing_bench power SVG               planned and seen power against the number of measurements
 #include <boost/math/distributions/binomial.hpp>
 
@@ -15,6 +15,7 @@
 
 #include "base/atomic_file.h"
 #include "base/number_table.h"
+#include "stats/exits/time_cells.h"
 #include "stats/timing/decile_differences.h"
 #include "tests/support/timing_series.h"
 #include "tools/report/svg_writer.h"
@@ -47,11 +48,12 @@ void null_runs(const char* name, int runs, const Draw& draw) {
   std::printf("| %s | %d |", name, runs);
   for (int a = 0; a < 3; ++a) {
     const boost::math::binomial binomial(runs, kAlphas[a]);
-    std::printf(" %d (%.0f to %.0f)%s |",
-                alarms[a],
-                boost::math::quantile(binomial, .005),
-                boost::math::quantile(boost::math::complement(binomial, .005)),
-                alarms[a] > boost::math::quantile(boost::math::complement(binomial, .005)) ? " **over**" : "");
+    std::printf(
+        " %d (%.0f to %.0f)%s |",
+        alarms[a],
+        boost::math::quantile(binomial, .005),
+        boost::math::quantile(boost::math::complement(binomial, .005)),
+        alarms[a] > boost::math::quantile(boost::math::complement(binomial, .005)) ? " **over**" : "");
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -69,7 +71,9 @@ std::vector<double> own_noise() {
   return ns;
 }
 
-stats::ClassifiedTimes spread(stats::ClassifiedTimes t, double tick, std::uint64_t seed) {
+// As timing_verdict does with times on a clock.
+stats::ClassifiedTimes spread(stats::ClassifiedTimes t, std::uint64_t seed) {
+  const double tick = stats::clock_tick(t.ns);
   std::mt19937_64 rng(seed);
   std::uniform_real_distribution<double> within(-tick / 2, tick / 2);
   for (double& ns : t.ns) ns += within(rng);
@@ -86,32 +90,41 @@ void run_null(int runs, char** files, int count) {
     });
   }
   const auto own = own_noise();
-  null_runs("a loop on this machine", runs, [&](std::uint64_t s) { return spread(test::relabelled(own, 500, 0, s), 1, s); });
+  null_runs("a loop on this machine", runs, [&](std::uint64_t s) {
+    return spread(test::relabelled(own, 500, 0, s), s);
+  });
   for (int i = 0; i + 1 < count; i += 2) {
     std::vector<double> noise = read_number_table(files[i]).numbers(files[i + 1]);
-    const double unit = 1e6;  // the published tables are in ms and rounded to 0.1 us or coarser
-    for (double& t : noise) t *= unit;
+    for (double& t : noise) t *= 1e9;
     null_runs(std::filesystem::path(files[i]).stem().c_str(), runs, [&](std::uint64_t s) {
-      return spread(test::relabelled(noise, 500, 0, s), 1000, s);
+      return spread(test::relabelled(noise, 500, 0, s), s);
     });
   }
   for (const double rho : {0.0, .5, .8}) {
     for (const auto order : {test::ClassOrder::kRandom, test::ClassOrder::kRuns}) {
       char name[99];
-      std::snprintf(name, sizeof name, "AR(1) %.1f, %s", rho, order == test::ClassOrder::kRandom ? "random order" : "runs of 100");
-      null_runs(name, runs, [&](std::uint64_t s) { return test::correlated_times(1000, 300, rho, 0, order, s); });
+      std::snprintf(name,
+                    sizeof name,
+                    "AR(1) %.1f, %s",
+                    rho,
+                    order == test::ClassOrder::kRandom ? "random order" : "runs of 100");
+      null_runs(
+          name, runs, [&](std::uint64_t s) { return test::correlated_times(1000, 300, rho, 0, order, s); });
     }
   }
 }
 
 void run_power(const char* svg) {
   constexpr int kRuns = 200;
-  const auto noise = test::recorded_noise(OFFRAMP_SOURCE_DIR "/tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv", 1);
+  const auto noise =
+      test::recorded_noise(OFFRAMP_SOURCE_DIR "/tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv", 1);
   const stats::ClassifiedTimes pilot = test::relabelled(noise, 500, 0, 1);
-  const stats::TimingTestOptions o{.limit_ns = stats::limit_ns(stats::Attacker::kLan), .alpha = .01, .resamples = 999};
+  const stats::TimingTestOptions o{
+      .limit_ns = stats::limit_ns(stats::Attacker::kLan), .alpha = .01, .resamples = 999};
   report::XyChart chart;
   chart.frame.title = "How many measurements find a difference";
-  chart.frame.subtitle = "recorded noise of a busy machine, LAN attacker (100 ns), alpha 1 %; lines: planned from 500 a class, points: seen in 200 runs";
+  chart.frame.subtitle =
+      "recorded noise of a busy machine, LAN attacker (100 ns), alpha 1 %; lines: planned from 500 a class, points: seen in 200 runs";
   chart.frame.x.label = "measurements of each class";
   chart.frame.x.log = true;
   chart.frame.y.label = "share of runs that say \"leaks\"";
@@ -127,7 +140,8 @@ void run_power(const char* svg) {
         const auto t = test::relabelled(noise, n, effect, 1000 + static_cast<std::uint64_t>(r));
         found += stats::timing_verdict(t, o).outcome == stats::TimingOutcome::kLeaks ? 1 : 0;
       }
-      const double plan = effect > o.limit_ns ? stats::power_of(pilot, effect, static_cast<double>(n), o) : NAN;
+      const double plan =
+          effect > o.limit_ns ? stats::power_of(pilot, effect, static_cast<double>(n), o) : NAN;
       const auto share = stats::wilson_interval(static_cast<std::size_t>(found), kRuns);
       std::printf("| %.0f | %zu | %.3f | %.3f |\n", effect, n, plan, share.estimate);
       std::fflush(stdout);

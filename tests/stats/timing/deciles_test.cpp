@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <fstream>
 
-
 #include "base/errors.h"
 #include "stats/timing/weighted_deciles.h"
 #include "tests/support/temp_folder.h"
@@ -21,7 +20,8 @@ TEST(Deciles, AreTheTypeTwoQuantilesOfR) {
   const Deciles ten = deciles(std::vector<double>{3, 1, 4, 1, 5, 9, 2, 6, 5, 3});
   EXPECT_EQ(ten, (Deciles{1, 1.5, 2.5, 3, 3.5, 4.5, 5, 5.5, 7.5}));
   // quantile(c(10, 20, 30, 40, 50, 60, 70), (1:9) / 10, type = 2)
-  EXPECT_EQ(deciles(std::vector<double>{70, 60, 50, 40, 30, 20, 10}), (Deciles{10, 20, 30, 30, 40, 50, 50, 60, 70}));
+  EXPECT_EQ(deciles(std::vector<double>{70, 60, 50, 40, 30, 20, 10}),
+            (Deciles{10, 20, 30, 30, 40, 50, 50, 60, 70}));
   EXPECT_EQ(deciles(std::vector<double>{8}), (Deciles{8, 8, 8, 8, 8, 8, 8, 8, 8}));
   EXPECT_THROW(deciles({}), DataError);
   EXPECT_THROW(deciles(std::vector<double>{1, NAN}), DataError);
@@ -63,9 +63,11 @@ TEST(DecileTest, FindsAShiftAndIsQuietWithoutOne) {
 
 // R is no part of the project; where it is installed it checks ours.
 TEST(DecileTest, AgreesWithRtlfInR) {
-  if (std::system("command -v Rscript > /dev/null 2>&1") != 0) GTEST_SKIP() << "Rscript (Debian: r-base-core) is not installed";
+  if (std::system("command -v Rscript > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "Rscript (Debian: r-base-core) is not installed";
   const auto noise = test::recorded_noise(
-      std::filesystem::path(OFFRAMP_SOURCE_DIR) / "tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv", 1);
+      std::filesystem::path(OFFRAMP_SOURCE_DIR) / "tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv",
+      1);
   ASSERT_GT(noise.size(), 5000u);
   const test::TempFolder folder;
   for (const double effect : {0.0, 150.0, 2000.0}) {
@@ -82,8 +84,8 @@ TEST(DecileTest, AgreesWithRtlfInR) {
       }
     }
     constexpr std::size_t kResamples = 4000;
-    const std::string command = "Rscript --vanilla " OFFRAMP_SOURCE_DIR "/tests/stats/timing/rtlf.R " + csv + " 0.09 " +
-                                std::to_string(kResamples) + " > " + out;
+    const std::string command = "Rscript --vanilla " OFFRAMP_SOURCE_DIR "/tests/stats/timing/rtlf.R " + csv +
+                                " 0.09 " + std::to_string(kResamples) + " > " + out;
     ASSERT_EQ(std::system(command.c_str()), 0);
     const DecileTest ours = decile_test(a, b, {.resamples = kResamples});
     std::ifstream file(out);

@@ -70,7 +70,8 @@ TEST(TimingVerdict, AClassThatDiffersFromItselfSpoilsTheMeasurement) {
 }
 
 TEST(TimingVerdict, TooFewAndWrongArguments) {
-  EXPECT_EQ(timing_verdict(correlated_times(20, 1, 0, 0, ClassOrder::kRandom, 1)).outcome, TimingOutcome::kNotMeasured);
+  EXPECT_EQ(timing_verdict(correlated_times(20, 1, 0, 0, ClassOrder::kRandom, 1)).outcome,
+            TimingOutcome::kNotMeasured);
   ClassifiedTimes t = correlated_times(100, 1, 0, 0, ClassOrder::kRandom, 1);
   t.is_b.pop_back();
   EXPECT_THROW(timing_verdict(t), DataError);
@@ -108,7 +109,8 @@ int alarms(const std::function<ClassifiedTimes(std::uint64_t)>& draw, std::optio
     const ClassifiedTimes t = draw(seed);
     const DecileDifferences d = decile_differences(t, o);
     double most = 0;
-    for (std::size_t j = 0; j < kDeciles; ++j) most = std::max(most, std::abs(d.difference[j]) / d.deviation[j]);
+    for (std::size_t j = 0; j < kDeciles; ++j)
+      most = std::max(most, std::abs(d.difference[j]) / d.deviation[j]);
     const auto largest = d.largest();
     const auto hits = largest.end() - std::lower_bound(largest.begin(), largest.end(), most);
     n += static_cast<double>(hits + 1) / 400 <= .05 ? 1 : 0;
@@ -120,7 +122,8 @@ TEST(TimingVerdict, NullRunsOnRecordedNoiseStayInTheBand) {
   for (const int exit : {1, 4}) {
     const auto noise = test::recorded_noise(kBusy, exit);
     ASSERT_GT(noise.size(), 1000u);
-    EXPECT_LE(alarms([&](std::uint64_t s) { return test::relabelled(noise, 300, 0, s); }), kMostAlarms) << exit;
+    EXPECT_LE(alarms([&](std::uint64_t s) { return test::relabelled(noise, 300, 0, s); }), kMostAlarms)
+        << exit;
   }
 }
 
@@ -169,7 +172,8 @@ TEST(TimingPlan, WhatIsPlannedIsFound) {
   int found = 0;
   constexpr int kRuns = 60;
   for (int s = 0; s < kRuns; ++s) {
-    const auto t = correlated_times(static_cast<std::size_t>(n), 300, 0, 200, ClassOrder::kRandom, 100 + static_cast<std::uint64_t>(s));
+    const auto t = correlated_times(
+        static_cast<std::size_t>(n), 300, 0, 200, ClassOrder::kRandom, 100 + static_cast<std::uint64_t>(s));
     found += timing_verdict(t, o).outcome == TimingOutcome::kLeaks ? 1 : 0;
   }
   EXPECT_GE(found, 46);  // of 60 at 90 %: fewer once in 1,500
