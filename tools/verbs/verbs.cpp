@@ -19,6 +19,7 @@
   ROW(profile) \
   ROW(curves) \
   ROW(demo) \
+  ROW(audit) \
   ROW(extract_run) \
   ROW(extract_query) \
   ROW(extract_fit) \

@@ -27,12 +27,13 @@ nlohmann::ordered_json json_of(const stats::TimingVerdict& v, const stats::Timin
                               {"tick_ns", v.tick_ns},
                               {"control_p_value", v.control_p_value}};
   if (v.outcome == stats::TimingOutcome::kInconclusive) {
-    json["measurements_needed"] =
-        std::isfinite(v.more_needed) ? nlohmann::ordered_json(v.more_needed) : nlohmann::ordered_json(nullptr);
+    json["measurements_needed"] = std::isfinite(v.more_needed) ? nlohmann::ordered_json(v.more_needed)
+                                                               : nlohmann::ordered_json(nullptr);
   }
   json["deciles"] = nlohmann::ordered_json::array();
   for (std::size_t j = 0; j < stats::kDeciles; ++j) {
-    json["deciles"].push_back({{"decile", j + 1}, {"difference_ns", v.difference[j]}, {"low", v.low[j]}, {"high", v.high[j]}});
+    json["deciles"].push_back(
+        {{"decile", j + 1}, {"difference_ns", v.difference[j]}, {"low", v.low[j]}, {"high", v.high[j]}});
   }
   return json;
 }
