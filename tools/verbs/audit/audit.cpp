@@ -76,9 +76,13 @@ class AuditVerb final : public Verb {
     settings_.threads = static_cast<unsigned>(session.threads());
     const bool times_alone = target_.extension() == ".csv";
     if (target_.string().rfind("http://", 0) == 0 || target_.string().rfind("https://", 0) == 0)
-      throw UsageError("audit: a served model cannot be asked yet; give its checkpoint, or times that were recorded (a CSV file)");
+      throw UsageError(
+          "audit: a served model cannot be asked yet; give its checkpoint, or times that were recorded (a CSV file)");
     if (target_.extension() == ".pth" || target_.extension() == ".pt")
-      throw UsageError(fmt::format("{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that", target_.string(), target_.string()));
+      throw UsageError(fmt::format(
+          "{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that",
+          target_.string(),
+          target_.string()));
     audit::Target target;
     target.name = target_.string();
     if (!times_alone) open_model(session, target);
@@ -88,12 +92,14 @@ class AuditVerb final : public Verb {
     RunFolder& folder = session.folder();
     if (!times_alone && !target.tuned) {
       target.checkpoint = folder.file("victim.safetensors");
-      nets::save_checkpoint(target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
+      nets::save_checkpoint(
+          target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
     }
     const std::filesystem::path kept = folder.folder("sections");
     double used = 0;
     for (const auto& entry : std::filesystem::directory_iterator(kept))
-      if (entry.path().extension() == ".json") used += audit::section_from(read_json_file(entry.path()), entry.path()).seconds;
+      if (entry.path().extension() == ".json")
+        used += audit::section_from(read_json_file(entry.path()), entry.path()).seconds;
     const audit::Budget budget(60 * budget_min_, used);
     audit::Work work{session, settings_, budget, folder.path()};
     if (session.resume() && used > 0) session.log.info(fmt::format("audit: {:.0f} s of work are kept", used));
@@ -130,16 +136,26 @@ class AuditVerb final : public Verb {
     const audit::Head head{target.name,
                            times_alone ? "recorded times" : "model",
                            target.images_text,
-                           {{"data", target.samples.set}, {"budget_minutes", budget_min_}, {"alpha", settings_.alpha}, {"seed", settings_.seed}, {"seconds", budget.used()}}};
+                           {{"data", target.samples.set},
+                            {"budget_minutes", budget_min_},
+                            {"alpha", settings_.alpha},
+                            {"seed", settings_.seed},
+                            {"seconds", budget.used()}}};
     const std::string text = text_of(head, sections);
     const nlohmann::ordered_json json = json_of(head, sections);
-    write_file_atomically(folder.file("report.html"), html_of(head, sections, data::read_text(folder.file("config.toml")), data::read_text(folder.file("env.json"))));
+    write_file_atomically(folder.file("report.html"),
+                          html_of(head,
+                                  sections,
+                                  data::read_text(folder.file("config.toml")),
+                                  data::read_text(folder.file("env.json"))));
     write_file_atomically(folder.file("README.md"), card_of(head, sections));
     write_file_atomically(folder.file("audit.txt"), text);
     folder.write_json("audit.sarif", sarif_of(head, sections));
     folder.results(json);
     folder.done();
-    session.answer(text + fmt::format("\nreport: {} ({:.0f} s)\n", folder.file("report.html").string(), budget.used()), json);
+    session.answer(
+        text + fmt::format("\nreport: {} ({:.0f} s)\n", folder.file("report.html").string(), budget.used()),
+        json);
     return kDone;
   }
 
@@ -150,14 +166,17 @@ class AuditVerb final : public Verb {
     nets::LoadedNet& loaded = *target.loaded;
     target.trained = trained_on(loaded.metadata);
     target.tuned = !threshold_ && (!loaded.policy.thresholds.empty() || loaded.net->num_exits() == 1);
-    if (!target.tuned) loaded.policy = nets::ExitPolicy::uniform(loaded.net->num_exits(), threshold_.value_or(0.9));
-    target.samples = samples_for(session, target.trained, loaded.net->input(), {.set = data_, .split = split_});
+    if (!target.tuned)
+      loaded.policy = nets::ExitPolicy::uniform(loaded.net->num_exits(), threshold_.value_or(0.9));
+    target.samples =
+        samples_for(session, target.trained, loaded.net->input(), {.set = data_, .split = split_});
     const data::ImageSet all = open_pictures(session, target.trained, target.samples, loaded.net->input());
     // Sets lie sorted by class: always the same shuffled order.
     const auto order = data::permutation(all.n, 1, 0xA0D17u, 1);
     target.images = data::subset(all, order);
     target.images_text = target.samples.text();
-    target.box = std::make_unique<attacks::InProcessBlackBox>(attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
+    target.box = std::make_unique<attacks::InProcessBlackBox>(
+        attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
   }
 
   audit::Measured read_recorded() const {
@@ -173,13 +192,18 @@ class AuditVerb final : public Verb {
     }
     for (std::size_t i = 0; i < m.ns.size(); ++i) {
       if (!(m.ns[i] > 0 && std::isfinite(m.ns[i])))
-        throw FileError(target_.string(), fmt::format("line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
+        throw FileError(
+            target_.string(),
+            fmt::format(
+                "line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
       m.ns[i] *= unit_ns_;
     }
     if (!exit_.empty()) {
-      for (const std::int64_t e : table.whole_numbers(table.index_of(exit_), "an exit", 1, 1000)) m.exit.push_back(static_cast<int>(e));
+      for (const std::int64_t e : table.whole_numbers(table.index_of(exit_), "an exit", 1, 1000))
+        m.exit.push_back(static_cast<int>(e));
     } else {
-      const stats::ExitEstimate estimate = stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = settings_.threads});
+      const stats::ExitEstimate estimate =
+          stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = settings_.threads});
       m.exit.assign(estimate.exits.begin(), estimate.exits.end());
       m.exits_estimated = true;
     }

@@ -30,7 +30,8 @@ Section audit_model(Work& work, const Target& target) {
   Section s{.name = "model", .title = "The model"};
   if (!target.loaded) return skipped(s.name, s.title, "", "there is no model, only its times");
   const nets::Network& net = *target.loaded->net;
-  nets::LoaderSource source(target.images, data::Augmentation{}, nets::LoaderSource::evaluation(250, {}), net.device());
+  nets::LoaderSource source(
+      target.images, data::Augmentation{}, nets::LoaderSource::evaluation(250, {}), net.device());
   const nets::ExitOutputs outputs = outputs_with_progress(work.session, "model", net, source);
   std::vector<std::int32_t> rows(static_cast<std::size_t>(std::min(kTimedImages, target.images.n)));
   std::iota(rows.begin(), rows.end(), 0);
@@ -39,30 +40,58 @@ Section audit_model(Work& work, const Target& target) {
   const std::vector<double> right = nets::accuracy(outputs);
   const auto& costs = net.costs();
 
-  report::Table exits{.columns = {{"exit"}, {"accuracy %"}, {"MACs"}, {"share of the net %"}, {"ms, batch 1"}}, .caption = fmt::format("Every exit on {} images, one thread", outputs.n)};
+  report::Table exits{
+      .columns = {{"exit"}, {"accuracy %"}, {"MACs"}, {"share of the net %"}, {"ms, batch 1"}},
+      .caption = fmt::format("Every exit on {} images, one thread", outputs.n)};
   s.data["exits"] = nlohmann::ordered_json::array();
   for (std::size_t e = 0; e < right.size(); ++e) {
     const double share = static_cast<double>(costs.exits[e].macs) / static_cast<double>(costs.plain.macs);
-    exits.rows.push_back({std::to_string(e + 1), fmt::format("{:.2f}", 100 * right[e]), with_thousands(costs.exits[e].macs), fmt::format("{:.1f}", 100 * share), fmt::format("{:.4f}", ms[e])});
-    s.data["exits"].push_back({{"accuracy", right[e]}, {"macs", costs.exits[e].macs}, {"relative_macs", share}, {"milliseconds", ms[e]}});
+    exits.rows.push_back({std::to_string(e + 1),
+                          fmt::format("{:.2f}", 100 * right[e]),
+                          with_thousands(costs.exits[e].macs),
+                          fmt::format("{:.1f}", 100 * share),
+                          fmt::format("{:.4f}", ms[e])});
+    s.data["exits"].push_back({{"accuracy", right[e]},
+                               {"macs", costs.exits[e].macs},
+                               {"relative_macs", share},
+                               {"milliseconds", ms[e]}});
   }
   s.tables.push_back(exits);
 
-  report::Table thresholds{.columns = {{"threshold"}, {"accuracy %"}, {"MACs %"}, {"ms"}, {"leave at exit 1 / 2 / .. %", report::Align::kLeft}}, .caption = "One threshold for all exits; in bold the model's own"};
+  report::Table thresholds{.columns = {{"threshold"},
+                                       {"accuracy %"},
+                                       {"MACs %"},
+                                       {"ms"},
+                                       {"leave at exit 1 / 2 / .. %", report::Align::kLeft}},
+                           .caption = "One threshold for all exits; in bold the model's own"};
   s.data["thresholds"] = nlohmann::ordered_json::array();
   report::Series curve{.name = "accuracy", .draw = report::Draw::kLineAndPoints};
   const auto row = [&](const std::string& name, const nets::ExitPolicy& policy) {
     const nets::PolicyResult result = nets::apply(policy, outputs, costs);
     double mean_ms = 0;
-    for (std::size_t e = 0; e < ms.size(); ++e) mean_ms += ms[e] * static_cast<double>(result.histogram[e]) / outputs.n;
-    thresholds.rows.push_back({name, fmt::format("{:.2f}", 100 * result.accuracy), fmt::format("{:.1f}", 100 * result.relative_macs), fmt::format("{:.4f}", mean_ms), histogram_text(result.histogram, outputs.n)});
-    s.data["thresholds"].push_back({{"threshold", name}, {"accuracy", result.accuracy}, {"relative_macs", result.relative_macs}, {"mean_macs", result.mean_macs}, {"milliseconds", mean_ms}, {"histogram", result.histogram}});
+    for (std::size_t e = 0; e < ms.size(); ++e)
+      mean_ms += ms[e] * static_cast<double>(result.histogram[e]) / outputs.n;
+    thresholds.rows.push_back({name,
+                               fmt::format("{:.2f}", 100 * result.accuracy),
+                               fmt::format("{:.1f}", 100 * result.relative_macs),
+                               fmt::format("{:.4f}", mean_ms),
+                               histogram_text(result.histogram, outputs.n)});
+    s.data["thresholds"].push_back({{"threshold", name},
+                                    {"accuracy", result.accuracy},
+                                    {"relative_macs", result.relative_macs},
+                                    {"mean_macs", result.mean_macs},
+                                    {"milliseconds", mean_ms},
+                                    {"histogram", result.histogram}});
     return result;
   };
   if (net.num_exits() > 1) {
     const auto own = row("own", target.loaded->policy);
     thresholds.strong_rows.push_back(0);
-    s.data["policy"] = {{"accuracy", own.accuracy}, {"relative_macs", own.relative_macs}, {"mean_macs", own.mean_macs}, {"histogram", own.histogram}, {"thresholds", target.loaded->policy.thresholds}};
+    s.data["policy"] = {{"accuracy", own.accuracy},
+                        {"relative_macs", own.relative_macs},
+                        {"mean_macs", own.mean_macs},
+                        {"histogram", own.histogram},
+                        {"thresholds", target.loaded->policy.thresholds}};
     for (const double t : {.5, .6, .7, .8, .9, .95, .99}) {
       const auto result = row(fmt::format("{:g}", t), nets::ExitPolicy::uniform(net.num_exits(), t));
       curve.x.push_back(100 * result.relative_macs);
@@ -85,7 +114,9 @@ Section audit_model(Work& work, const Target& target) {
   s.data["num_exits"] = net.num_exits();
   s.data["plain_macs"] = costs.plain.macs;
   s.data["accuracy"] = right.back();
-  if (!target.tuned) s.paragraphs.push_back("The model came without thresholds of its own: 0.9 at every exit is taken for them (offramp tune chooses better ones).");
+  if (!target.tuned)
+    s.paragraphs.push_back(
+        "The model came without thresholds of its own: 0.9 at every exit is taken for them (offramp tune chooses better ones).");
   return s;
 }
 

@@ -33,7 +33,8 @@ std::string table_text(const report::Table& table) {
 }  // namespace
 
 std::string text_of(const Head& head, const std::vector<Section>& sections) {
-  std::string text = fmt::format("Audit of {} ({}){}\n", head.target, head.kind, head.data.empty() ? "" : ", " + head.data);
+  std::string text =
+      fmt::format("Audit of {} ({}){}\n", head.target, head.kind, head.data.empty() ? "" : ", " + head.data);
   Table findings({"rule", "result", "finding"});
   for (const Section& s : sections)
     for (const Finding& f : s.findings) findings.row({f.rule, said(f), f.message});
@@ -48,21 +49,40 @@ std::string text_of(const Head& head, const std::vector<Section>& sections) {
 }
 
 nlohmann::ordered_json json_of(const Head& head, const std::vector<Section>& sections) {
-  nlohmann::ordered_json json{{"target", head.target}, {"kind", head.kind}, {"data", head.data}, {"settings", head.settings}, {"findings", nlohmann::ordered_json::array()}, {"sections", nlohmann::ordered_json::object()}};
+  nlohmann::ordered_json json{{"target", head.target},
+                              {"kind", head.kind},
+                              {"data", head.data},
+                              {"settings", head.settings},
+                              {"findings", nlohmann::ordered_json::array()},
+                              {"sections", nlohmann::ordered_json::object()}};
   for (const Section& s : sections) {
     for (const Finding& f : s.findings) {
       const Rule& rule = rule_of(f.rule);
-      json["findings"].push_back({{"rule", f.rule}, {"kind", to_text(f.kind)}, {"level", f.level}, {"message", f.message}, {"nist_ai_100_2", rule.nist}, {"mitre_atlas", rule.atlas}, {"owasp_aisvs", rule.aisvs}});
+      json["findings"].push_back({{"rule", f.rule},
+                                  {"kind", to_text(f.kind)},
+                                  {"level", f.level},
+                                  {"message", f.message},
+                                  {"nist_ai_100_2", rule.nist},
+                                  {"mitre_atlas", rule.atlas},
+                                  {"owasp_aisvs", rule.aisvs}});
     }
-    json["sections"][s.name] = {{"title", s.title}, {"seconds", s.seconds}, {"skipped", s.skipped}, {"data", s.data}};
+    json["sections"][s.name] = {
+        {"title", s.title}, {"seconds", s.seconds}, {"skipped", s.skipped}, {"data", s.data}};
   }
   return json;
 }
 
-std::string html_of(const Head& head, const std::vector<Section>& sections, const std::string& config, const std::string& environment) {
-  report::HtmlReport page("Audit of " + head.target, head.data.empty() ? head.kind : head.kind + ", " + head.data);
+std::string html_of(const Head& head,
+                    const std::vector<Section>& sections,
+                    const std::string& config,
+                    const std::string& environment) {
+  report::HtmlReport page("Audit of " + head.target,
+                          head.data.empty() ? head.kind : head.kind + ", " + head.data);
   page.section("Findings");
-  report::Table table{.columns = {{"question", report::Align::kLeft}, {"result", report::Align::kLeft}, {"finding", report::Align::kLeft}, {"terms", report::Align::kLeft}}};
+  report::Table table{.columns = {{"question", report::Align::kLeft},
+                                  {"result", report::Align::kLeft},
+                                  {"finding", report::Align::kLeft},
+                                  {"terms", report::Align::kLeft}}};
   for (const Section& s : sections) {
     for (const Finding& f : s.findings) {
       const Rule& rule = rule_of(f.rule);
@@ -74,17 +94,24 @@ std::string html_of(const Head& head, const std::vector<Section>& sections, cons
   std::vector<std::string> advice;
   for (const Section& s : sections)
     for (const Finding& f : s.findings)
-      if (f.kind == Kind::kFail && std::find(advice.begin(), advice.end(), rule_of(f.rule).advice) == advice.end()) advice.push_back(rule_of(f.rule).advice);
+      if (f.kind == Kind::kFail &&
+          std::find(advice.begin(), advice.end(), rule_of(f.rule).advice) == advice.end())
+        advice.push_back(rule_of(f.rule).advice);
   if (!advice.empty()) {
     page.subsection("What helps");
     page.bullets(advice);
   }
-  page.paragraph("'open' is no pass: nothing was shown, and nothing was shown to be absent. An audit tries known attacks for a bounded time; what it does not find may be there.");
+  page.paragraph(
+      "'open' is no pass: nothing was shown, and nothing was shown to be absent. An audit tries known attacks for a bounded time; what it does not find may be there.");
   for (const Section& s : sections) {
     page.section(s.title);
     if (!s.skipped.empty()) page.note(report::Note::kWarning, "Not examined: " + s.skipped + ".");
     for (const Finding& f : s.findings)
-      if (f.kind != Kind::kNotApplicable) page.note(f.kind == Kind::kFail ? report::Note::kWarning : f.kind == Kind::kPass ? report::Note::kGood : report::Note::kInfo, f.message);
+      if (f.kind != Kind::kNotApplicable)
+        page.note(f.kind == Kind::kFail   ? report::Note::kWarning
+                  : f.kind == Kind::kPass ? report::Note::kGood
+                                          : report::Note::kInfo,
+                  f.message);
     for (const auto& p : s.paragraphs) page.paragraph(p);
     for (const auto& t : s.tables) page.table(t);
     for (const auto& f : s.figures) page.figure(f.svg, f.caption);

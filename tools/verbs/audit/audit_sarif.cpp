@@ -37,7 +37,8 @@ std::string uri_of(const std::string& path) {
   std::string out;
   for (const char c : path) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = byte < 128 && (std::isalnum(byte) || std::string_view("-._~/").find(c) != std::string_view::npos);
+    const bool plain =
+        byte < 128 && (std::isalnum(byte) || std::string_view("-._~/").find(c) != std::string_view::npos);
     out += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
   }
   return out;
@@ -51,7 +52,8 @@ std::string quoted(const std::string& text) {
 }  // namespace
 
 ordered_json sarif_of(const Head& head, const std::vector<Section>& sections) {
-  ordered_json rule_list = ordered_json::array(), results = ordered_json::array(), taxa = ordered_json::array(), supported = ordered_json::array();
+  ordered_json rule_list = ordered_json::array(), results = ordered_json::array(),
+               taxa = ordered_json::array(), supported = ordered_json::array();
   for (const Rule& rule : rules()) rule_list.push_back(rule_json(rule));
   for (const Taxonomy& t : taxonomies()) {
     ordered_json terms = ordered_json::array();
@@ -63,13 +65,14 @@ ordered_json sarif_of(const Head& head, const std::vector<Section>& sections) {
     for (const Finding& f : s.findings) {
       std::size_t index = 0;
       while (std::string_view(rules()[index].id) != f.rule) ++index;
-      results.push_back({{"ruleId", f.rule},
-                         {"ruleIndex", index},
-                         {"kind", to_text(f.kind)},
-                         {"level", f.level},
-                         {"message", {{"text", f.message}}},
-                         {"locations", {{{"physicalLocation", {{"artifactLocation", {{"uri", uri_of(head.target)}}}}}}}},
-                         {"properties", {{"section", s.name}}}});
+      results.push_back(
+          {{"ruleId", f.rule},
+           {"ruleIndex", index},
+           {"kind", to_text(f.kind)},
+           {"level", f.level},
+           {"message", {{"text", f.message}}},
+           {"locations", {{{"physicalLocation", {{"artifactLocation", {{"uri", uri_of(head.target)}}}}}}}},
+           {"properties", {{"section", s.name}}}});
     }
   }
   return {{"$schema", "https://json.schemastore.org/sarif-2.1.0.json"},
@@ -92,30 +95,53 @@ std::string card_of(const Head& head, const std::vector<Section>& sections) {
   for (const Section& s : sections)
     if (s.name == "model" && s.skipped.empty()) model = &s;
   const bool has_policy = model && model->data.contains("policy");
-  std::string text = "---\nlibrary_name: offramp\npipeline_tag: image-classification\ntags:\n- early-exit\n- security-audit\n";
+  std::string text =
+      "---\nlibrary_name: offramp\npipeline_tag: image-classification\ntags:\n- early-exit\n- security-audit\n";
   if (!head.data.empty()) text += "datasets:\n- " + quoted(head.settings.value("data", head.data)) + "\n";
   if (model) {
     const std::string name = model->data.at("net").get<std::string>();
-    text += fmt::format("model-index:\n- name: {}\n  results:\n  - task:\n      type: image-classification\n    dataset:\n      name: {}\n      type: {}\n    metrics:\n",
-                        quoted(name), quoted(head.data), quoted(head.settings.value("data", head.data)));
-    text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n", quoted("accuracy of the last exit"), model->data.at("accuracy").get<double>());
+    text += fmt::format(
+        "model-index:\n- name: {}\n  results:\n  - task:\n      type: image-classification\n    dataset:\n      name: {}\n      type: {}\n    metrics:\n",
+        quoted(name),
+        quoted(head.data),
+        quoted(head.settings.value("data", head.data)));
+    text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n",
+                        quoted("accuracy of the last exit"),
+                        model->data.at("accuracy").get<double>());
     if (has_policy)
-      text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n", quoted("accuracy with early exits"), model->data.at("policy").at("accuracy").get<double>());
+      text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n",
+                          quoted("accuracy with early exits"),
+                          model->data.at("policy").at("accuracy").get<double>());
   }
   text += "---\n\n# " + head.target + "\n\n";
   if (model) {
-    text += fmt::format("A {} with {} exits for images; {} MACs to the last one.\n", model->data.at("net").get<std::string>(), model->data.at("num_exits").get<int>(), model->data.at("plain_macs").get<std::int64_t>());
+    text += fmt::format("A {} with {} exits for images; {} MACs to the last one.\n",
+                        model->data.at("net").get<std::string>(),
+                        model->data.at("num_exits").get<int>(),
+                        model->data.at("plain_macs").get<std::int64_t>());
     if (has_policy)
-      text += fmt::format("With its thresholds it is right on {:.2f} % of {} and needs {:.1f} % of the work.\n", 100 * model->data.at("policy").at("accuracy").get<double>(), head.data, 100 * model->data.at("policy").at("relative_macs").get<double>());
+      text +=
+          fmt::format("With its thresholds it is right on {:.2f} % of {} and needs {:.1f} % of the work.\n",
+                      100 * model->data.at("policy").at("accuracy").get<double>(),
+                      head.data,
+                      100 * model->data.at("policy").at("relative_macs").get<double>());
   }
-  text += "\n## What an audit found\n\n| question | result | finding | NIST AI 100-2 | MITRE ATLAS | OWASP AISVS |\n|---|---|---|---|---|---|\n";
+  text +=
+      "\n## What an audit found\n\n| question | result | finding | NIST AI 100-2 | MITRE ATLAS | OWASP AISVS |\n|---|---|---|---|---|---|\n";
   for (const Section& s : sections) {
     for (const Finding& f : s.findings) {
       const Rule& rule = rule_of(f.rule);
-      text += fmt::format("| {} | {} | {} | {} | {} | {} |\n", rule.question, f.kind == Kind::kFail ? "leak, " + f.level : std::string(to_text(f.kind)), f.message, rule.nist, rule.atlas, *rule.aisvs ? rule.aisvs : "-");
+      text += fmt::format("| {} | {} | {} | {} | {} | {} |\n",
+                          rule.question,
+                          f.kind == Kind::kFail ? "leak, " + f.level : std::string(to_text(f.kind)),
+                          f.message,
+                          rule.nist,
+                          rule.atlas,
+                          *rule.aisvs ? rule.aisvs : "-");
     }
   }
-  text += "\n'open' is no pass: nothing was shown, and nothing was shown to be absent.\n\n## Limits\n\nKnown attacks, for a bounded time, on the machine of `env.json`; times of another machine differ.\n";
+  text +=
+      "\n'open' is no pass: nothing was shown, and nothing was shown to be absent.\n\n## Limits\n\nKnown attacks, for a bounded time, on the machine of `env.json`; times of another machine differ.\n";
   for (const Section& s : sections)
     if (!s.skipped.empty()) text += fmt::format("\n{}: not examined, {}.\n", s.title, s.skipped);
   return text;

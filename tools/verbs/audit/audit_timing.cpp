@@ -2,6 +2,7 @@
 #include "attacks/extraction/exit_times.h"
 #include "attacks/extraction/images.h"
 #include "attacks/extraction/score.h"
+#include "attacks/extraction/stages.h"
 #include "attacks/query/pilot.h"
 #include "attacks/query/query_run.h"
 #include "stats/exits/exit_estimation.h"
@@ -9,7 +10,6 @@
 #include "tools/report/figures.h"
 #include "tools/verbs/audit/sections.h"
 #include "tools/verbs/extract/session_listener.h"
-#include "attacks/extraction/stages.h"
 #include "tools/verbs/stats/timing_text.h"
 
 #include <fmt/format.h>
@@ -45,19 +45,27 @@ std::vector<int> common_exits(const Measured& m, std::size_t least) {
 }
 
 stats::TimingTestOptions test_options(const Settings& s, double limit, std::size_t tests) {
-  stats::TimingTestOptions o{.limit_ns = limit, .alpha = s.alpha / static_cast<double>(tests), .resamples = s.resamples, .seed = s.seed, .threads = s.threads};
+  stats::TimingTestOptions o{.limit_ns = limit,
+                             .alpha = s.alpha / static_cast<double>(tests),
+                             .resamples = s.resamples,
+                             .seed = s.seed,
+                             .threads = s.threads};
   o.resamples = std::max(o.resamples, static_cast<std::size_t>(std::ceil(2 / o.alpha)));
   return o;
 }
 
 // The worst thing said to an attacker, and what of the four it is for all.
-Finding finding_of(const std::string& rule, const std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>>& said, const std::string& what) {
+Finding finding_of(const std::string& rule,
+                   const std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>>& said,
+                   const std::string& what) {
   using stats::TimingOutcome;
   const char* levels[] = {"note", "warning", "error"};
   for (auto at = said.rbegin(); at != said.rend(); ++at) {
     const stats::TimingVerdict* largest = nullptr;
     for (const auto& v : at->second)
-      if (v.outcome == TimingOutcome::kLeaks && (largest == nullptr || std::abs(v.effect.estimate) > std::abs(largest->effect.estimate))) largest = &v;
+      if (v.outcome == TimingOutcome::kLeaks &&
+          (largest == nullptr || std::abs(v.effect.estimate) > std::abs(largest->effect.estimate)))
+        largest = &v;
     if (largest == nullptr) continue;
     return {rule,
             Kind::kFail,
@@ -75,10 +83,19 @@ Finding finding_of(const std::string& rule, const std::vector<std::pair<stats::A
     for (const auto& v : verdicts) smaller = smaller && v.outcome == TimingOutcome::kSmaller;
   if (smaller) return {rule, Kind::kPass, "none", what + ": smaller than every attacker's limit"};
   const bool none = !said.empty() && std::all_of(said.begin(), said.end(), [](const auto& at) {
-    return std::all_of(at.second.begin(), at.second.end(), [](const auto& v) { return v.outcome == TimingOutcome::kNotMeasured; });
+    return std::all_of(at.second.begin(), at.second.end(), [](const auto& v) {
+      return v.outcome == TimingOutcome::kNotMeasured;
+    });
   });
-  if (none) return {rule, Kind::kOpen, "none", what + ": could not be measured: " + said.front().second.front().reason};
-  return {rule, Kind::kOpen, "none", what + ": no leak shown, and not shown to be smaller for every attacker; the table says what would decide"};
+  if (none)
+    return {
+        rule, Kind::kOpen, "none", what + ": could not be measured: " + said.front().second.front().reason};
+  return {
+      rule,
+      Kind::kOpen,
+      "none",
+      what +
+          ": no leak shown, and not shown to be smaller for every attacker; the table says what would decide"};
 }
 
 }  // namespace
@@ -105,12 +122,14 @@ Measured measure(Work& work, const Target& target) {
   const auto& net = *target.loaded->net;
   // What one query takes, roughly: the pilot of the number of inputs.
   const attacks::ImageSource all = attacks::image_source(target.images);
-  const auto pilot = attacks::exit_times(net, all, {.images = 20, .repetitions = 3, .seed = work.settings.seed});
+  const auto pilot =
+      attacks::exit_times(net, all, {.images = 20, .repetitions = 3, .seed = work.settings.seed});
   std::vector<double> last = pilot.ns.back();
   std::nth_element(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(last.size() / 2), last.end());
   const double each_s = last[last.size() / 2] / 1e9;
   const double room = kTimingShare * work.budget.total() / (each_s * kRepetitions);
-  const auto n = std::min<std::size_t>(static_cast<std::size_t>(target.images.n), std::clamp(static_cast<std::size_t>(room), kLeastInputs, kMostInputs));
+  const auto n = std::min<std::size_t>(static_cast<std::size_t>(target.images.n),
+                                       std::clamp(static_cast<std::size_t>(room), kLeastInputs, kMostInputs));
   std::vector<std::int32_t> rows(n);
   std::iota(rows.begin(), rows.end(), 0);
   const data::ImageSet images = data::subset(target.images, rows);
@@ -121,7 +140,8 @@ Measured measure(Work& work, const Target& target) {
   query.seed = work.settings.seed;
   query.victim = target.name;
   query.images = target.images_text;
-  const attacks::Trace trace = attacks::query_stage(*target.box, images, query, work.folder / "trace", listener);
+  const attacks::Trace trace =
+      attacks::query_stage(*target.box, images, query, work.folder / "trace", listener);
   Measured m;
   m.ns = trace.times_as_double();
   m.repetitions = static_cast<std::size_t>(trace.repetitions);
@@ -137,10 +157,23 @@ Section audit_exit_timing(Work& work, const Measured& m) {
   Section s{.name = "timing", .title = "The exit in the time"};
   const std::vector<int> exits = common_exits(m, stats::kLeastMeasurements);
   if (exits.size() < 2)
-    return skipped(s.name, s.title, "exit-timing", fmt::format("fewer than two exits answered {} inputs or more", stats::kLeastMeasurements));
+    return skipped(s.name,
+                   s.title,
+                   "exit-timing",
+                   fmt::format("fewer than two exits answered {} inputs or more", stats::kLeastMeasurements));
   const std::size_t pairs = exits.size() - 1;
-  report::Table table{.columns = {{"exits", report::Align::kLeft}, {"attacker", report::Align::kLeft}, {"limit"}, {"verdict", report::Align::kLeft}, {"effect"}, {"from"}, {"to"}, {"measurements for 90 %"}},
-                      .caption = fmt::format("Neighbouring exits, alpha {:g} for all together; the decile that differs most. Measurements of each exit find this effect beyond the limit in nine runs of ten", work.settings.alpha)};
+  report::Table table{
+      .columns = {{"exits", report::Align::kLeft},
+                  {"attacker", report::Align::kLeft},
+                  {"limit"},
+                  {"verdict", report::Align::kLeft},
+                  {"effect"},
+                  {"from"},
+                  {"to"},
+                  {"measurements for 90 %"}},
+      .caption = fmt::format(
+          "Neighbouring exits, alpha {:g} for all together; the decile that differs most. Measurements of each exit find this effect beyond the limit in nine runs of ten",
+          work.settings.alpha)};
   std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>> said;
   nlohmann::ordered_json verdicts = nlohmann::ordered_json::array();
   stats::TimingVerdict first;
@@ -156,7 +189,13 @@ Section audit_exit_timing(Work& work, const Measured& m) {
       const bool beyond = v.outcome == stats::TimingOutcome::kLeaks;
       double needed = v.more_needed;
       if (beyond) needed = stats::measurements_needed(times, v.effect.estimate, options);
-      table.rows.push_back({fmt::format("{} and {}", exits[p], exits[p + 1]), name, ns_or_us(options.limit_ns), to_text(v.outcome), ns_or_us(v.effect.estimate), ns_or_us(v.effect.low), ns_or_us(v.effect.high),
+      table.rows.push_back({fmt::format("{} and {}", exits[p], exits[p + 1]),
+                            name,
+                            ns_or_us(options.limit_ns),
+                            to_text(v.outcome),
+                            ns_or_us(v.effect.estimate),
+                            ns_or_us(v.effect.low),
+                            ns_or_us(v.effect.high),
                             needed > 0 && std::isfinite(needed) ? fmt::format("{:.0f}", needed) : "-"});
       nlohmann::ordered_json json{{"exits", {exits[p], exits[p + 1]}}, {"attacker", name}};
       json.update(tools::json_of(v, options));
@@ -169,21 +208,35 @@ Section audit_exit_timing(Work& work, const Measured& m) {
   s.tables.push_back(table);
   for (const auto& reason : reasons) s.paragraphs.push_back("Could not be measured: " + reason + ".");
   s.data["verdicts"] = verdicts;
-  s.figures.push_back({decile_chart(fmt::format("Exit {} against exit {}", exits[1], exits[0]), sentence(first), first, stats::limit_ns(stats::Attacker::kLan)), "Differences of the nine deciles of the times, with their common region."});
+  s.figures.push_back({decile_chart(fmt::format("Exit {} against exit {}", exits[1], exits[0]),
+                                    sentence(first),
+                                    first,
+                                    stats::limit_ns(stats::Attacker::kLan)),
+                       "Differences of the nine deciles of the times, with their common region."});
   s.findings.push_back(finding_of("exit-timing", said, "the exit in the time"));
 
   // What an attacker makes of it who knows no exit.
-  const stats::ExitEstimate estimate = stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+  const stats::ExitEstimate estimate =
+      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
   s.data["estimated_exits"] = estimate.num_exits;
   const auto most = *std::max_element(m.exit.begin(), m.exit.end());
   if (!m.exits_estimated) {
-    const std::vector<std::int32_t> truth(m.exit.begin(), m.exit.end()), found(estimate.exits.begin(), estimate.exits.end());
+    const std::vector<std::int32_t> truth(m.exit.begin(), m.exit.end()),
+        found(estimate.exits.begin(), estimate.exits.end());
     const auto score = attacks::score_exits(truth, most, found, static_cast<int>(estimate.num_exits));
     s.data["estimate_accuracy"] = score.accuracy;
-    s.paragraphs.push_back(fmt::format("Who knows nothing but the times of {} inputs, {} of each, finds {} exits ({} answered here) and puts {:.2f} % of the inputs to the right one.",
-                                       m.inputs(), m.repetitions, estimate.num_exits, exits.size(), 100 * score.accuracy));
+    s.paragraphs.push_back(fmt::format(
+        "Who knows nothing but the times of {} inputs, {} of each, finds {} exits ({} answered here) and puts {:.2f} % of the inputs to the right one.",
+        m.inputs(),
+        m.repetitions,
+        estimate.num_exits,
+        exits.size(),
+        100 * score.accuracy));
   } else {
-    s.paragraphs.push_back(fmt::format("The exits are not given: they are the {} that the times themselves show ({}). That there are such groups is the finding; what follows compares them.", estimate.num_exits, estimate.reliable ? "a reliable estimate" : "not a reliable estimate"));
+    s.paragraphs.push_back(fmt::format(
+        "The exits are not given: they are the {} that the times themselves show ({}). That there are such groups is the finding; what follows compares them.",
+        estimate.num_exits,
+        estimate.reliable ? "a reliable estimate" : "not a reliable estimate"));
   }
   if (m.repetitions >= 2 && m.repetitions % 2 == 0) {
     const auto choice = attacks::choose_repetitions(m.ns, static_cast<int>(m.repetitions), {}, m.order);
@@ -197,35 +250,60 @@ Section audit_exit_timing(Work& work, const Measured& m) {
   density.times_ns = estimate.statistic_ns;
   std::vector<double> sorted = estimate.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
-  const double low = sorted.front(), high = sorted[static_cast<std::size_t>(0.995 * static_cast<double>(sorted.size() - 1))];
+  const double low = sorted.front(),
+               high = sorted[static_cast<std::size_t>(0.995 * static_cast<double>(sorted.size() - 1))];
   density.begin_ns = std::max(0.0, low - 0.05 * (high - low));
   density.end_ns = high + 0.05 * (high - low) + 1;
   density.exit = m.exit;
   for (int e = 1; e <= most; ++e) density.exit_names.push_back(fmt::format("exit {}", e));
   density.thresholds_ns = estimate.thresholds_ns;
-  s.figures.push_back({report::time_density(density), "What the clock shows; lines: the borders that an attacker finds."});
+  s.figures.push_back(
+      {report::time_density(density), "What the clock shows; lines: the borders that an attacker finds."});
   return s;
 }
 
 Section audit_attribute(Work& work, const Measured& m) {
   Section s{.name = "attribute", .title = "An attribute of the input in exit and time"};
-  if (m.attribute.empty()) return skipped(s.name, s.title, "attribute-timing", "no attribute of the inputs is given (--attribute)");
+  if (m.attribute.empty())
+    return skipped(s.name, s.title, "attribute-timing", "no attribute of the inputs is given (--attribute)");
   std::vector<std::size_t> count(m.attribute_names.size());
   for (const int a : m.attribute) ++count[static_cast<std::size_t>(a)];
   if (std::count_if(count.begin(), count.end(), [](auto c) { return c > 0; }) < 2)
     return skipped(s.name, s.title, "attribute-timing", "all inputs have one " + m.attribute_name);
   const std::vector<std::size_t> attribute(m.attribute.begin(), m.attribute.end());
   const stats::AttributeLeakOptions options{.seed = work.settings.seed, .threads = work.settings.threads};
-  const stats::ExitEstimate estimate = stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
-  report::Table bits{.columns = {{"seen", report::Align::kLeft}, {"bits"}, {"from"}, {"to"}, {"p"}, {"guess right %"}, {"gain"}, {"from"}, {"to"}},
-                     .caption = fmt::format("What is learnt about the {} of an input; gain: the best guess beside always naming the commonest", m.attribute_name)};
+  const stats::ExitEstimate estimate =
+      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+  report::Table bits{
+      .columns = {{"seen", report::Align::kLeft},
+                  {"bits"},
+                  {"from"},
+                  {"to"},
+                  {"p"},
+                  {"guess right %"},
+                  {"gain"},
+                  {"from"},
+                  {"to"}},
+      .caption = fmt::format(
+          "What is learnt about the {} of an input; gain: the best guess beside always naming the commonest",
+          m.attribute_name)};
   bool tells = false, nothing = true;
   double gain = 1;
   const auto row = [&](const char* seen, const std::vector<std::size_t>& observed) {
     const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute, options);
-    bits.rows.push_back({seen, fmt::format("{:.4f}", leak.corrected.estimate), fmt::format("{:.4f}", leak.corrected.low), fmt::format("{:.4f}", leak.corrected.high), fmt::format("{:.3g}", leak.p_value),
-                         fmt::format("{:.2f}", 100 * leak.accuracy.estimate), fmt::format("{:.3f}", leak.gain.estimate), fmt::format("{:.3f}", leak.gain.low), fmt::format("{:.3f}", leak.gain.high)});
-    s.data[seen] = {{"bits", leak.corrected.estimate}, {"p_value", leak.p_value}, {"gain", leak.gain.estimate}, {"gain_low", leak.gain.low}};
+    bits.rows.push_back({seen,
+                         fmt::format("{:.4f}", leak.corrected.estimate),
+                         fmt::format("{:.4f}", leak.corrected.low),
+                         fmt::format("{:.4f}", leak.corrected.high),
+                         fmt::format("{:.3g}", leak.p_value),
+                         fmt::format("{:.2f}", 100 * leak.accuracy.estimate),
+                         fmt::format("{:.3f}", leak.gain.estimate),
+                         fmt::format("{:.3f}", leak.gain.low),
+                         fmt::format("{:.3f}", leak.gain.high)});
+    s.data[seen] = {{"bits", leak.corrected.estimate},
+                    {"p_value", leak.p_value},
+                    {"gain", leak.gain.estimate},
+                    {"gain_low", leak.gain.low}};
     tells = tells || leak.p_value <= work.settings.alpha;
     nothing = nothing && leak.p_value > work.settings.alpha;
     gain = std::max(gain, leak.gain.low);
@@ -239,7 +317,16 @@ Section audit_attribute(Work& work, const Measured& m) {
   for (const auto c : count) tests += c >= stats::kLeastMeasurements ? 1 : 0;
   std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>> said;
   if (tests > 0 && tests <= 50) {
-    report::Table table{.columns = {{m.attribute_name, report::Align::kLeft}, {"inputs"}, {"verdict", report::Align::kLeft}, {"effect"}, {"from"}, {"to"}}, .caption = fmt::format("Each {} against the rest, LAN (100 ns), alpha {:g} for all together", m.attribute_name, work.settings.alpha)};
+    report::Table table{
+        .columns = {{m.attribute_name, report::Align::kLeft},
+                    {"inputs"},
+                    {"verdict", report::Align::kLeft},
+                    {"effect"},
+                    {"from"},
+                    {"to"}},
+        .caption = fmt::format("Each {} against the rest, LAN (100 ns), alpha {:g} for all together",
+                               m.attribute_name,
+                               work.settings.alpha)};
     const auto test = test_options(work.settings, stats::limit_ns(stats::Attacker::kLan), tests);
     said.emplace_back(stats::Attacker::kLan, std::vector<stats::TimingVerdict>{});
     for (std::size_t a = 0; a < count.size(); ++a) {
@@ -248,18 +335,47 @@ Section audit_attribute(Work& work, const Measured& m) {
       for (const int of : m.attribute) side.push_back(static_cast<std::size_t>(of) == a ? 1 : 0);
       said.back().second.push_back(stats::timing_verdict(classified(m, side), test));
       const auto& v = said.back().second.back();
-      table.rows.push_back({m.attribute_names[a], std::to_string(count[a]), to_text(v.outcome), ns_or_us(v.effect.estimate), ns_or_us(v.effect.low), ns_or_us(v.effect.high)});
+      table.rows.push_back({m.attribute_names[a],
+                            std::to_string(count[a]),
+                            to_text(v.outcome),
+                            ns_or_us(v.effect.estimate),
+                            ns_or_us(v.effect.low),
+                            ns_or_us(v.effect.high)});
     }
     s.tables.push_back(table);
   }
-  const bool shown = !said.empty() && std::any_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) { return v.outcome == stats::TimingOutcome::kLeaks; });
+  const bool shown =
+      !said.empty() && std::any_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
+        return v.outcome == stats::TimingOutcome::kLeaks;
+      });
   if (tells || shown) {
-    s.findings.push_back({"attribute-timing", Kind::kFail, gain > 1.5 ? "error" : "warning",
-                          fmt::format("the {} in exit or time: bits p {}, a guess is right at least {:.3g} times as often as naming the commonest{}", m.attribute_name, bits.rows.back()[4], gain, shown ? "; some values differ in time beyond 100 ns" : "")});
-  } else if (!said.empty() && std::all_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) { return v.outcome == stats::TimingOutcome::kSmaller; })) {
-    s.findings.push_back({"attribute-timing", Kind::kPass, "none", fmt::format("the {} in exit and time: no value differs by more than 100 ns, and no information was found", m.attribute_name)});
+    s.findings.push_back(
+        {"attribute-timing",
+         Kind::kFail,
+         gain > 1.5 ? "error" : "warning",
+         fmt::format(
+             "the {} in exit or time: bits p {}, a guess is right at least {:.3g} times as often as naming the commonest{}",
+             m.attribute_name,
+             bits.rows.back()[4],
+             gain,
+             shown ? "; some values differ in time beyond 100 ns" : "")});
+  } else if (!said.empty() && std::all_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
+               return v.outcome == stats::TimingOutcome::kSmaller;
+             })) {
+    s.findings.push_back(
+        {"attribute-timing",
+         Kind::kPass,
+         "none",
+         fmt::format(
+             "the {} in exit and time: no value differs by more than 100 ns, and no information was found",
+             m.attribute_name)});
   } else {
-    s.findings.push_back({"attribute-timing", Kind::kOpen, "none", fmt::format("the {} in exit and time: nothing was shown at alpha {:g}", m.attribute_name, work.settings.alpha)});
+    s.findings.push_back({"attribute-timing",
+                          Kind::kOpen,
+                          "none",
+                          fmt::format("the {} in exit and time: nothing was shown at alpha {:g}",
+                                      m.attribute_name,
+                                      work.settings.alpha)});
   }
   return s;
 }

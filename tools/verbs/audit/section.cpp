@@ -119,7 +119,8 @@ nlohmann::ordered_json to_json(const Section& s) {
                               {"data", s.data},
                               {"figures", nlohmann::ordered_json::array()}};
   for (const Finding& f : s.findings)
-    json["findings"].push_back({{"rule", f.rule}, {"kind", to_text(f.kind)}, {"level", f.level}, {"message", f.message}});
+    json["findings"].push_back(
+        {{"rule", f.rule}, {"kind", to_text(f.kind)}, {"level", f.level}, {"message", f.message}});
   for (const report::Table& t : s.tables) {
     std::vector<std::string> columns;
     for (const auto& column : t.columns) columns.push_back(column.name);
@@ -159,9 +160,13 @@ Section section_from(const nlohmann::json& json, const std::filesystem::path& pa
   return s;
 }
 
-Section skipped(const std::string& name, const std::string& title, const std::string& rule, const std::string& why) {
+Section skipped(const std::string& name,
+                const std::string& title,
+                const std::string& rule,
+                const std::string& why) {
   Section s{.name = name, .title = title, .skipped = why};
-  if (!rule.empty()) s.findings.push_back({.rule = rule, .kind = Kind::kNotApplicable, .message = "not examined: " + why});
+  if (!rule.empty())
+    s.findings.push_back({.rule = rule, .kind = Kind::kNotApplicable, .message = "not examined: " + why});
   return s;
 }
 

@@ -22,13 +22,13 @@ const char* to_text(Kind kind);
 
 // What an audit looks for.
 struct Rule {
-  const char* id;           // "exit-timing"
-  const char* name;         // of SARIF: "ExitTiming"
-  const char* question;     // one sentence
-  const char* advice;       // what helps
-  const char* nist;         // attack id of NIST AI 100-2e2025; empty: none fits
-  const char* atlas;        // technique of MITRE ATLAS
-  const char* aisvs;        // control of OWASP AISVS
+  const char* id;        // "exit-timing"
+  const char* name;      // of SARIF: "ExitTiming"
+  const char* question;  // one sentence
+  const char* advice;    // what helps
+  const char* nist;      // attack id of NIST AI 100-2e2025; empty: none fits
+  const char* atlas;     // technique of MITRE ATLAS
+  const char* aisvs;     // control of OWASP AISVS
 };
 std::span<const Rule> rules();
 const Rule& rule_of(const std::string& id);  // std::logic_error for another one
@@ -69,7 +69,10 @@ nlohmann::ordered_json to_json(const Section& section);
 Section section_from(const nlohmann::json& json, const std::filesystem::path& path);  // FileError
 
 // A section that cannot be done, with its findings marked so.
-Section skipped(const std::string& name, const std::string& title, const std::string& rule, const std::string& why);
+Section skipped(const std::string& name,
+                const std::string& title,
+                const std::string& rule,
+                const std::string& why);
 
 // How much of the audit's time is gone, over all of its runs.
 class Budget {

@@ -22,7 +22,7 @@ namespace offramp::tools::audit {
 
 // Times of n inputs, r of each, and what is known of the inputs.
 struct Measured {
-  std::vector<double> ns;           // [n, repetitions]
+  std::vector<double> ns;  // [n, repetitions]
   std::size_t repetitions = 1;
   std::vector<std::int32_t> order;  // [n, repetitions] position in its pass; empty: as the rows stand
   std::vector<int> exit;            // [n] from 1; empty: not known
@@ -36,15 +36,15 @@ struct Measured {
 stats::ClassifiedTimes classified(const Measured& measured, const std::vector<int>& side);
 
 struct Target {
-  std::string name;                          // as it was given
-  std::filesystem::path checkpoint;          // with thresholds; empty: no model of ours
-  std::optional<nets::LoadedNet> loaded;     // on one thread
+  std::string name;                       // as it was given
+  std::filesystem::path checkpoint;       // with thresholds; empty: no model of ours
+  std::optional<nets::LoadedNet> loaded;  // on one thread
   TrainedOn trained;
-  std::unique_ptr<attacks::BlackBox> box;    // empty: recorded times alone
-  data::ImageSet images;                     // labelled, in a shuffled order; of the model's evaluation
-  std::string images_text;                   // "test set of fashion-mnist"
-  Samples samples;                           // where they come from
-  bool tuned = true;                         // the checkpoint had thresholds
+  std::unique_ptr<attacks::BlackBox> box;  // empty: recorded times alone
+  data::ImageSet images;                   // labelled, in a shuffled order; of the model's evaluation
+  std::string images_text;                 // "test set of fashion-mnist"
+  Samples samples;                         // where they come from
+  bool tuned = true;                       // the checkpoint had thresholds
 };
 
 struct Settings {
