@@ -29,9 +29,25 @@ class AuditVerb : public ::testing::Test {
   static void SetUpTestSuite() {
     shared_ = std::make_unique<TempFolder>();
     test::write_pictures(*shared_ / "pictures", {.per_class = 300, .bright = 150, .dark = 70, .spread = 90});
-    const Outcome trained = run({"train",  "--net",        "small-cnn", "--width-divisor", "4",       "--exits", "3",
-                                 "--data", data(),         "--epochs",  "2",               "--batch", "16",      "--held-out",
-                                 "200",    "--out",        model(),     "--seed",          "3"});
+    const Outcome trained = run({"train",
+                                 "--net",
+                                 "small-cnn",
+                                 "--width-divisor",
+                                 "4",
+                                 "--exits",
+                                 "3",
+                                 "--data",
+                                 data(),
+                                 "--epochs",
+                                 "2",
+                                 "--batch",
+                                 "16",
+                                 "--held-out",
+                                 "200",
+                                 "--out",
+                                 model(),
+                                 "--seed",
+                                 "3"});
     ASSERT_EQ(trained.code, 0) << trained.err;
   }
   static void TearDownTestSuite() { shared_.reset(); }
@@ -42,7 +58,9 @@ class AuditVerb : public ::testing::Test {
   static std::string data() { return "folder:" + (*shared_ / "pictures").string() + "?side=16"; }
   static std::string model() { return (*shared_ / "model").string(); }
   static std::string at(const std::string& name) { return (*shared_ / name).string(); }
-  static Words audit(const std::string& out) { return {"audit", model(), "--split", "all", "--threshold", "0.6", "--budget", "0.2", "--out", at(out)}; }
+  static Words audit(const std::string& out) {
+    return {"audit", model(), "--split", "all", "--threshold", "0.6", "--budget", "0.2", "--out", at(out)};
+  }
 
   static std::unique_ptr<TempFolder> shared_;
 };
@@ -55,7 +73,8 @@ std::string times_csv(double gap, int n) {
   std::string text = "exit,colour,nanoseconds\n";
   for (int i = 0; i < n; ++i) {
     const bool deep = (rng() & 1) != 0, red = rng() % 4 == 0 ? !deep : deep;
-    text += std::to_string(deep ? 2 : 1) + (red ? ",red," : ",blue,") + std::to_string(50000 + (deep ? gap : 0) + normal(rng)) + "\n";
+    text += std::to_string(deep ? 2 : 1) + (red ? ",red," : ",blue,") +
+            std::to_string(50000 + (deep ? gap : 0) + normal(rng)) + "\n";
   }
   return text;
 }
@@ -70,7 +89,8 @@ void expect_sarif(const json& log) {
   std::map<std::string, std::set<std::string>> known;
   for (const json& taxonomy : run.at("taxonomies")) {
     EXPECT_TRUE(taxonomy.at("name").is_string());
-    for (const json& taxon : taxonomy.at("taxa")) known[taxonomy.at("name")].insert(taxon.at("id").get<std::string>());
+    for (const json& taxon : taxonomy.at("taxa"))
+      known[taxonomy.at("name")].insert(taxon.at("id").get<std::string>());
   }
   std::set<std::string> ids;
   for (const json& rule : driver.at("rules")) {
@@ -78,7 +98,8 @@ void expect_sarif(const json& log) {
     EXPECT_TRUE(rule.at("shortDescription").at("text").is_string());
     for (const json& relation : rule.at("relationships")) {
       const json& target = relation.at("target");
-      EXPECT_EQ(known[target.at("toolComponent").at("name")].count(target.at("id").get<std::string>()), 1u) << target;
+      EXPECT_EQ(known[target.at("toolComponent").at("name")].count(target.at("id").get<std::string>()), 1u)
+          << target;
     }
   }
   ASSERT_FALSE(run.at("results").empty());
@@ -109,7 +130,8 @@ TEST_F(AuditVerb, AModelFromTheModelToTheReport) {
   const fs::path folder = *shared_ / "whole";
   const json results = json::parse(read_text(folder / "results.json"));
   // Every question gets an answer, whatever it is: times of this machine decide.
-  for (const char* rule : {"exit-timing", "attribute-timing", "membership", "slowdown", "defence", "extraction"})
+  for (const char* rule :
+       {"exit-timing", "attribute-timing", "membership", "slowdown", "defence", "extraction"})
     EXPECT_FALSE(finding(results, rule).is_null()) << rule;
   EXPECT_EQ(finding(results, "membership").at("nist_ai_100_2"), "NISTAML.033");
   EXPECT_EQ(finding(results, "membership").at("owasp_aisvs"), "11.3.3");
@@ -121,7 +143,8 @@ TEST_F(AuditVerb, AModelFromTheModelToTheReport) {
   EXPECT_GT(results.at("sections").at("slowdown").at("data").at("images"), 0);
   expect_sarif(json::parse(read_text(folder / "audit.sarif")));
   const std::string page = read_text(folder / "report.html"), card = read_text(folder / "README.md");
-  for (const char* title : {"The model", "The exit in the time", "Membership", "Slowdown", "What defences cost", "Extraction"})
+  for (const char* title :
+       {"The model", "The exit in the time", "Membership", "Slowdown", "What defences cost", "Extraction"})
     EXPECT_NE(page.find(title), std::string::npos) << title;
   EXPECT_EQ(page.find("<script"), std::string::npos);
   EXPECT_EQ(card.rfind("---\n", 0), 0u);
@@ -134,7 +157,8 @@ TEST_F(AuditVerb, AModelFromTheModelToTheReport) {
 TEST_F(AuditVerb, GoesOnAfterAKill) {
   const test::Program first(audit("killed"));
   const fs::path sections = *shared_ / "killed" / "sections";
-  for (int i = 0; i < 6000 && !fs::exists(sections / "timing.json"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 6000 && !fs::exists(sections / "timing.json"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   ASSERT_TRUE(fs::exists(sections / "timing.json"));
   first.send(SIGKILL);
   first.wait();
@@ -156,9 +180,11 @@ TEST_F(AuditVerb, RecordedTimesAlone) {
   ASSERT_EQ(told.code, 0) << told.err;
   const json a = json::parse(read_text(*shared_ / "told" / "results.json"));
   EXPECT_EQ(finding(a, "exit-timing").at("kind"), "fail");
-  EXPECT_EQ(finding(a, "exit-timing").at("level"), "warning");  // 4 us: beyond the LAN's 100 ns, within the internet's 50 us
+  EXPECT_EQ(finding(a, "exit-timing").at("level"),
+            "warning");  // 4 us: beyond the LAN's 100 ns, within the internet's 50 us
   EXPECT_EQ(finding(a, "attribute-timing").at("kind"), "fail");
-  for (const char* rule : {"membership", "slowdown", "extraction"}) EXPECT_EQ(finding(a, rule).at("kind"), "notApplicable") << rule;
+  for (const char* rule : {"membership", "slowdown", "extraction"})
+    EXPECT_EQ(finding(a, rule).at("kind"), "notApplicable") << rule;
   const json& verdicts = a.at("sections").at("timing").at("data").at("verdicts");
   ASSERT_EQ(verdicts.size(), 3u);
   EXPECT_EQ(verdicts[0].at("verdict"), "leaks");

@@ -21,7 +21,9 @@ namespace {
 
 constexpr double kDeadlineQuantile = 0.99;
 constexpr std::size_t kCheckedImages = 400;
+constexpr std::size_t kLeastChecked = 100;
 constexpr int kCheckedRepetitions = 5;
+constexpr double kCheckShare = 0.1;  // of the budget
 
 double quantile_in(std::vector<double> values, double level) {
   const auto at = static_cast<std::size_t>(level * static_cast<double>(values.size() - 1));
@@ -135,7 +137,10 @@ Section audit_defences(Work& work, const Target& target, const Measured& m) {
   attacks::InProcessBlackBox box(
       attacks::defended(plain, attacks::exit_victim(net, target.loaded->policy), defence), net.classes());
   Measured after;
-  const auto n = std::min(kCheckedImages, m.inputs());
+  const double room =
+      kCheckShare * work.budget.total() / (plan.deadlines_ns.back() / 1e9 * kCheckedRepetitions);
+  const auto n =
+      std::min({kCheckedImages, m.inputs(), std::max(kLeastChecked, static_cast<std::size_t>(room))});
   after.repetitions = kCheckedRepetitions;
   after.ns.resize(n * kCheckedRepetitions);
   after.order.resize(after.ns.size());
