@@ -15,10 +15,6 @@ constexpr std::size_t kLeastBlock = 10;
 constexpr double kBlockOfTime = 10;     // a block holds so many correlation times ..
 constexpr std::size_t kMostOfRun = 20;  // .. and the run at least so many blocks
 
-struct SortedClass {
-  std::vector<double> values;  // ascending
-};
-
 // What the difference of a decile feels of each measurement: +-(1{t <= q} - p) / n of its class. Its correlation, not that
 // of the times, is what widens the difference: with classes in random order slow spells cancel.
 std::vector<double> influence(

@@ -22,7 +22,7 @@ std::string ns_text(double ns) {
   return out.str();
 }
 
-void check(const ClassifiedTimes& t, const TimingTestOptions& o) {
+void check_times(const ClassifiedTimes& t, const TimingTestOptions& o) {
   require_same_size(t.ns.size(), "times", t.is_b.size(), "classes", "timing_verdict");
   if (!t.input.empty()) require_same_size(t.ns.size(), "times", t.input.size(), "inputs", "timing_verdict");
   require_finite(t.ns, "timing_verdict", "the times");
@@ -158,7 +158,7 @@ double needed(
 
 // A pilot as two classes: one class alone is its measurements in turn.
 DecileDifferences pilot_differences(ClassifiedTimes pilot, const TimingTestOptions& o) {
-  check(pilot, o);
+  check_times(pilot, o);
   auto b = static_cast<std::size_t>(
       std::count_if(pilot.is_b.begin(), pilot.is_b.end(), [](auto c) { return c != 0; }));
   if (b == 0 || b == pilot.ns.size()) {
@@ -221,7 +221,7 @@ const char* to_text(TimingOutcome outcome) {
 }
 
 TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptions& o) {
-  check(given, o);
+  check_times(given, o);
   TimingVerdict v;
   for (const std::uint8_t c : given.is_b) ++(c != 0 ? v.n_b : v.n_a);
   if (v.n_a < kLeastMeasurements || v.n_b < kLeastMeasurements) {
