@@ -20,6 +20,7 @@
   ROW(profile) \
   ROW(curves) \
   ROW(demo) \
+  ROW(audit) \
   ROW(extract_run) \
   ROW(extract_query) \
   ROW(extract_fit) \
@@ -39,7 +40,8 @@
   ROW(stats_compare) \
   ROW(stats_divergence) \
   ROW(stats_queries) \
-  ROW(stats_leakage)
+  ROW(stats_leakage) \
+  ROW(stats_timing)
 // clang-format on
 
 namespace offramp::tools {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -318,6 +319,45 @@ TEST(StatsLeakageVerb, SaysWhatExitsAndTimesTell) {
   EXPECT_NE(offramp_program("stats leakage " + csv + " --attribute sex --exit exit")
                 .err.find("expected a column 'sex'"),
             std::string::npos);
+}
+
+TEST(StatsTimingVerb, VerdictsPlansAndMessages) {
+  const TempFolder folder;
+  std::mt19937_64 rng(3);
+  std::normal_distribution<double> normal(50, .2);  // microseconds
+  std::ostringstream rows;
+  rows << "kind,us\n";
+  for (int i = 0; i < 2000; ++i) {
+    const bool b = (rng() & 1) != 0;
+    rows << (b ? "long," : "short,") << normal(rng) + (b ? 1 : 0) << '\n';
+  }
+  const std::string csv = write(folder, "t.csv", rows.str());
+  const std::string base = "stats timing " + csv + " --class kind --time us --unit-ns 1000";
+  const Outcome lan = offramp_program(base + " --a short --json " + (folder / "v.json").string());
+  ASSERT_EQ(lan.code, 0) << lan.err;
+  const json v = json::parse(read_text((folder / "v.json").string()));
+  EXPECT_EQ(v["verdict"], "leaks");
+  EXPECT_EQ(v["attacker"], "lan");
+  EXPECT_EQ(v["b"], "long");
+  EXPECT_LE(v["effect_ns"]["low"], 1000);
+  EXPECT_GE(v["effect_ns"]["high"], 1000);
+  EXPECT_EQ(v["deciles"].size(), 9u);
+  EXPECT_EQ(v["rtlf"]["leaks"], true);
+  EXPECT_EQ(lan.out.rfind("leaks: decile", 0), 0u) << lan.out;
+  const std::string svg = (folder / "v.svg").string();
+  const Outcome far = offramp_program(base + " --attacker internet --plot " + svg);
+  EXPECT_EQ(far.out.rfind("smaller:", 0), 0u) << far.out;
+  expect_svg_file(svg, "decile");
+  const Outcome plan = offramp_program(base + " --plan 150");
+  EXPECT_NE(plan.out.find("measurements of each class find a difference of 150 ns"), std::string::npos)
+      << plan.text();
+  const Outcome never = offramp_program(base + " --plan 50");
+  EXPECT_NE(never.out.find("no number of measurements"), std::string::npos) << never.text();
+  EXPECT_EQ(offramp_program("stats timing " + csv + " --time us").code, 2);
+  const Outcome unknown = offramp_program(base + " --a wide");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.err.find("there are 'long', 'short'"), std::string::npos) << unknown.err;
+  EXPECT_EQ(offramp_program(base + " --alpha 0.001 --resamples 99").code, 2);
 }
 
 }  // namespace

@@ -1,0 +1,198 @@
+#include "stats/timing/timing_verdict.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "stats/timing/decile_differences.h"
+#include "tests/stats/expect_message.h"
+#include "tests/support/timing_series.h"
+
+namespace offramp::stats {
+namespace {
+
+using test::ClassOrder;
+using test::correlated_times;
+
+const std::filesystem::path kBusy =
+    std::filesystem::path(OFFRAMP_SOURCE_DIR) / "tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv";
+
+TEST(TimingVerdict, TheFourVerdicts) {
+  const TimingVerdict leaks = timing_verdict(correlated_times(2000, 300, 0, 400, ClassOrder::kRandom, 1));
+  EXPECT_EQ(leaks.outcome, TimingOutcome::kLeaks) << leaks.reason;
+  EXPECT_LE(leaks.effect.low, 400);
+  EXPECT_GE(leaks.effect.high, 400);
+  EXPECT_GT(leaks.effect.low, 100);
+  EXPECT_LE(leaks.p_value, .01);
+
+  const TimingVerdict smaller = timing_verdict(correlated_times(4000, 300, 0, 10, ClassOrder::kRandom, 2));
+  EXPECT_EQ(smaller.outcome, TimingOutcome::kSmaller) << smaller.reason;
+
+  const TimingVerdict open = timing_verdict(correlated_times(300, 300, 0, 150, ClassOrder::kRandom, 3));
+  EXPECT_EQ(open.outcome, TimingOutcome::kInconclusive) << open.reason;
+  EXPECT_GT(open.more_needed, 300);
+
+  // One class after the other: a drift would look like a leak.
+  ClassifiedTimes halves = correlated_times(2000, 300, 0, 400, ClassOrder::kRandom, 4);
+  for (std::size_t i = 0; i < halves.is_b.size(); ++i) halves.is_b[i] = i < 2000 ? 0 : 1;
+  const TimingVerdict apart = timing_verdict(halves);
+  EXPECT_EQ(apart.outcome, TimingOutcome::kNotMeasured);
+  EXPECT_NE(apart.reason.find("random order"), std::string::npos) << apart.reason;
+}
+
+TEST(TimingVerdict, TheClocksStepIsALimitOfItsOwn) {
+  const auto on_clock = [](double effect, double tick) {
+    ClassifiedTimes t = correlated_times(3000, 2000, 0, effect, ClassOrder::kRandom, 5);
+    for (double& ns : t.ns) ns = tick * std::round(ns / tick);
+    return t;
+  };
+  const TimingVerdict coarse = timing_verdict(on_clock(0, 1000));
+  EXPECT_EQ(coarse.outcome, TimingOutcome::kNotMeasured) << coarse.reason;
+  EXPECT_EQ(coarse.tick_ns, 1000);
+  EXPECT_NE(coarse.reason.find("steps of 1000 ns"), std::string::npos) << coarse.reason;
+  // Far beyond the step there is nothing to doubt, and the effect is not rounded to it.
+  const TimingVerdict clear = timing_verdict(on_clock(5400, 1000));
+  EXPECT_EQ(clear.outcome, TimingOutcome::kLeaks) << clear.reason;
+  EXPECT_NEAR(clear.effect.estimate, 5400, 300);
+}
+
+TEST(TimingVerdict, AClassThatDiffersFromItselfSpoilsTheMeasurement) {
+  // Every second measurement of class a is slow, whatever the class: the instrument has a period.
+  ClassifiedTimes t = correlated_times(2000, 50, 0, 0, ClassOrder::kRandom, 6);
+  std::size_t of_a = 0;
+  for (std::size_t i = 0; i < t.ns.size(); ++i)
+    if (t.is_b[i] == 0 && of_a++ % 2 == 1) t.ns[i] += 5000;
+  const TimingVerdict v = timing_verdict(t);
+  EXPECT_EQ(v.outcome, TimingOutcome::kNotMeasured) << v.reason;
+  EXPECT_LE(v.control_p_value, .001);
+}
+
+TEST(TimingVerdict, TooFewAndWrongArguments) {
+  EXPECT_EQ(timing_verdict(correlated_times(20, 1, 0, 0, ClassOrder::kRandom, 1)).outcome,
+            TimingOutcome::kNotMeasured);
+  ClassifiedTimes t = correlated_times(100, 1, 0, 0, ClassOrder::kRandom, 1);
+  t.is_b.pop_back();
+  EXPECT_THROW(timing_verdict(t), DataError);
+  t = correlated_times(100, 1, 0, 0, ClassOrder::kRandom, 1);
+  EXPECT_THROW(timing_verdict(t, {.alpha = 0}), ValueError);
+  EXPECT_THROW(timing_verdict(t, {.alpha = .001, .resamples = 100}), ValueError);
+  EXPECT_THROW(timing_verdict(t, {.limit_ns = -1}), ValueError);
+  t.ns[3] = NAN;
+  EXPECT_THROW(timing_verdict(t), DataError);
+}
+
+TEST(TimingVerdict, SameBitsForAnyNumberOfThreads) {
+  const ClassifiedTimes t = correlated_times(500, 300, .5, 100, ClassOrder::kRuns, 7);
+  const TimingVerdict one = timing_verdict(t, {.threads = 1}), two = timing_verdict(t, {.threads = 3});
+  EXPECT_EQ(one.low, two.low);
+  EXPECT_EQ(one.p_value, two.p_value);
+}
+
+TEST(TimingVerdict, CorrelationTimeOfAnAutoregressiveSeries) {
+  // AR(1): (1 + rho) / (1 - rho).
+  for (const double rho : {0.0, .5, .8}) {
+    const ClassifiedTimes t = correlated_times(40000, 1, rho, 0, ClassOrder::kRandom, 8);
+    EXPECT_NEAR(integrated_correlation_time(t.ns), (1 + rho) / (1 - rho), .12 * (1 + rho) / (1 - rho)) << rho;
+  }
+}
+
+// The smaller form of `timing_bench null` (docs/results/verdicts.md): of 300 runs without a difference at alpha 5 % at
+// most 28 alarms (binomial, 1 in 1,000 to see more). Limit 0: any difference counts.
+constexpr int kNullRuns = 300, kMostAlarms = 28;
+
+int alarms(const std::function<ClassifiedTimes(std::uint64_t)>& draw, std::optional<std::size_t> block = {}) {
+  int n = 0;
+  for (std::uint64_t seed = 1; seed <= kNullRuns; ++seed) {
+    TimingTestOptions o{.limit_ns = 0, .alpha = .05, .resamples = 399, .block = block, .seed = seed};
+    const ClassifiedTimes t = draw(seed);
+    const DecileDifferences d = decile_differences(t, o);
+    double most = 0;
+    for (std::size_t j = 0; j < kDeciles; ++j)
+      most = std::max(most, std::abs(d.difference[j]) / d.deviation[j]);
+    const auto largest = d.largest();
+    const auto hits = largest.end() - std::lower_bound(largest.begin(), largest.end(), most);
+    n += static_cast<double>(hits + 1) / 400 <= .05 ? 1 : 0;
+  }
+  return n;
+}
+
+TEST(TimingVerdict, NullRunsOnRecordedNoiseStayInTheBand) {
+  for (const int exit : {1, 4}) {
+    const auto noise = test::recorded_noise(kBusy, exit);
+    ASSERT_GT(noise.size(), 1000u);
+    EXPECT_LE(alarms([&](std::uint64_t s) { return test::relabelled(noise, 300, 0, s); }), kMostAlarms)
+        << exit;
+  }
+}
+
+TEST(TimingVerdict, NullRunsOfDependentTimesNeedTheBlocks) {
+  const auto runs = [](std::uint64_t s) { return correlated_times(1000, 300, .9, 0, ClassOrder::kRuns, s); };
+  EXPECT_LE(alarms(runs), kMostAlarms);
+  EXPECT_GT(alarms(runs, 1), 2 * kMostAlarms);  // measurement by measurement it would cry wolf
+}
+
+TEST(TimingVerdict, InputsMeasuredSeveralTimesAreDrawnWhole) {
+  // 100 inputs a class, each with a level of its own, 10 measurements of each.
+  const auto draw = [](std::uint64_t seed) {
+    std::mt19937_64 rng(seed);
+    std::normal_distribution<double> normal;
+    ClassifiedTimes t;
+    std::vector<double> level(200);
+    for (double& l : level) l = 50000 + 300 * normal(rng);
+    for (int pass = 0; pass < 10; ++pass) {
+      std::vector<int> order(200);
+      std::iota(order.begin(), order.end(), 0);
+      std::shuffle(order.begin(), order.end(), rng);
+      for (const int i : order) {
+        t.ns.push_back(level[static_cast<std::size_t>(i)] + 30 * normal(rng));
+        t.is_b.push_back(i < 100 ? 0 : 1);
+        t.input.push_back(i);
+      }
+    }
+    return t;
+  };
+  EXPECT_LE(alarms(draw), kMostAlarms);
+  const auto without = [&](std::uint64_t s) {
+    ClassifiedTimes t = draw(s);
+    t.input.clear();
+    return t;
+  };
+  EXPECT_GT(alarms(without), 2 * kMostAlarms);
+}
+
+TEST(TimingPlan, WhatIsPlannedIsFound) {
+  const ClassifiedTimes pilot = correlated_times(500, 300, 0, 0, ClassOrder::kRandom, 9);
+  const TimingTestOptions o{.limit_ns = 100, .alpha = .01, .resamples = 999};
+  const double n = measurements_needed(pilot, 200, o);
+  ASSERT_TRUE(std::isfinite(n));
+  EXPECT_GT(n, 100);
+  EXPECT_LT(n, 3000);
+  int found = 0;
+  constexpr int kRuns = 60;
+  for (int s = 0; s < kRuns; ++s) {
+    const auto t = correlated_times(
+        static_cast<std::size_t>(n), 300, 0, 200, ClassOrder::kRandom, 100 + static_cast<std::uint64_t>(s));
+    found += timing_verdict(t, o).outcome == TimingOutcome::kLeaks ? 1 : 0;
+  }
+  EXPECT_GE(found, 46);  // of 60 at 90 %: fewer once in 1,500
+  EXPECT_NEAR(power_of(pilot, 200, n, o), .9, .02);
+  EXPECT_EQ(measurements_needed(pilot, 50, o), std::numeric_limits<double>::infinity());
+  // One class alone will do for a pilot.
+  ClassifiedTimes one = pilot;
+  std::fill(one.is_b.begin(), one.is_b.end(), std::uint8_t{0});
+  EXPECT_NEAR(measurements_needed(one, 200, o) / n, 1, .35);
+  one.ns.resize(40), one.is_b.resize(40);
+  EXPECT_THROW(measurements_needed(one, 200, o), DataError);
+}
+
+TEST(TimingVerdict, Attackers) {
+  EXPECT_EQ(limit_ns(Attacker::kSameCore), 1);
+  EXPECT_EQ(limit_ns(Attacker::kLan), 100);
+  EXPECT_EQ(limit_ns(Attacker::kInternet), 50000);
+  EXPECT_STREQ(to_text(Attacker::kLan), "lan");
+}
+
+}  // namespace
+}  // namespace offramp::stats

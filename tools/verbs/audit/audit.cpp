@@ -1,0 +1,228 @@
+// offramp audit: from somebody's model, or recorded times alone, to a verdict.
+#include "attacks/extraction/stage_files.h"
+#include "attacks/extraction/victim.h"
+#include "base/atomic_file.h"
+#include "base/json_file.h"
+#include "base/number_table.h"
+#include "nets/data/split.h"
+#include "nets/data/text.h"
+#include "stats/exits/exit_estimation.h"
+#include "tools/frame/interrupt.h"
+#include "tools/verbs/audit/sections.h"
+#include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/inputs.h"
+#include "tools/verbs/verbs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace offramp::tools {
+namespace {
+
+using audit::Section;
+
+// Words numbered in the order of the alphabet.
+std::vector<int> numbered_words(const std::vector<std::string>& column, std::vector<std::string>& names) {
+  std::map<std::string, int> of;
+  for (const std::string& word : column) of.emplace(word, 0);
+  for (auto& [word, number] : of) {
+    number = static_cast<int>(names.size());
+    names.push_back(word);
+  }
+  std::vector<int> out;
+  for (const std::string& word : column) out.push_back(of.at(word));
+  return out;
+}
+
+class AuditVerb final : public Verb {
+ public:
+  VerbInfo info() const override {
+    return {
+        .name = "audit",
+        .group = "Audit",
+        .summary = "what a model's answers and times give away, and what each defence costs: one report",
+        .example = "offramp audit out/small --budget 10",
+        .details =
+            "MODEL is a checkpoint or a run folder (a PyTorch state dict: offramp import first). Sections: the model itself;\n"
+            "the exit in the time, for attackers on the same core (1 ns), in the LAN (100 ns) and on the internet (50 us); the\n"
+            "class of an input in exit and time; membership; slowdown; defences; extraction with growing numbers of queries\n"
+            "until the time is used. A section that lacks something says so. With recorded times instead (a CSV file: columns\n"
+            "nanoseconds, or t1, t2, .., and where known an exit and an attribute) the sections of the clock are done.\n"
+            "Findings carry the ids of NIST AI 100-2, MITRE ATLAS and OWASP AISVS. The run folder holds report.html,\n"
+            "results.json, audit.sarif (SARIF 2.1.0) and README.md (a model card); --resume goes on after a kill.\n"
+            "Run nothing else meanwhile.\n" +
+            dataset_forms(),
+        .run_folder = true};
+  }
+  void declare(Options& o) override {
+    o.add("audit.target", target_, "checkpoint, run folder, or CSV file of times").positional().required();
+    o.add("audit.data", data_, "labelled data set; default: the checkpoint's").flag("--data");
+    o.add("audit.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
+    o.add("audit.queries", settings_.queries, "images that an attacker would ask; default: half of the data");
+    o.add("audit.threshold", threshold_, "of every exit, instead of the checkpoint's");
+    o.add("audit.budget", budget_min_, "minutes; extraction stops where they are used").range(0.05, 1e4);
+    o.add("audit.alpha", settings_.alpha, "chance of a wrong verdict on the times").range(1e-4, 0.2);
+    o.add("audit.exit", exit_, "times: column of the exit; without it exits are estimated");
+    o.add("audit.attribute", attribute_, "times: column of an attribute of the input");
+    o.add("audit.time", time_, "times: column; default: nanoseconds, or t1, t2, ..");
+    o.add("audit.unit_ns", unit_ns_, "times: of the column, in nanoseconds; seconds: 1e9").range(1e-3, 1e12);
+  }
+
+  int run(Session& session) override {
+    settings_.seed = session.seed();
+    settings_.threads = static_cast<unsigned>(session.threads());
+    const bool times_alone = target_.extension() == ".csv";
+    if (target_.string().rfind("http://", 0) == 0 || target_.string().rfind("https://", 0) == 0)
+      throw UsageError(
+          "audit: a served model cannot be asked yet; give its checkpoint, or times that were recorded (a CSV file)");
+    if (target_.extension() == ".pth" || target_.extension() == ".pt")
+      throw UsageError(fmt::format(
+          "{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that",
+          target_.string(),
+          target_.string()));
+    audit::Target target;
+    target.name = target_.string();
+    if (!times_alone) open_model(session, target);
+    audit::Measured recorded;
+    if (times_alone) recorded = read_recorded();
+
+    RunFolder& folder = session.folder();
+    if (!times_alone && !target.tuned) {
+      target.checkpoint = folder.file("victim.safetensors");
+      nets::save_checkpoint(
+          target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
+    }
+    const std::filesystem::path kept = folder.folder("sections");
+    double used = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(kept))
+      if (entry.path().extension() == ".json")
+        used += audit::section_from(read_json_file(entry.path()), entry.path()).seconds;
+    const audit::Budget budget(60 * budget_min_, used);
+    audit::Work work{session, settings_, budget, folder.path()};
+    if (session.resume() && used > 0) session.log.info(fmt::format("audit: {:.0f} s of work are kept", used));
+
+    std::vector<Section> sections;
+    const auto section = [&](const std::string& name, const auto& make) {
+      const std::filesystem::path file = kept / (name + ".json");
+      if (std::filesystem::exists(file)) {
+        sections.push_back(audit::section_from(read_json_file(file), file));
+        return;
+      }
+      throw_if_interrupted();
+      session.log.info("audit: " + name);
+      const double begin = budget.used();
+      Section done = make();
+      done.seconds = budget.used() - begin;
+      write_json_file(file, to_json(done));
+      folder.metric({{"section", name}, {"seconds", done.seconds}});
+      sections.push_back(std::move(done));
+    };
+    section("model", [&] { return audit_model(work, target); });
+    std::optional<audit::Measured> measured;
+    const auto times = [&]() -> const audit::Measured& {
+      if (!measured) measured = times_alone ? std::move(recorded) : audit::measure(work, target);
+      return *measured;
+    };
+    section("timing", [&] { return audit_exit_timing(work, times()); });
+    section("attribute", [&] { return audit_attribute(work, times()); });
+    section("membership", [&] { return audit_membership(work, target); });
+    section("slowdown", [&] { return audit_slowdown(work, target); });
+    section("defences", [&] { return audit_defences(work, target, times()); });
+    section("extraction", [&] { return audit_extraction(work, target); });
+
+    const audit::Head head{target.name,
+                           times_alone ? "recorded times" : "model",
+                           target.images_text,
+                           {{"data", target.samples.set},
+                            {"budget_minutes", budget_min_},
+                            {"alpha", settings_.alpha},
+                            {"seed", settings_.seed},
+                            {"seconds", budget.used()}}};
+    const std::string text = text_of(head, sections);
+    const nlohmann::ordered_json json = json_of(head, sections);
+    write_file_atomically(folder.file("report.html"),
+                          html_of(head,
+                                  sections,
+                                  data::read_text(folder.file("config.toml")),
+                                  data::read_text(folder.file("env.json"))));
+    write_file_atomically(folder.file("README.md"), card_of(head, sections));
+    write_file_atomically(folder.file("audit.txt"), text);
+    folder.write_json("audit.sarif", sarif_of(head, sections));
+    folder.results(json);
+    folder.done();
+    session.answer(
+        text + fmt::format("\nreport: {} ({:.0f} s)\n", folder.file("report.html").string(), budget.used()),
+        json);
+    return kDone;
+  }
+
+ private:
+  void open_model(Session& session, audit::Target& target) const {
+    target.checkpoint = checkpoint_of(target_);
+    target.loaded = nets::load_net(target.checkpoint, Device::make_cpu({.threads = 1}), "f32");
+    nets::LoadedNet& loaded = *target.loaded;
+    target.trained = trained_on(loaded.metadata);
+    target.tuned = !threshold_ && (!loaded.policy.thresholds.empty() || loaded.net->num_exits() == 1);
+    if (!target.tuned)
+      loaded.policy = nets::ExitPolicy::uniform(loaded.net->num_exits(), threshold_.value_or(0.9));
+    target.samples =
+        samples_for(session, target.trained, loaded.net->input(), {.set = data_, .split = split_});
+    const data::ImageSet all = open_pictures(session, target.trained, target.samples, loaded.net->input());
+    // Sets lie sorted by class: always the same shuffled order.
+    const auto order = data::permutation(all.n, 1, 0xA0D17u, 1);
+    target.images = data::subset(all, order);
+    target.images_text = target.samples.text();
+    target.box = std::make_unique<attacks::InProcessBlackBox>(
+        attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
+  }
+
+  audit::Measured read_recorded() const {
+    audit::Measured m;
+    const NumberTable table = read_number_table(target_);
+    if (time_.empty()) {
+      const attacks::RecordedTimes times = attacks::read_times(target_);
+      m.ns = times.ns;
+      m.repetitions = times.repetitions;
+      m.order = times.order;
+    } else {
+      m.ns = table.numbers(time_);
+    }
+    for (std::size_t i = 0; i < m.ns.size(); ++i) {
+      if (!(m.ns[i] > 0 && std::isfinite(m.ns[i])))
+        throw FileError(
+            target_.string(),
+            fmt::format(
+                "line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
+      m.ns[i] *= unit_ns_;
+    }
+    if (!exit_.empty()) {
+      for (const std::int64_t e : table.whole_numbers(table.index_of(exit_), "an exit", 1, 1000))
+        m.exit.push_back(static_cast<int>(e));
+    } else {
+      const stats::ExitEstimate estimate =
+          stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = settings_.threads});
+      m.exit.assign(estimate.exits.begin(), estimate.exits.end());
+      m.exits_estimated = true;
+    }
+    if (!attribute_.empty()) {
+      m.attribute_name = attribute_;
+      m.attribute = numbered_words(table.words(attribute_), m.attribute_names);
+    }
+    return m;
+  }
+
+  std::filesystem::path target_;
+  std::string data_, split_ = "auto", exit_, attribute_, time_;
+  std::optional<double> threshold_;
+  double budget_min_ = 10, unit_ns_ = 1;
+  audit::Settings settings_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_audit_verb() { return std::make_unique<AuditVerb>(); }
+
+}  // namespace offramp::tools

@@ -1,0 +1,383 @@
+// Audit: what the clock tells about the exit and about an attribute of the input (specs/audit.md 2 and 4).
+#include "attacks/extraction/exit_times.h"
+#include "attacks/extraction/images.h"
+#include "attacks/extraction/score.h"
+#include "attacks/extraction/stages.h"
+#include "attacks/query/pilot.h"
+#include "attacks/query/query_run.h"
+#include "stats/exits/exit_estimation.h"
+#include "stats/membership/attribute_leak.h"
+#include "tools/report/figures.h"
+#include "tools/verbs/audit/sections.h"
+#include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/stats/timing_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+namespace offramp::tools::audit {
+namespace {
+
+constexpr int kRepetitions = 10;
+constexpr std::size_t kMostInputs = 2000, kLeastInputs = 200;
+constexpr double kTimingShare = 0.1;  // of the budget
+
+std::string ns_or_us(double ns) {
+  if (std::abs(ns) >= 1e6) return fmt::format("{:.4g} ms", ns / 1e6);
+  return std::abs(ns) >= 1e4 ? fmt::format("{:.4g} us", ns / 1e3) : fmt::format("{:.4g} ns", ns);
+}
+
+// Exits that enough inputs took, from 1.
+std::vector<int> common_exits(const Measured& m, std::size_t least) {
+  std::vector<std::size_t> count;
+  for (const int e : m.exit) {
+    if (static_cast<std::size_t>(e) > count.size()) count.resize(static_cast<std::size_t>(e), 0);
+    ++count[static_cast<std::size_t>(e) - 1];
+  }
+  std::vector<int> out;
+  for (std::size_t e = 0; e < count.size(); ++e)
+    if (count[e] >= least) out.push_back(static_cast<int>(e) + 1);
+  return out;
+}
+
+stats::TimingTestOptions test_options(const Settings& s, double limit, std::size_t tests) {
+  stats::TimingTestOptions o{.limit_ns = limit,
+                             .alpha = s.alpha / static_cast<double>(tests),
+                             .resamples = s.resamples,
+                             .seed = s.seed,
+                             .threads = s.threads};
+  o.resamples = std::max(o.resamples, static_cast<std::size_t>(std::ceil(2 / o.alpha)));
+  return o;
+}
+
+// The worst thing said to an attacker, and what of the four it is for all.
+Finding finding_of(const std::string& rule,
+                   const std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>>& said,
+                   const std::string& what) {
+  using stats::TimingOutcome;
+  const char* levels[] = {"note", "warning", "error"};
+  for (auto at = said.rbegin(); at != said.rend(); ++at) {
+    const stats::TimingVerdict* largest = nullptr;
+    for (const auto& v : at->second)
+      if (v.outcome == TimingOutcome::kLeaks &&
+          (largest == nullptr || std::abs(v.effect.estimate) > std::abs(largest->effect.estimate)))
+        largest = &v;
+    if (largest == nullptr) continue;
+    return {rule,
+            Kind::kFail,
+            levels[static_cast<int>(at->first)],
+            fmt::format("{}: tells to an attacker as far as '{}' ({}): up to {} ({} to {})",
+                        what,
+                        stats::to_text(at->first),
+                        ns_or_us(stats::limit_ns(at->first)),
+                        ns_or_us(largest->effect.estimate),
+                        ns_or_us(largest->effect.low),
+                        ns_or_us(largest->effect.high))};
+  }
+  bool smaller = !said.empty();
+  for (const auto& [attacker, verdicts] : said)
+    for (const auto& v : verdicts) smaller = smaller && v.outcome == TimingOutcome::kSmaller;
+  if (smaller) return {rule, Kind::kPass, "none", what + ": smaller than every attacker's limit"};
+  const bool none = !said.empty() && std::all_of(said.begin(), said.end(), [](const auto& at) {
+    return std::all_of(at.second.begin(), at.second.end(), [](const auto& v) {
+      return v.outcome == TimingOutcome::kNotMeasured;
+    });
+  });
+  if (none)
+    return {
+        rule, Kind::kOpen, "none", what + ": could not be measured: " + said.front().second.front().reason};
+  return {
+      rule,
+      Kind::kOpen,
+      "none",
+      what +
+          ": no leak shown, and not shown to be smaller for every attacker; the table says what would decide"};
+}
+
+}  // namespace
+
+stats::ClassifiedTimes classified(const Measured& m, const std::vector<int>& side) {
+  const std::size_t n = m.inputs();
+  stats::ClassifiedTimes t;
+  std::vector<std::size_t> at(n);
+  for (std::size_t pass = 0; pass < m.repetitions; ++pass) {
+    std::iota(at.begin(), at.end(), std::size_t{0});
+    if (!m.order.empty())
+      for (std::size_t i = 0; i < n; ++i) at[static_cast<std::size_t>(m.order[i * m.repetitions + pass])] = i;
+    for (const std::size_t i : at) {
+      if (side[i] < 0) continue;
+      t.ns.push_back(m.ns[i * m.repetitions + pass]);
+      t.is_b.push_back(side[i] != 0 ? 1 : 0);
+      if (m.repetitions > 1) t.input.push_back(static_cast<std::int64_t>(i));
+    }
+  }
+  return t;
+}
+
+Measured measure(Work& work, const Target& target) {
+  const auto& net = *target.loaded->net;
+  // What one query takes, roughly: the pilot of the number of inputs.
+  const attacks::ImageSource all = attacks::image_source(target.images);
+  const auto pilot =
+      attacks::exit_times(net, all, {.images = 20, .repetitions = 3, .seed = work.settings.seed});
+  std::vector<double> last = pilot.ns.back();
+  std::nth_element(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(last.size() / 2), last.end());
+  const double each_s = last[last.size() / 2] / 1e9;
+  const double room = kTimingShare * work.budget.total() / (each_s * kRepetitions);
+  const auto n = std::min<std::size_t>(static_cast<std::size_t>(target.images.n),
+                                       std::clamp(static_cast<std::size_t>(room), kLeastInputs, kMostInputs));
+  std::vector<std::int32_t> rows(n);
+  std::iota(rows.begin(), rows.end(), 0);
+  const data::ImageSet images = data::subset(target.images, rows);
+  const attacks::ImageSource source = attacks::image_source(images);
+  SessionListener listener(work.session);
+  attacks::QueryOptions query;
+  query.repetitions = kRepetitions;
+  query.seed = work.settings.seed;
+  query.victim = target.name;
+  query.images = target.images_text;
+  const attacks::Trace trace =
+      attacks::query_stage(*target.box, images, query, work.folder / "trace", listener);
+  Measured m;
+  m.ns = trace.times_as_double();
+  m.repetitions = static_cast<std::size_t>(trace.repetitions);
+  m.order = trace.order;
+  for (const int e : attacks::exits_taken(net, target.loaded->policy, source)) m.exit.push_back(e + 1);
+  m.attribute.assign(images.labels.begin(), images.labels.end());
+  m.attribute_name = "class";
+  m.attribute_names = images.class_names;
+  return m;
+}
+
+Section audit_exit_timing(Work& work, const Measured& m) {
+  Section s{.name = "timing", .title = "The exit in the time"};
+  const std::vector<int> exits = common_exits(m, stats::kLeastMeasurements);
+  if (exits.size() < 2)
+    return skipped(s.name,
+                   s.title,
+                   "exit-timing",
+                   fmt::format("fewer than two exits answered {} inputs or more", stats::kLeastMeasurements));
+  const std::size_t pairs = exits.size() - 1;
+  report::Table table{
+      .columns = {{"exits", report::Align::kLeft},
+                  {"attacker", report::Align::kLeft},
+                  {"limit"},
+                  {"verdict", report::Align::kLeft},
+                  {"effect"},
+                  {"from"},
+                  {"to"},
+                  {"measurements for 90 %"}},
+      .caption = fmt::format(
+          "Neighbouring exits, alpha {:g} for all together; the decile that differs most. Measurements of each exit find this effect beyond the limit in nine runs of ten",
+          work.settings.alpha)};
+  std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>> said;
+  nlohmann::ordered_json verdicts = nlohmann::ordered_json::array();
+  stats::TimingVerdict first;
+  std::set<std::string> reasons;  // why something could not be measured
+  for (const auto& [attacker, name] : stats::kAttackerNames) {
+    said.emplace_back(attacker, std::vector<stats::TimingVerdict>{});
+    const auto options = test_options(work.settings, stats::limit_ns(attacker), pairs);
+    for (std::size_t p = 0; p < pairs; ++p) {
+      std::vector<int> side;
+      for (const int e : m.exit) side.push_back(e == exits[p] ? 0 : e == exits[p + 1] ? 1 : -1);
+      const stats::ClassifiedTimes times = classified(m, side);
+      const stats::TimingVerdict v = stats::timing_verdict(times, options);
+      const bool beyond = v.outcome == stats::TimingOutcome::kLeaks;
+      double needed = v.more_needed;
+      if (beyond) needed = stats::measurements_needed(times, v.effect.estimate, options);
+      table.rows.push_back({fmt::format("{} and {}", exits[p], exits[p + 1]),
+                            name,
+                            ns_or_us(options.limit_ns),
+                            to_text(v.outcome),
+                            ns_or_us(v.effect.estimate),
+                            ns_or_us(v.effect.low),
+                            ns_or_us(v.effect.high),
+                            needed > 0 && std::isfinite(needed) ? fmt::format("{:.0f}", needed) : "-"});
+      nlohmann::ordered_json json{{"exits", {exits[p], exits[p + 1]}}, {"attacker", name}};
+      json.update(tools::json_of(v, options));
+      verdicts.push_back(json);
+      if (attacker == stats::Attacker::kLan && p == 0) first = v;
+      if (v.outcome == stats::TimingOutcome::kNotMeasured) reasons.insert(v.reason);
+      said.back().second.push_back(v);
+    }
+  }
+  s.tables.push_back(table);
+  for (const auto& reason : reasons) s.paragraphs.push_back("Could not be measured: " + reason + ".");
+  s.data["verdicts"] = verdicts;
+  s.figures.push_back({decile_chart(fmt::format("Exit {} against exit {}", exits[1], exits[0]),
+                                    sentence(first),
+                                    first,
+                                    stats::limit_ns(stats::Attacker::kLan)),
+                       "Differences of the nine deciles of the times, with their common region."});
+  s.findings.push_back(finding_of("exit-timing", said, "the exit in the time"));
+
+  // What an attacker makes of it who knows no exit.
+  const stats::ExitEstimate estimate =
+      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+  s.data["estimated_exits"] = estimate.num_exits;
+  const auto most = *std::max_element(m.exit.begin(), m.exit.end());
+  if (!m.exits_estimated) {
+    const std::vector<std::int32_t> truth(m.exit.begin(), m.exit.end()),
+        found(estimate.exits.begin(), estimate.exits.end());
+    const auto score = attacks::score_exits(truth, most, found, static_cast<int>(estimate.num_exits));
+    s.data["estimate_accuracy"] = score.accuracy;
+    s.paragraphs.push_back(fmt::format(
+        "Who knows nothing but the times of {} inputs, {} of each, finds {} exits ({} answered here) and puts {:.2f} % of the inputs to the right one.",
+        m.inputs(),
+        m.repetitions,
+        estimate.num_exits,
+        exits.size(),
+        100 * score.accuracy));
+  } else {
+    s.paragraphs.push_back(fmt::format(
+        "The exits are not given: they are the {} that the times themselves show ({}). That there are such groups is the finding; what follows compares them.",
+        estimate.num_exits,
+        estimate.reliable ? "a reliable estimate" : "not a reliable estimate"));
+  }
+  if (m.repetitions >= 2 && m.repetitions % 2 == 0) {
+    const auto choice = attacks::choose_repetitions(m.ns, static_cast<int>(m.repetitions), {}, m.order);
+    s.data["repetitions_for_single_inputs"] = choice.repetitions;
+    s.paragraphs.push_back("To put single inputs to their exits: " + choice.because + ".");
+  }
+  report::TimeDensity density;
+  density.title = "Times by exit";
+  density.subtitle = fmt::format("{} inputs, {} each", m.inputs(), stats::name_of(estimate.statistic));
+  density.x_label = "time, ns";
+  density.times_ns = estimate.statistic_ns;
+  std::vector<double> sorted = estimate.statistic_ns;
+  std::sort(sorted.begin(), sorted.end());
+  const double low = sorted.front(),
+               high = sorted[static_cast<std::size_t>(0.995 * static_cast<double>(sorted.size() - 1))];
+  density.begin_ns = std::max(0.0, low - 0.05 * (high - low));
+  density.end_ns = high + 0.05 * (high - low) + 1;
+  density.exit = m.exit;
+  for (int e = 1; e <= most; ++e) density.exit_names.push_back(fmt::format("exit {}", e));
+  density.thresholds_ns = estimate.thresholds_ns;
+  s.figures.push_back(
+      {report::time_density(density), "What the clock shows; lines: the borders that an attacker finds."});
+  return s;
+}
+
+Section audit_attribute(Work& work, const Measured& m) {
+  Section s{.name = "attribute", .title = "An attribute of the input in exit and time"};
+  if (m.attribute.empty())
+    return skipped(s.name, s.title, "attribute-timing", "no attribute of the inputs is given (--attribute)");
+  std::vector<std::size_t> count(m.attribute_names.size());
+  for (const int a : m.attribute) ++count[static_cast<std::size_t>(a)];
+  if (std::count_if(count.begin(), count.end(), [](auto c) { return c > 0; }) < 2)
+    return skipped(s.name, s.title, "attribute-timing", "all inputs have one " + m.attribute_name);
+  const std::vector<std::size_t> attribute(m.attribute.begin(), m.attribute.end());
+  const stats::AttributeLeakOptions options{.seed = work.settings.seed, .threads = work.settings.threads};
+  const stats::ExitEstimate estimate =
+      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+  report::Table bits{
+      .columns = {{"seen", report::Align::kLeft},
+                  {"bits"},
+                  {"from"},
+                  {"to"},
+                  {"p"},
+                  {"guess right %"},
+                  {"gain"},
+                  {"from"},
+                  {"to"}},
+      .caption = fmt::format(
+          "What is learnt about the {} of an input; gain: the best guess beside always naming the commonest",
+          m.attribute_name)};
+  bool tells = false, nothing = true;
+  double gain = 1;
+  const auto row = [&](const char* seen, const std::vector<std::size_t>& observed) {
+    const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute, options);
+    bits.rows.push_back({seen,
+                         fmt::format("{:.4f}", leak.corrected.estimate),
+                         fmt::format("{:.4f}", leak.corrected.low),
+                         fmt::format("{:.4f}", leak.corrected.high),
+                         fmt::format("{:.3g}", leak.p_value),
+                         fmt::format("{:.2f}", 100 * leak.accuracy.estimate),
+                         fmt::format("{:.3f}", leak.gain.estimate),
+                         fmt::format("{:.3f}", leak.gain.low),
+                         fmt::format("{:.3f}", leak.gain.high)});
+    s.data[seen] = {{"bits", leak.corrected.estimate},
+                    {"p_value", leak.p_value},
+                    {"gain", leak.gain.estimate},
+                    {"gain_low", leak.gain.low}};
+    tells = tells || leak.p_value <= work.settings.alpha;
+    nothing = nothing && leak.p_value > work.settings.alpha;
+    gain = std::max(gain, leak.gain.low);
+  };
+  if (!m.exits_estimated && !m.exit.empty()) row("the exit", {m.exit.begin(), m.exit.end()});
+  row("the time", estimate.exits);
+  s.tables.push_back(bits);
+
+  // Each value against the rest, for an attacker in the LAN.
+  std::size_t tests = 0;
+  for (const auto c : count) tests += c >= stats::kLeastMeasurements ? 1 : 0;
+  std::vector<std::pair<stats::Attacker, std::vector<stats::TimingVerdict>>> said;
+  if (tests > 0 && tests <= 50) {
+    report::Table table{
+        .columns = {{m.attribute_name, report::Align::kLeft},
+                    {"inputs"},
+                    {"verdict", report::Align::kLeft},
+                    {"effect"},
+                    {"from"},
+                    {"to"}},
+        .caption = fmt::format("Each {} against the rest, LAN (100 ns), alpha {:g} for all together",
+                               m.attribute_name,
+                               work.settings.alpha)};
+    const auto test = test_options(work.settings, stats::limit_ns(stats::Attacker::kLan), tests);
+    said.emplace_back(stats::Attacker::kLan, std::vector<stats::TimingVerdict>{});
+    for (std::size_t a = 0; a < count.size(); ++a) {
+      if (count[a] < stats::kLeastMeasurements) continue;
+      std::vector<int> side;
+      for (const int of : m.attribute) side.push_back(static_cast<std::size_t>(of) == a ? 1 : 0);
+      said.back().second.push_back(stats::timing_verdict(classified(m, side), test));
+      const auto& v = said.back().second.back();
+      table.rows.push_back({m.attribute_names[a],
+                            std::to_string(count[a]),
+                            to_text(v.outcome),
+                            ns_or_us(v.effect.estimate),
+                            ns_or_us(v.effect.low),
+                            ns_or_us(v.effect.high)});
+    }
+    s.tables.push_back(table);
+  }
+  const bool shown =
+      !said.empty() && std::any_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
+        return v.outcome == stats::TimingOutcome::kLeaks;
+      });
+  if (tells || shown) {
+    s.findings.push_back(
+        {"attribute-timing",
+         Kind::kFail,
+         gain > 1.5 ? "error" : "warning",
+         fmt::format(
+             "the {} in exit or time: bits p {}, a guess is right at least {:.3g} times as often as naming the commonest{}",
+             m.attribute_name,
+             bits.rows.back()[4],
+             gain,
+             shown ? "; some values differ in time beyond 100 ns" : "")});
+  } else if (!said.empty() && std::all_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
+               return v.outcome == stats::TimingOutcome::kSmaller;
+             })) {
+    s.findings.push_back(
+        {"attribute-timing",
+         Kind::kPass,
+         "none",
+         fmt::format(
+             "the {} in exit and time: no value differs by more than 100 ns, and no information was found",
+             m.attribute_name)});
+  } else {
+    s.findings.push_back({"attribute-timing",
+                          Kind::kOpen,
+                          "none",
+                          fmt::format("the {} in exit and time: nothing was shown at alpha {:g}",
+                                      m.attribute_name,
+                                      work.settings.alpha)});
+  }
+  return s;
+}
+
+}  // namespace offramp::tools::audit
