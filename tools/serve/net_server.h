@@ -29,7 +29,7 @@ struct NetServerOptions {
   bool tell_exits = false;
   std::optional<attacks::Defence> defence = {};
   std::chrono::nanoseconds padding_slack{0};  // attacks/defences/release.h
-  HttpLimits limits = {};  // body_bytes 0: what a request of max_batch images in JSON can need
+  HttpLimits limits = {.body_bytes = 0};  // 0: what a request of max_batch images in JSON can need
 };
 
 struct ServerCounts {
