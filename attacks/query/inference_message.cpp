@@ -26,7 +26,8 @@ json parsed(std::string_view text) {
 
 std::string text_of(const json& object, const char* key) {
   const auto at = object.find(key);
-  if (at == object.end() || !at->is_string()) fail(std::string("expected a text '") + key + "' in " + shown(object));
+  if (at == object.end() || !at->is_string())
+    fail(std::string("expected a text '") + key + "' in " + shown(object));
   return at->get<std::string>();
 }
 
@@ -151,7 +152,9 @@ InferenceBody infer_body(const std::string& input,
   if (elements(shape) != static_cast<std::int64_t>(values.size()))
     throw ValueError("infer_body: " + std::to_string(values.size()) + " numbers do not fit the shape " +
                      format_shape(shape));
-  json tensor = {{"name", input}, {"datatype", "FP32"}, {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())}};
+  json tensor = {{"name", input},
+                 {"datatype", "FP32"},
+                 {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())}};
   json request = json::object();
   if (binary) {
     tensor["parameters"] = {{"binary_data_size", values.size_bytes()}};

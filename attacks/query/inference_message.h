@@ -27,7 +27,8 @@ inline constexpr const char* kJsonLengthHeader = "Inference-Header-Content-Lengt
 
 // Each throws ValueError that says what was expected and what stands there.
 ModelInfo read_model_info(std::string_view body);
-std::vector<std::string> read_extensions(std::string_view body);  // of the server's metadata; none where it lists none
+std::vector<std::string> read_extensions(
+    std::string_view body);  // of the server's metadata; none where it lists none
 std::vector<std::string> read_model_names(std::string_view body);  // of a repository index
 std::string read_error(std::string_view body);  // the text of an error answer, or what stands there, cut
 

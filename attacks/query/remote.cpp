@@ -28,9 +28,10 @@ struct Place {
 
 Place place_of(const std::string& url) {
   const auto fail = [&] {
-    throw ValueError("remote victim: expected http://HOST[:PORT], https://HOST[:PORT] (also with /v2/models/NAME) or "
-                     "unix:/PATH/OF/SOCKET, got " +
-                     in_quotes(url));
+    throw ValueError(
+        "remote victim: expected http://HOST[:PORT], https://HOST[:PORT] (also with /v2/models/NAME) or "
+        "unix:/PATH/OF/SOCKET, got " +
+        in_quotes(url));
   };
   Place place;
   if (url.starts_with("unix:")) {
@@ -108,7 +109,8 @@ class RemoteBlackBox::Connection {
     const int n = static_cast<int>(images.shape()[0]);
     const std::size_t size = n == 0 ? 0 : pixels.size() / static_cast<std::size_t>(n);
     const auto body_of = [&](int first, int count) {
-      return body(std::span(pixels).subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size),
+      return body(std::span(pixels).subspan(static_cast<std::size_t>(first) * size,
+                                            static_cast<std::size_t>(count) * size),
                   count);
     };
     std::vector<float> values;
@@ -140,15 +142,17 @@ class RemoteBlackBox::Connection {
   std::int64_t requests() const { return requests_; }
   std::int64_t repeated() const { return repeated_; }
   std::string description() const {
-    return "model " + model_.name + " at " + url_ + " (" + (model_.platform.empty() ? "platform not told" : model_.platform) +
-           ", " + (binary_ ? "binary" : "JSON") + " tensors" + (logits_.value_or(false) ? ", logits" : "") + ")";
+    return "model " + model_.name + " at " + url_ + " (" +
+           (model_.platform.empty() ? "platform not told" : model_.platform) + ", " +
+           (binary_ ? "binary" : "JSON") + " tensors" + (logits_.value_or(false) ? ", logits" : "") + ")";
   }
 
  private:
   std::unique_ptr<httplib::Client> make_client() const {
     if (!place_.socket) {
       auto client = std::make_unique<httplib::Client>(place_.server);
-      if (!client->is_valid()) throw ValueError("remote victim: " + in_quotes(place_.server) + " is no address of a server");
+      if (!client->is_valid())
+        throw ValueError("remote victim: " + in_quotes(place_.server) + " is no address of a server");
       return client;
     }
     auto client = std::make_unique<httplib::Client>(place_.server, 80);
@@ -166,7 +170,8 @@ class RemoteBlackBox::Connection {
   template <class Send>
   httplib::Response until_answered(const std::string& what, Send send) {
     const auto give_up = Clock::now() + options_.patience;
-    for (auto pause = std::chrono::milliseconds(50);; pause = std::min(2 * pause, std::chrono::milliseconds(2000))) {
+    for (auto pause = std::chrono::milliseconds(50);;
+         pause = std::min(2 * pause, std::chrono::milliseconds(2000))) {
       httplib::Result result = send();
       std::string why;
       if (!result) {
@@ -198,7 +203,8 @@ class RemoteBlackBox::Connection {
   InferenceAnswer post(const InferenceBody& body, std::int64_t* nanoseconds = nullptr) {
     const std::string path = model_path() + "/infer";
     const httplib::Headers headers =
-        body.json_bytes == 0 ? httplib::Headers{} : httplib::Headers{{kJsonLengthHeader, std::to_string(body.json_bytes)}};
+        body.json_bytes == 0 ? httplib::Headers{}
+                             : httplib::Headers{{kJsonLengthHeader, std::to_string(body.json_bytes)}};
     const char* const type = body.json_bytes == 0 ? "application/json" : "application/octet-stream";
     for (;;) {
       std::int64_t took = 0, opened_before = 0;
@@ -274,11 +280,11 @@ class RemoteBlackBox::Connection {
     for (const TensorInfo& one : model_.inputs)
       if (options_.input.empty() ? model_.inputs.size() == 1 : one.name == options_.input) input = one;
     if (options_.input.empty() && model_.inputs.size() > 1)
-      throw ValueError("remote victim: model " + model_.name + " has " + std::to_string(model_.inputs.size()) +
-                       " inputs: name the one of the images");
+      throw ValueError("remote victim: model " + model_.name + " has " +
+                       std::to_string(model_.inputs.size()) + " inputs: name the one of the images");
     if (input.datatype != "FP32")
-      throw ValueError("remote victim: input " + in_quotes(input.name) + " of model " + model_.name + " is of type " +
-                       in_quotes(input.datatype) + ", images are FP32");
+      throw ValueError("remote victim: input " + in_quotes(input.name) + " of model " + model_.name +
+                       " is of type " + in_quotes(input.datatype) + ", images are FP32");
     input_ = input.name;
     batches_ = input.shape.empty() || input.shape.front() == -1;
     shape_ = options_.shape;
@@ -290,7 +296,8 @@ class RemoteBlackBox::Connection {
     output_ = options_.output;
     for (const TensorInfo& one : model_.outputs) {
       if (output_.empty() && (one.datatype == "FP32" || one.datatype == "FP64")) output_ = one.name;
-      if (one.name == output_ && one.shape.size() == 2 && one.shape[1] > 0) classes_ = static_cast<int>(one.shape[1]);
+      if (one.name == output_ && one.shape.size() == 2 && one.shape[1] > 0)
+        classes_ = static_cast<int>(one.shape[1]);
     }
     if (classes_ == 0) {  // the metadata do not say: ask
       std::int64_t size = 1;
@@ -310,8 +317,10 @@ class RemoteBlackBox::Connection {
   }
 
   void check(const Tensor& images) const {
-    bool fits = images && images.dtype() == DType::kFloat32 && images.shape().rank() == static_cast<int>(shape_.size()) + 1;
-    for (std::size_t i = 0; fits && i < shape_.size(); ++i) fits = images.shape()[static_cast<int>(i) + 1] == shape_[i];
+    bool fits = images && images.dtype() == DType::kFloat32 &&
+                images.shape().rank() == static_cast<int>(shape_.size()) + 1;
+    for (std::size_t i = 0; fits && i < shape_.size(); ++i)
+      fits = images.shape()[static_cast<int>(i) + 1] == shape_[i];
     if (!fits)
       throw ShapeError("query: the server takes float32 images " + format_shape(shape_) + ", got " +
                        (images ? images.shape().to_string() : std::string("nothing")));
@@ -320,8 +329,9 @@ class RemoteBlackBox::Connection {
   void append(InferenceAnswer answer, int count, std::vector<float>& values) {
     const std::size_t wanted = static_cast<std::size_t>(count) * static_cast<std::size_t>(classes_);
     if (answer.values.size() != wanted)
-      throw RemoteError(url_ + ": output '" + answer.output + "' has " + std::to_string(answer.values.size()) +
-                        " numbers for " + std::to_string(count) + " images of " + std::to_string(classes_) + " classes");
+      throw RemoteError(url_ + ": output '" + answer.output + "' has " +
+                        std::to_string(answer.values.size()) + " numbers for " + std::to_string(count) +
+                        " images of " + std::to_string(classes_) + " classes");
     for (const float value : answer.values)
       if (!std::isfinite(value)) throw RemoteError(url_ + ": output '" + answer.output + "' is not finite");
     const bool probabilities = are_probabilities(answer.values, static_cast<std::size_t>(classes_));
@@ -329,7 +339,8 @@ class RemoteBlackBox::Connection {
     if (*logits_) {
       softmax_rows(answer.values, static_cast<std::size_t>(classes_));
     } else if (!probabilities) {
-      throw RemoteError(url_ + ": output '" + answer.output + "' was probabilities at first and is not any more");
+      throw RemoteError(url_ + ": output '" + answer.output +
+                        "' was probabilities at first and is not any more");
     }
     values.insert(values.end(), answer.values.begin(), answer.values.end());
   }
@@ -353,7 +364,9 @@ RemoteBlackBox::~RemoteBlackBox() = default;
 RemoteBlackBox::RemoteBlackBox(RemoteBlackBox&&) noexcept = default;
 
 int RemoteBlackBox::classes() const { return connection_->classes(); }
-Answer RemoteBlackBox::query(const Tensor& images, Timing timing) { return connection_->query(images, timing); }
+Answer RemoteBlackBox::query(const Tensor& images, Timing timing) {
+  return connection_->query(images, timing);
+}
 const std::vector<std::int64_t>& RemoteBlackBox::shape() const { return connection_->shape(); }
 std::string RemoteBlackBox::description() const { return connection_->description(); }
 std::int64_t RemoteBlackBox::requests() const { return connection_->requests(); }

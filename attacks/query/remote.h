@@ -24,8 +24,9 @@ class RemoteError : public Error {
 };
 
 struct RemoteOptions {
-  std::string model = {};               // empty: the one that the URL names, or the only one that the server lists
-  std::string input = {}, output = {};  // names of tensors; empty: the only input, the first output of numbers
+  std::string model = {};  // empty: the one that the URL names, or the only one that the server lists
+  std::string input = {},
+              output = {};  // names of tensors; empty: the only input, the first output of numbers
   std::vector<std::int64_t> shape = {};  // of one image; empty: as the server's metadata say
   bool json = false;                     // true: no binary tensors even where the server takes them
   int untimed_batch = 32;                // images a request without timing, where the server takes several

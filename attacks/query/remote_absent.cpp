@@ -5,7 +5,8 @@ namespace offramp::attacks {
 namespace {
 
 [[noreturn]] void no_http() {
-  throw RemoteError("remote victim: this build has no HTTP (OFFRAMP_HTTP is off; the standalone binary does without it)");
+  throw RemoteError(
+      "remote victim: this build has no HTTP (OFFRAMP_HTTP is off; the standalone binary does without it)");
 }
 
 }  // namespace

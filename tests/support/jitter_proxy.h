@@ -22,7 +22,10 @@ namespace offramp::test {
 class JitterProxy {
  public:
   JitterProxy(int server_port, std::chrono::nanoseconds bound, std::uint64_t seed)
-      : server_port_(server_port), bound_(bound), seed_(seed), listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+      : server_port_(server_port),
+        bound_(bound),
+        seed_(seed),
+        listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in at = address(0);
     socklen_t size = sizeof at;
     if (::bind(listening_, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(listening_, 16) != 0 ||
@@ -62,7 +65,8 @@ class JitterProxy {
     const sockaddr_in to = address(server_port_);
     std::mt19937_64 random(seed);
     if (::connect(server, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) {
-      for (const int socket : {client, server}) ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+      for (const int socket : {client, server})
+        ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
       pollfd polled[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
       std::vector<char> buffer(1 << 20);
       bool alive = true, answering = false;
@@ -86,8 +90,9 @@ class JitterProxy {
   }
   void hold_back(std::mt19937_64& random) const {
     const double share = static_cast<double>(random() >> 11) * 0x1p-53;
-    const auto until = std::chrono::steady_clock::now() +
-                       std::chrono::nanoseconds(static_cast<std::int64_t>(share * static_cast<double>(bound_.count())));
+    const auto until =
+        std::chrono::steady_clock::now() +
+        std::chrono::nanoseconds(static_cast<std::int64_t>(share * static_cast<double>(bound_.count())));
     while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
   }
   static bool send_all(int to, const char* bytes, ssize_t count) {

@@ -65,17 +65,19 @@ class HttpListener::Impl : private httplib::Server {
     };
     Get(".*", handle);
     Post(".*", handle);
-    set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
-      std::string what = "unknown";
-      try {
-        std::rethrow_exception(thrown);
-      } catch (const std::exception& error) {
-        what = error.what();
-      }
-      response.status = 500;
-      response.set_content(error_body("the server failed: " + what), "application/json");
-    });
-    set_error_handler(Handler([this](const httplib::Request&, httplib::Response& response) { explain(response); }));
+    set_exception_handler(
+        [](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
+          std::string what = "unknown";
+          try {
+            std::rethrow_exception(thrown);
+          } catch (const std::exception& error) {
+            what = error.what();
+          }
+          response.status = 500;
+          response.set_content(error_body("the server failed: " + what), "application/json");
+        });
+    set_error_handler(
+        Handler([this](const httplib::Request&, httplib::Response& response) { explain(response); }));
   }
 
   ~Impl() override {
@@ -114,8 +116,8 @@ class HttpListener::Impl : private httplib::Server {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.native().size() >= sizeof address.sun_path)
-      throw Error(where + ": the path of a socket has at most " + std::to_string(sizeof address.sun_path - 1) +
-                  " bytes");
+      throw Error(where + ": the path of a socket has at most " +
+                  std::to_string(sizeof address.sun_path - 1) + " bytes");
     std::memcpy(address.sun_path, path.c_str(), path.native().size());
     const auto* as_socket = reinterpret_cast<const sockaddr*>(&address);
     if (std::error_code none; std::filesystem::exists(path, none)) {
@@ -128,8 +130,8 @@ class HttpListener::Impl : private httplib::Server {
     }
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     // Closed to others before anybody can connect.
-    const bool bound = fd >= 0 && ::bind(fd, as_socket, sizeof address) == 0 && ::chmod(path.c_str(), 0600) == 0 &&
-                       ::listen(fd, SOMAXCONN) == 0;
+    const bool bound = fd >= 0 && ::bind(fd, as_socket, sizeof address) == 0 &&
+                       ::chmod(path.c_str(), 0600) == 0 && ::listen(fd, SOMAXCONN) == 0;
     if (!bound) {
       const int error = errno;
       if (fd >= 0) ::close(fd);
@@ -149,7 +151,8 @@ class HttpListener::Impl : private httplib::Server {
 
   int stop(std::chrono::milliseconds grace) {
     const std::uint64_t one = 1;
-    if (!stopping_.exchange(true) && ::write(stop_event_, &one, sizeof one) != sizeof one) fail_errno("serve: eventfd");
+    if (!stopping_.exchange(true) && ::write(stop_event_, &one, sizeof one) != sizeof one)
+      fail_errno("serve: eventfd");
     if (accepting_.joinable()) accepting_.join();
     for (const int fd : listening_) ::close(fd);
     listening_.clear();
@@ -206,7 +209,8 @@ class HttpListener::Impl : private httplib::Server {
       return;
     }
     const int one = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);  // fails on a unix socket, which has no delay
+    ::setsockopt(
+        fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);  // fails on a unix socket, which has no delay
     ++connections_;
     std::unique_lock lock(mutex_);
     const std::size_t allowed = static_cast<std::size_t>(limits_.connections);
@@ -228,9 +232,10 @@ class HttpListener::Impl : private httplib::Server {
     if (refuse) {
       at->stream.begin_request({}, 0, limits_.request_time);
       const std::string body = error_body("the server has as many connections as it may have");
-      const std::string head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                               "Content-Type: application/json\r\nContent-Length: " +
-                               std::to_string(body.size()) + "\r\n\r\n" + body;
+      const std::string head =
+          "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+          "Content-Type: application/json\r\nContent-Length: " +
+          std::to_string(body.size()) + "\r\n\r\n" + body;
       at->stream.write(head.data(), head.size());
       if (at->stream.flush()) at->stream.close_gently();
     } else {
@@ -287,6 +292,7 @@ class HttpListener::Impl : private httplib::Server {
   bool refuse_unread(const httplib::Request& request, httplib::Response& response) {
     const auto refuse = [&](int status, const std::string& what) {
       response.status = status;
+      response.set_header("Connection", "close");
       response.set_content(error_body(what), "application/json");
       return true;
     };
@@ -301,12 +307,16 @@ class HttpListener::Impl : private httplib::Server {
     if (length.empty() || length.size() > 18 || length.find_first_not_of("0123456789") != std::string::npos)
       return refuse(400, "Content-Length: expected a number of bytes, got " + in_quotes(length));
     if (std::stoull(length) > limits_.body_bytes)
-      return refuse(413, "the body has " + length + " bytes, at most " + std::to_string(limits_.body_bytes) + " are taken");
+      return refuse(
+          413,
+          "the body has " + length + " bytes, at most " + std::to_string(limits_.body_bytes) + " are taken");
     if (request.has_header("Content-Encoding") && request.get_header_value("Content-Encoding") != "identity")
-      return refuse(415, "Content-Encoding " + in_quotes(request.get_header_value("Content-Encoding")) +
-                             ": bodies are taken as they are, not compressed");
+      return refuse(415,
+                    "Content-Encoding " + in_quotes(request.get_header_value("Content-Encoding")) +
+                        ": bodies are taken as they are, not compressed");
     if (const std::string type = request.get_header_value("Content-Type"); type.starts_with("multipart/"))
-      return refuse(415, "Content-Type " + in_quotes(type) + ": expected application/json or application/octet-stream");
+      return refuse(
+          415, "Content-Type " + in_quotes(type) + ": expected application/json or application/octet-stream");
     return false;
   }
 
@@ -328,6 +338,7 @@ class HttpListener::Impl : private httplib::Server {
     ++errors_;
     if (!response.body.empty()) return;
     t_current.whole = false;
+    response.set_header("Connection", "close");
     std::string what = "expected an HTTP/1.1 request";
     if (t_current.stream->timed_out()) {
       response.status = 408;

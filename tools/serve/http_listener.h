@@ -29,9 +29,10 @@ struct HttpAnswer {
 
 struct HttpLimits {
   std::size_t body_bytes = std::size_t{16} << 20;
-  int connections = 256;                           // who comes beyond them is told 503
-  std::chrono::milliseconds request_time{10'000};  // from the first byte of a request to its last; and of an answer
-  std::chrono::milliseconds idle_time{300'000};    // between requests of one connection
+  int connections = 256;  // who comes beyond them is told 503
+  std::chrono::milliseconds request_time{
+      10'000};  // from the first byte of a request to its last; and of an answer
+  std::chrono::milliseconds idle_time{300'000};  // between requests of one connection
 };
 
 struct HttpCounts {
@@ -49,7 +50,8 @@ class HttpListener {
 
   // Both before start(). port 0: a free one. Throw Error: in use, no such address; a path where something else stands.
   void listen_tcp(const std::string& host, int port);
-  void listen_unix(const std::filesystem::path& path);  // the socket is its owner's alone and is removed at the end
+  void listen_unix(
+      const std::filesystem::path& path);  // the socket is its owner's alone and is removed at the end
   int port() const;
   void start();
 

@@ -48,7 +48,8 @@ json parse(std::string_view text) {
     if (!value.is_object()) refuse("expected a JSON object, got " + in_quotes(text));
     return value;
   } catch (const json::parse_error& error) {
-    refuse("expected JSON, it goes wrong at byte " + std::to_string(error.byte) + " of " + std::to_string(text.size()));
+    refuse("expected JSON, it goes wrong at byte " + std::to_string(error.byte) + " of " +
+           std::to_string(text.size()));
   } catch (const json::out_of_range&) {
     refuse("expected JSON whose numbers fit a double");
   }
@@ -71,7 +72,8 @@ bool flag_of(const json& object, const char* key) {
   if (!parameters->is_object()) refuse("expected an object 'parameters', got " + shown_json(*parameters));
   const json* value = find(*parameters, key);
   if (value == nullptr) return false;
-  if (!value->is_boolean()) refuse(std::string("parameter '") + key + "': expected true or false, got " + shown_json(*value));
+  if (!value->is_boolean())
+    refuse(std::string("parameter '") + key + "': expected true or false, got " + shown_json(*value));
   return value->get<bool>();
 }
 
@@ -111,7 +113,8 @@ void flatten(const json& data, std::vector<float>& to) {
 std::optional<std::size_t> binary_size(const json& input) {
   const json* parameters = find(input, "parameters");
   if (parameters == nullptr) return std::nullopt;
-  if (!parameters->is_object()) refuse("input 'images': expected an object 'parameters', got " + shown_json(*parameters));
+  if (!parameters->is_object())
+    refuse("input 'images': expected an object 'parameters', got " + shown_json(*parameters));
   const json* size = find(*parameters, "binary_data_size");
   if (size == nullptr) return std::nullopt;
   if (!size->is_number_unsigned())
@@ -119,7 +122,10 @@ std::optional<std::size_t> binary_size(const json& input) {
   return size->get<std::size_t>();
 }
 
-void read_input(const json& request, std::string_view behind, const ServedModel& model, InferenceRequest& to) {
+void read_input(const json& request,
+                std::string_view behind,
+                const ServedModel& model,
+                InferenceRequest& to) {
   const json* inputs = find(request, "inputs");
   if (inputs == nullptr || !inputs->is_array() || inputs->size() != 1 || !(*inputs)[0].is_object())
     refuse("expected a list 'inputs' with one tensor, 'images'");
@@ -139,13 +145,15 @@ void read_input(const json& request, std::string_view behind, const ServedModel&
              " bytes, got " + std::to_string(*size));
     if (behind.size() != *size)
       refuse("input 'images': expected " + std::to_string(*size) + " bytes behind the JSON, got " +
-             std::to_string(behind.size()) + " (the header Inference-Header-Content-Length says where they begin)");
+             std::to_string(behind.size()) +
+             " (the header Inference-Header-Content-Length says where they begin)");
     to.values.resize(wanted);
     std::memcpy(to.values.data(), behind.data(), *size);
   } else {
     if (data == nullptr || !data->is_array()) refuse("input 'images': expected a list 'data'");
     if (!behind.empty())
-      refuse("there are " + std::to_string(behind.size()) + " bytes behind the JSON that no 'binary_data_size' claims");
+      refuse("there are " + std::to_string(behind.size()) +
+             " bytes behind the JSON that no 'binary_data_size' claims");
     to.values.reserve(wanted);
     flatten(*data, to.values);
     if (to.values.size() != wanted)
@@ -153,7 +161,8 @@ void read_input(const json& request, std::string_view behind, const ServedModel&
              std::to_string(to.values.size()));
   }
   for (std::size_t i = 0; i < to.values.size(); ++i)
-    if (!std::isfinite(to.values[i])) refuse("input 'images': number " + std::to_string(i) + " is not finite in FP32");
+    if (!std::isfinite(to.values[i]))
+      refuse("input 'images': number " + std::to_string(i) + " is not finite in FP32");
 }
 
 void read_outputs(const json& request, InferenceRequest& to) {
@@ -196,14 +205,17 @@ void append_output(ordered_json& outputs,
 
 }  // namespace
 
-InferenceRequest read_inference_request(std::string_view body, const std::string& json_length, const ServedModel& model) {
+InferenceRequest read_inference_request(std::string_view body,
+                                        const std::string& json_length,
+                                        const ServedModel& model) {
   std::string_view text = body, behind;
   if (!json_length.empty()) {
     std::size_t length = 0;
-    const auto [end, error] = std::from_chars(json_length.data(), json_length.data() + json_length.size(), length);
+    const auto [end, error] =
+        std::from_chars(json_length.data(), json_length.data() + json_length.size(), length);
     if (error != std::errc() || end != json_length.data() + json_length.size() || length > body.size())
-      refuse("Inference-Header-Content-Length: expected a number of bytes of at most " + std::to_string(body.size()) +
-             ", the length of the body, got " + in_quotes(json_length));
+      refuse("Inference-Header-Content-Length: expected a number of bytes of at most " +
+             std::to_string(body.size()) + ", the length of the body, got " + in_quotes(json_length));
     text = body.substr(0, length);
     behind = body.substr(length);
   }
@@ -215,8 +227,9 @@ InferenceRequest read_inference_request(std::string_view body, const std::string
   }
   request.exits = flag_of(object, "exit");
   if (request.exits && !model.tells_exits)
-    refuse("parameter 'exit': this server does not tell which exit answered (its owner may allow it: offramp serve "
-           "--tell-exits)");
+    refuse(
+        "parameter 'exit': this server does not tell which exit answered (its owner may allow it: offramp serve "
+        "--tell-exits)");
   read_outputs(object, request);
   read_input(object, behind, model, request);
   return request;
@@ -235,9 +248,15 @@ AnswerBody answer_body(const ServedModel& model, const InferenceRequest& request
   std::string behind;
   for (const WantedOutput& wanted : request.outputs) {
     if (wanted.label)
-      append_output<std::int32_t>(outputs, behind, kLabel, "INT32", {request.images}, answer.label, wanted.binary);
+      append_output<std::int32_t>(
+          outputs, behind, kLabel, "INT32", {request.images}, answer.label, wanted.binary);
     else
-      append_output<float>(outputs, behind, kProbabilities, "FP32", {request.images, model.classes}, answer.probabilities,
+      append_output<float>(outputs,
+                           behind,
+                           kProbabilities,
+                           "FP32",
+                           {request.images, model.classes},
+                           answer.probabilities,
                            wanted.binary);
   }
   object["outputs"] = std::move(outputs);

@@ -50,7 +50,9 @@ struct InferenceRequest {
 };
 
 // json_length: the header, empty where there is none. Throws RequestError (400) that says what was expected.
-InferenceRequest read_inference_request(std::string_view body, const std::string& json_length, const ServedModel& model);
+InferenceRequest read_inference_request(std::string_view body,
+                                        const std::string& json_length,
+                                        const ServedModel& model);
 
 struct NetAnswer {
   std::vector<float> probabilities;  // [images, classes]

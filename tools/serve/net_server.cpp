@@ -42,8 +42,8 @@ class NetServer::Impl {
     if (options_.defence && options_.defence->padding &&
         options_.defence->padding->deadlines_ns.size() != exits_.size())
       throw ValueError("serve: the padding is for " +
-                       std::to_string(options_.defence->padding->deadlines_ns.size()) + " exits, the net has " +
-                       std::to_string(exits_.size()));
+                       std::to_string(options_.defence->padding->deadlines_ns.size()) +
+                       " exits, the net has " + std::to_string(exits_.size()));
     std::size_t numbers = static_cast<std::size_t>(model_.max_batch);
     for (const std::int64_t extent : model_.shape) numbers *= static_cast<std::size_t>(extent);
     // A float as text has at most 25 characters, with brackets and blanks around it.
@@ -132,7 +132,9 @@ class NetServer::Impl {
     if (path == "/v2/health/live") return {200, R"({"live":true})"};
     if (path == "/v2/health/ready") return {200, R"({"ready":true})"};
     if (path == "/v2" || path == "/v2/")
-      return {200, R"({"name":"offramp","version":"0.1.0","extensions":["binary_tensor_data","model_repository"]})"};
+      return {200,
+              R"({"name":"offramp","version":")" + options_.version +
+                  R"(","extensions":["binary_tensor_data","model_repository"]})"};
     const std::string model = "/v2/models/" + model_.name;
     if (path == model || path == model + "/versions/1") return {200, model_metadata(model_)};
     if (path == model + "/ready" || path == model + "/versions/1/ready")
@@ -159,7 +161,8 @@ class NetServer::Impl {
       const Tensor images = Tensor::from<float>(shape_of(request.images), request.values, worker->device);
       result = nets::infer(*worker->net, policy_, images);
       if (options_.defence)
-        release = attacks::release_time(*options_.defence, images, result.exit.at(0) - 1, http.read, options_.padding_slack);
+        release = attacks::release_time(
+            *options_.defence, images, result.exit.at(0) - 1, http.read, options_.padding_slack);
     }
     images_ += static_cast<std::uint64_t>(request.images);
     for (const std::int32_t exit : result.exit) ++exits_[static_cast<std::size_t>(exit - 1)];

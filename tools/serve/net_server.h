@@ -24,18 +24,19 @@ struct NetServerOptions {
   std::filesystem::path checkpoint;
   std::optional<nets::ExitPolicy> policy = {};  // instead of the checkpoint's
   std::string name = "net";                     // of the model in every address
-  int workers = 1;      // images that are answered at a time, each on one thread with weights of its own
-  int max_batch = 32;   // images of one request; with a defence 1
+  std::string version = "0";                    // of the server, for its metadata
+  int workers = 1;     // images that are answered at a time, each on one thread with weights of its own
+  int max_batch = 32;  // images of one request; with a defence 1
   bool tell_exits = false;
   std::optional<attacks::Defence> defence = {};
   std::chrono::nanoseconds padding_slack{0};  // attacks/defences/release.h
-  HttpLimits limits = {.body_bytes = 0};  // 0: what a request of max_batch images in JSON can need
+  HttpLimits limits = {.body_bytes = 0};      // 0: what a request of max_batch images in JSON can need
 };
 
 struct ServerCounts {
   HttpCounts http;
   std::uint64_t images = 0;
-  std::uint64_t late = 0;  // answers that were ready only after their padding's deadline
+  std::uint64_t late = 0;            // answers that were ready only after their padding's deadline
   std::vector<std::uint64_t> exits;  // images that left at each
 };
 

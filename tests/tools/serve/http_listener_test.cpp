@@ -80,7 +80,8 @@ TEST(HttpListener, TheOthersWishesAreKept) {
   Listener listener;
   {
     RawClient client(listener.port());  // the client ends
-    EXPECT_NE(client.ask(test::get("/a", "Connection: close\r\n")).find("Connection: close"), std::string::npos);
+    EXPECT_NE(client.ask(test::get("/a", "Connection: close\r\n")).find("Connection: close"),
+              std::string::npos);
     EXPECT_TRUE(client.ends());
   }
   {
@@ -97,17 +98,19 @@ TEST(HttpListener, TheOthersWishesAreKept) {
   }
   {
     RawClient client(listener.port());  // an answer is never compressed: that would take time
-    const std::string answer = client.ask(test::get("/a", "Accept-Encoding: gzip, br\r\nRange: bytes=0-1\r\n"));
+    const std::string answer =
+        client.ask(test::get("/a", "Accept-Encoding: gzip, br\r\nRange: bytes=0-1\r\n"));
     EXPECT_EQ(test::status_of(answer), 200);
     EXPECT_EQ(test::body_of(answer), "GET /a [] ");
   }
   {
     RawClient client(listener.port());  // curl -d calls everything a form
     const std::string body(900, '=');
-    EXPECT_EQ(test::body_of(client.ask("POST /a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-                                       "Content-Length: 900\r\n\r\n" +
-                                       body)),
-              "POST /a [] " + body);
+    EXPECT_EQ(
+        test::body_of(client.ask("POST /a HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                                 "Content-Length: 900\r\n\r\n" +
+                                 body)),
+        "POST /a [] " + body);
   }
 }
 
@@ -120,17 +123,22 @@ TEST(HttpListener, WhatIsNoRequestIsRefusedWithTheReason) {
   const std::string chunked = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
   const std::vector<Row> rows = {
       {"nonsense\r\n\r\n", 400, "expected an HTTP/1.1 request"},
-      {"GET /a HTTP/1.1\r\nno colon\r\n" + std::string(9000, 'h') + "\r\n\r\n", 400, "expected an HTTP/1.1 request"},
+      {"GET /a HTTP/1.1\r\nno colon\r\n" + std::string(9000, 'h') + "\r\n\r\n",
+       400,
+       "expected an HTTP/1.1 request"},
       {"GET /" + std::string(9000, 'a') + " HTTP/1.1\r\n\r\n", 414, "the address is too long"},
       {"PUT /a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", 405, "method 'PUT': expected GET or POST"},
       {"POST /a HTTP/1.1\r\n\r\n", 411, "expected a header Content-Length"},
       {chunked, 411, "a body in chunks is not taken"},
-      {"POST /a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400, "expected one header Content-Length"},
+      {"POST /a HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+       400,
+       "expected one header Content-Length"},
       {"POST /a HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "expected a number of bytes, got '-1'"},
       {"POST /a HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n", 400, "expected a number of bytes"},
       {test::post("/a", std::string(1001, 'x')), 413, "the body has 1001 bytes, at most 1000 are taken"},
       {test::post("/a", "x", "Content-Encoding: gzip\r\n"), 415, "Content-Encoding 'gzip'"},
-      {"POST /a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1\r\n\r\nx", 415,
+      {"POST /a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1\r\n\r\nx",
+       415,
        "Content-Type 'multipart/form-data; boundary=b'"},
   };
   Listener listener;
@@ -138,7 +146,9 @@ TEST(HttpListener, WhatIsNoRequestIsRefusedWithTheReason) {
     RawClient client(listener.port());
     const std::string answer = client.ask(row.request);
     EXPECT_EQ(test::status_of(answer), row.status) << row.request.substr(0, 80) << "\n" << answer;
-    EXPECT_NE(test::body_of(answer).find(row.reason), std::string::npos) << row.request.substr(0, 80) << "\n" << answer;
+    EXPECT_NE(test::body_of(answer).find(row.reason), std::string::npos) << row.request.substr(0, 80) << "\n"
+                                                                         << answer;
+    EXPECT_NE(answer.find("Connection: close\r\n"), std::string::npos) << answer;
     EXPECT_TRUE(client.ends()) << row.request.substr(0, 80);
   }
   EXPECT_EQ(listener.http.counts().errors, rows.size());
@@ -261,10 +271,12 @@ TEST(HttpListener, ASocketIsItsOwnersAloneAndLeavesNothing) {
   EXPECT_FALSE(std::filesystem::exists(path));
   test::write_text(path, "a file");
   HttpListener http(small_limits(), echo);
-  EXPECT_EQ(test::message_of([&] { http.listen_unix(path); }), "serve: " + path.string() + ": exists and is no socket");
+  EXPECT_EQ(test::message_of([&] { http.listen_unix(path); }),
+            "serve: " + path.string() + ": exists and is no socket");
   EXPECT_EQ(test::read_text(path), "a file");
-  EXPECT_NE(test::message_of([&] { http.listen_unix(folder / std::string(200, 's')); }).find("at most 107 bytes"),
-            std::string::npos);
+  EXPECT_NE(
+      test::message_of([&] { http.listen_unix(folder / std::string(200, 's')); }).find("at most 107 bytes"),
+      std::string::npos);
 }
 
 TEST(HttpListener, ASocketThatAKilledServerLeftIsTaken) {

@@ -22,9 +22,7 @@ test::Served& served() {
   return one;
 }
 
-NetServerOptions options() {
-  return {.checkpoint = served().checkpoint};
-}
+NetServerOptions options() { return {.checkpoint = served().checkpoint}; }
 
 struct Running {
   explicit Running(const NetServerOptions& o) : server(o) {
@@ -35,15 +33,17 @@ struct Running {
 };
 
 std::span<const float> image(int i, int count = 1) {
-  return std::span(served().pixels).subspan(static_cast<std::size_t>(i) * 64, static_cast<std::size_t>(count) * 64);
+  return std::span(served().pixels)
+      .subspan(static_cast<std::size_t>(i) * 64, static_cast<std::size_t>(count) * 64);
 }
 
 std::string infer_request(int first, int count, bool binary, const std::string& output = "") {
   const std::vector<std::int64_t> shape = {count, 1, 8, 8};
   const auto body = attacks::infer_body("images", shape, image(first, count), output, binary);
-  return test::post("/v2/models/net/infer",
-                    body.bytes,
-                    binary ? "Inference-Header-Content-Length: " + std::to_string(body.json_bytes) + "\r\n" : "");
+  return test::post(
+      "/v2/models/net/infer",
+      body.bytes,
+      binary ? "Inference-Header-Content-Length: " + std::to_string(body.json_bytes) + "\r\n" : "");
 }
 
 std::vector<float> probabilities_of(const std::string& answer) {
@@ -62,7 +62,9 @@ std::vector<float> truth(int first, int count = 1) {
 TEST(NetServer, TellsWhatItServes) {
   Running running(options());
   RawClient client(running.server.port());
-  const auto get = [&](const std::string& path) { return json::parse(test::body_of(client.ask(test::get(path)))); };
+  const auto get = [&](const std::string& path) {
+    return json::parse(test::body_of(client.ask(test::get(path))));
+  };
   EXPECT_EQ(get("/v2/health/live"), json::parse(R"({"live":true})"));
   EXPECT_EQ(get("/v2/health/ready"), json::parse(R"({"ready":true})"));
   EXPECT_EQ(get("/v2")["extensions"][0], "binary_tensor_data");
@@ -71,7 +73,8 @@ TEST(NetServer, TellsWhatItServes) {
   EXPECT_EQ(model, get("/v2/models/net/versions/1"));
   EXPECT_EQ(model["inputs"][0]["shape"], json::parse("[-1,1,8,8]"));
   EXPECT_EQ(model["outputs"][0]["shape"], json::parse("[-1,3]"));
-  EXPECT_EQ(json::parse(test::body_of(client.ask(test::post("/v2/repository/index", "{}"))))[0]["name"], "net");
+  EXPECT_EQ(json::parse(test::body_of(client.ask(test::post("/v2/repository/index", "{}"))))[0]["name"],
+            "net");
   EXPECT_EQ(test::status_of(client.ask(test::get("/v2/models/other"))), 404);
   EXPECT_EQ(test::status_of(client.ask(test::post("/v2/models/other/infer", "{}"))), 404);
   EXPECT_EQ(test::status_of(client.ask(test::get("/v2/models/net/infer"))), 405);
@@ -84,7 +87,8 @@ TEST(NetServer, AnswersAreThoseOfTheNetBitForBit) {
   Running running(options());
   RawClient client(running.server.port());
   for (const bool binary : {false, true}) {
-    for (int i = 0; i < 24; ++i) EXPECT_EQ(probabilities_of(client.ask(infer_request(i, 1, binary))), truth(i)) << i;
+    for (int i = 0; i < 24; ++i)
+      EXPECT_EQ(probabilities_of(client.ask(infer_request(i, 1, binary))), truth(i)) << i;
     EXPECT_EQ(probabilities_of(client.ask(infer_request(0, 24, binary))), truth(0, 24));
   }
   const ServerCounts counts = running.server.counts();
@@ -99,7 +103,8 @@ TEST(NetServer, TheExitIsToldToWhoAsksWhereItsOwnerAllowsIt) {
   NetServerOptions o = options();
   const auto ask = [&](NetServer& server, const char* parameters) {
     RawClient client(server.port());
-    json body = json::parse(attacks::infer_body("images", std::vector<std::int64_t>{1, 1, 8, 8}, image(5), "", false).bytes);
+    json body = json::parse(
+        attacks::infer_body("images", std::vector<std::int64_t>{1, 1, 8, 8}, image(5), "", false).bytes);
     body["parameters"] = json::parse(parameters);
     return client.ask(test::post("/v2/models/net/infer", body.dump()));
   };
@@ -190,7 +195,8 @@ TEST(NetServer, TimeGuardDelaysAnInputByItsOwnDraw) {
         attacks::time_guard_release_ns(Tensor::from<float>({1, 1, 8, 8}, one, test::one_thread()), 0, guard);
     const auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(probabilities_of(client.ask(infer_request(i, 1, true))), truth(i));
-    EXPECT_GE(static_cast<double>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count()), delay_ns);
+    EXPECT_GE(static_cast<double>(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count()),
+              delay_ns);
   }
 }
 
@@ -204,9 +210,12 @@ TEST(NetServer, WrongUseIsNamed) {
             "serve: a model's name stands in addresses: letters, digits, '.', '_' and '-', got 'a/b'");
   EXPECT_EQ(said([](NetServerOptions& o) { o.workers = 0; }),
             "serve: at least one worker and one image a request are wanted");
-  EXPECT_EQ(said([](NetServerOptions& o) { o.defence = padding({1, 2}); }),
+  EXPECT_EQ(said([](NetServerOptions& o) {
+              o.defence = padding({1, 2});
+            }),
             "serve: the padding is for 2 exits, the net has 3");
-  EXPECT_NE(said([](NetServerOptions& o) { o.policy = nets::ExitPolicy{}; }).find("threshold"), std::string::npos);
+  EXPECT_NE(said([](NetServerOptions& o) { o.policy = nets::ExitPolicy{}; }).find("threshold"),
+            std::string::npos);
   EXPECT_NE(said([](NetServerOptions& o) { o.checkpoint = "/nowhere"; }).find("/nowhere"), std::string::npos);
 }
 

@@ -41,7 +41,9 @@ std::unique_ptr<NetServer> start_server(int port = 0) {
   return server;
 }
 
-std::string url_of(int port, const std::string& path = "") { return "http://127.0.0.1:" + std::to_string(port) + path; }
+std::string url_of(int port, const std::string& path = "") {
+  return "http://127.0.0.1:" + std::to_string(port) + path;
+}
 
 TEST(Remote, AServedNetAnswersAsTheNetItself) {
   const auto server = start_server();
@@ -84,18 +86,24 @@ TEST(Remote, WrongUseIsNamed) {
     EXPECT_EQ(said(url), wanted + "'" + url + "'");
   const auto server = start_server();
   const std::string url = url_of(server->port());
-  EXPECT_EQ(said(url, {.model = "nix"}),
-            url + ": GET /v2/models/nix: status 404, ''/v2/models/nix': no such address; the model is /v2/models/net'");
-  EXPECT_EQ(said(url, {.shape = {1, 8}}),
-            "remote victim: model net takes tensors [-1,1,8,8]: name the shape of one image, channels, height, width, or "
-            "the number of features");
+  EXPECT_EQ(
+      said(url, {.model = "nix"}),
+      url +
+          ": GET /v2/models/nix: status 404, ''/v2/models/nix': no such address; the model is /v2/models/net'");
+  EXPECT_EQ(
+      said(url, {.shape = {1, 8}}),
+      "remote victim: model net takes tensors [-1,1,8,8]: name the shape of one image, channels, height, width, or "
+      "the number of features");
   RemoteBlackBox victim(url);
-  EXPECT_EQ(test::message_of([&] { victim.query(Tensor::zeros({1, 3, 8, 8}, Device::cpu()), Timing::kNone); }),
+  EXPECT_EQ(test::message_of([&] {
+              victim.query(Tensor::zeros({1, 3, 8, 8}, Device::cpu()), Timing::kNone);
+            }),
             "query: the server takes float32 images [1,8,8], got [1,3,8,8]");
   const int closed = server->port();
   server->stop(0ms);
-  EXPECT_NE(said(url_of(closed)).find("no answer (Connection), asked again for 0 s; go on with the same command and "
-                                      "--resume once the server is there"),
+  EXPECT_NE(said(url_of(closed))
+                .find("no answer (Connection), asked again for 0 s; go on with the same command and "
+                      "--resume once the server is there"),
             std::string::npos)
       << said(url_of(closed));
 }
@@ -113,15 +121,19 @@ struct Fake {
 HttpAnswer logits_server(const HttpRequest& request) {
   if (request.path == "/serving/v2") return {200, R"({"name":"x","version":"1","extensions":[]})"};
   if (request.path == "/serving/v2/models/m")
-    return {200, R"({"name":"m","platform":"","inputs":[{"name":"in","datatype":"FP32","shape":[-1,2]}],"outputs":[]})"};
+    return {
+        200,
+        R"({"name":"m","platform":"","inputs":[{"name":"in","datatype":"FP32","shape":[-1,2]}],"outputs":[]})"};
   if (request.path == "/serving/v2/repository/index") return {200, R"([{"name":"m"}])"};
   if (request.path != "/serving/v2/models/m/infer") return {404, "{}"};
   const json asked = json::parse(request.body);
   json rows = json::array();
   const auto& data = asked["inputs"][0]["data"];
   for (std::size_t i = 0; i < data.size(); i += 2) rows.push_back({data[i], data[i + 1], 3.0});
-  return {200, json{{"outputs", {{{"name", "logits"}, {"datatype", "FP64"}, {"shape", {rows.size(), 3}}, {"data", rows}}}}}
-                   .dump()};
+  return {200,
+          json{{"outputs",
+                {{{"name", "logits"}, {"datatype", "FP64"}, {"shape", {rows.size(), 3}}, {"data", rows}}}}}
+              .dump()};
 }
 
 TEST(Remote, LogitsOfAServerThatTellsLittleBecomeProbabilities) {
@@ -129,8 +141,8 @@ TEST(Remote, LogitsOfAServerThatTellsLittleBecomeProbabilities) {
   RemoteBlackBox victim(url_of(fake.http.port(), "/serving"));
   EXPECT_EQ(victim.classes(), 3);
   const std::vector<float> rows = {1.0f, 2.0f, -1.0f, 0.5f};
-  const auto probabilities =
-      victim.query(Tensor::from<float>({2, 2}, rows, Device::cpu()), Timing::kPerQuery).probabilities.to_host<float>();
+  const auto probabilities = victim.query(Tensor::from<float>({2, 2}, rows, Device::cpu()), Timing::kPerQuery)
+                                 .probabilities.to_host<float>();
   for (int r = 0; r < 2; ++r) {
     const double z[3] = {rows[2 * r], rows[2 * r + 1], 3.0};
     const double sum = std::exp(z[0]) + std::exp(z[1]) + std::exp(z[2]);
@@ -144,7 +156,8 @@ TEST(Remote, ABusyServerIsAskedAgainAndWhatItSaysIsHeard) {
   std::atomic<int> asked{0};
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
     if (request.path.ends_with("/infer") && ++asked % 3 != 0) return {503, R"({"error":"too many"})"};
-    HttpRequest inner{request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     return logits_server(inner);
   });
   std::vector<std::string> why;
@@ -164,11 +177,13 @@ TEST(Remote, AnswersThatAreNoneAreRefused) {
   std::string answer;
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
     if (request.path.ends_with("/infer")) return {200, answer};
-    HttpRequest inner{request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     return logits_server(inner);
   });
   const auto output = [](const std::string& data, int n = 1) {
-    return R"({"outputs":[{"name":"o","datatype":"FP32","shape":[)" + std::to_string(n) + R"(,3],"data":)" + data + "}]}";
+    return R"({"outputs":[{"name":"o","datatype":"FP32","shape":[)" + std::to_string(n) + R"(,3],"data":)" +
+           data + "}]}";
   };
   answer = output("[0.2,0.3,0.5]");
   RemoteBlackBox victim(url_of(fake.http.port()));
@@ -190,7 +205,8 @@ TEST(Remote, ATimeWithAConnectionInItIsTakenAnew) {
   std::atomic<int> asked{0};
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
     ++asked;
-    HttpRequest inner{request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     return logits_server(inner);
   });
   RemoteOptions options;
@@ -203,7 +219,8 @@ TEST(Remote, ATimeWithAConnectionInItIsTakenAnew) {
   tools::HttpLimits limits;
   limits.idle_time = 50ms;
   HttpListener hasty(limits, [](const HttpRequest& request) {
-    HttpRequest inner{request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     return logits_server(inner);
   });
   hasty.listen_tcp("127.0.0.1", 0);
@@ -260,13 +277,16 @@ TEST(Remote, ARunWaitsForAServerThatComesBack) {
   };
   RemoteBlackBox victim(url_of(port), remote);
   bool gone = false;
-  const Trace trace = query_victim(
-      victim, served_net().source(), folder.path(), {.repetitions = 3, .block = 6}, [&](const QueryProgress& p) {
-        if (p.done >= 30 && !gone) {
-          gone = true;
-          server.reset();
-        }
-      });
+  const Trace trace = query_victim(victim,
+                                   served_net().source(),
+                                   folder.path(),
+                                   {.repetitions = 3, .block = 6},
+                                   [&](const QueryProgress& p) {
+                                     if (p.done >= 30 && !gone) {
+                                       gone = true;
+                                       server.reset();
+                                     }
+                                   });
   back.join();
   EXPECT_EQ(trace.outputs, served_net().truth.probabilities);
   EXPECT_GT(victim.repeated(), 0);
@@ -277,21 +297,23 @@ TEST(Remote, ARunWaitsForAServerThatComesBack) {
 // at the server. The whole measurement, with a real net and 50 runs: tests/bench/attacks/remote_bench.cpp.
 TEST(Remote, ExitsAreFoundThroughJitter) {
   Fake fake([](const HttpRequest& request) -> HttpAnswer {
-    HttpRequest inner{request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     HttpAnswer answer = logits_server(inner);
     if (request.path.ends_with("/infer"))
       wait_until(request.read + json::parse(request.body)["inputs"][0]["data"][0].get<int>() * 1ms);
     return answer;
   });
   const auto exit_of = [](std::int32_t i) { return 1 + i * i % 3 + i % 2; };  // 1 to 3, in no order
-  const ImageSource inputs{60, [&](std::span<const std::int32_t> indices) {
-                             std::vector<float> values;
-                             for (const std::int32_t i : indices) {
-                               values.push_back(static_cast<float>(exit_of(i)));
-                               values.push_back(static_cast<float>(i) / 60);
-                             }
-                             return Tensor::from<float>({static_cast<std::int64_t>(indices.size()), 2}, values, Device::cpu());
-                           }};
+  const ImageSource inputs{
+      60, [&](std::span<const std::int32_t> indices) {
+        std::vector<float> values;
+        for (const std::int32_t i : indices) {
+          values.push_back(static_cast<float>(exit_of(i)));
+          values.push_back(static_cast<float>(i) / 60);
+        }
+        return Tensor::from<float>({static_cast<std::int64_t>(indices.size()), 2}, values, Device::cpu());
+      }};
   const test::JitterProxy proxy(fake.http.port(), 1ms, 7);
   RemoteBlackBox victim(url_of(proxy.port()));
   test::TempFolder folder;

@@ -59,13 +59,16 @@ struct Served {
               const std::size_t size = pixels.size() / static_cast<std::size_t>(images.shape()[0]);
               std::vector<float> part;
               for (const std::int32_t i : indices) {
-                const auto at = pixels.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i) * size);
+                const auto at =
+                    pixels.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i) * size);
                 part.insert(part.end(), at, at + static_cast<std::ptrdiff_t>(size));
               }
-              return Tensor::from<float>(
-                  {static_cast<std::int64_t>(indices.size()), images.shape().c(), images.shape().h(), images.shape().w()},
-                  part,
-                  Device::cpu());
+              return Tensor::from<float>({static_cast<std::int64_t>(indices.size()),
+                                          images.shape().c(),
+                                          images.shape().h(),
+                                          images.shape().w()},
+                                         part,
+                                         Device::cpu());
             }};
   }
 

@@ -49,11 +49,19 @@ class ExtractQueryVerb final : public Verb {
             "own: against defences that answer an input always at the same time")
         .range(0, 1);
     options.add("query.model", remote_.model, "served: name of the model, where the server has several");
-    options.add("query.shape", shape_, "served: shape of one image, C,H,W, where the server does not tell it");
+    options.add(
+        "query.shape", shape_, "served: shape of one image, C,H,W, where the server does not tell it");
     options.add("query.input", remote_.input, "served: the tensor of the images, where there are several");
-    options.add("query.output", remote_.output, "served: the tensor of the probabilities or logits; default: the first");
-    options.add("query.json_tensors", remote_.json, "served: numbers as JSON even where the server takes binary tensors");
-    options.add("query.patience", patience_s_, "served: seconds that a server which is away or busy is asked again")
+    options.add("query.output",
+                remote_.output,
+                "served: the tensor of the probabilities or logits; default: the first");
+    options.add("query.json_tensors",
+                remote_.json,
+                "served: numbers as JSON even where the server takes binary tensors");
+    options
+        .add("query.patience",
+             patience_s_,
+             "served: seconds that a server which is away or busy is asked again")
         .range(0, 1e6)
         .free_on_resume();
     tools::declare(options, query_);
@@ -61,13 +69,15 @@ class ExtractQueryVerb final : public Verb {
   int run(Session& session) override {
     if (attacks::is_remote(victim_)) return ask_server(session);
     if (!shape_.empty() || !remote_.model.empty() || !remote_.input.empty() || !remote_.output.empty())
-      throw UsageError("--model, --shape, --input and --output are about a served net; " + victim_ + " is a file");
+      throw UsageError("--model, --shape, --input and --output are about a served net; " + victim_ +
+                       " is a file");
     return ask_own(session);
   }
 
  private:
   int ask_server(Session& session) {
-    if (!defence_.empty()) throw UsageError("--defence goes before a net of yours: offramp serve --defence puts it there");
+    if (!defence_.empty())
+      throw UsageError("--defence goes before a net of yours: offramp serve --defence puts it there");
     remote_.shape = numbers_of(shape_);
     remote_.patience = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * patience_s_));
     std::string said;
@@ -117,9 +127,9 @@ class ExtractQueryVerb final : public Verb {
     SessionListener listener(session);
     const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
     nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
-                                            {"images", trace.samples},
-                                            {"repetitions", trace.repetitions},
-                                            {"repetitions_because", trace.info.repetitions_because}};
+                                      {"images", trace.samples},
+                                      {"repetitions", trace.repetitions},
+                                      {"repetitions_because", trace.info.repetitions_because}};
     tell(results);
     folder.results(results);
     folder.done();
@@ -137,7 +147,8 @@ class ExtractQueryVerb final : public Verb {
     std::istringstream in(text);
     for (std::string word; std::getline(in, word, ',');) {
       const auto number = data::parse_int(word);
-      if (!number || *number < 1) throw UsageError("--shape: expected whole numbers as in 3,32,32, got '" + text + "'");
+      if (!number || *number < 1)
+        throw UsageError("--shape: expected whole numbers as in 3,32,32, got '" + text + "'");
       numbers.push_back(*number);
     }
     return numbers;
