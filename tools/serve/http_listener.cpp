@@ -52,8 +52,8 @@ class HttpListener::Impl : private httplib::Server {
  public:
   Impl(const HttpLimits& limits, std::function<HttpAnswer(const HttpRequest&)> handler)
       : limits_(limits), handler_(std::move(handler)), stop_event_(::eventfd(0, EFD_CLOEXEC)) {
-    if (stop_event_ < 0) fail_errno("serve: eventfd");
-    if (limits.connections < 1) throw ValueError("serve: at least one connection must be allowed");
+    if (stop_event_ < 0) fail_errno("eventfd");
+    if (limits.connections < 1) throw ValueError("at least one connection must be allowed");
     set_payload_max_length(limits.body_bytes);
     set_keep_alive_max_count(std::numeric_limits<std::int32_t>::max());
     set_keep_alive_timeout(std::chrono::duration_cast<std::chrono::seconds>(limits.idle_time).count());
@@ -86,7 +86,7 @@ class HttpListener::Impl : private httplib::Server {
   }
 
   void listen_tcp(const std::string& host, int port) {
-    const std::string where = "serve: " + host + ":" + std::to_string(port);
+    const std::string where = host + ":" + std::to_string(port);
     addrinfo hints{}, *found = nullptr;
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -112,7 +112,7 @@ class HttpListener::Impl : private httplib::Server {
   }
 
   void listen_unix(const std::filesystem::path& path) {
-    const std::string where = "serve: " + path.string();
+    const std::string where = path.string();
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.native().size() >= sizeof address.sun_path)
@@ -145,14 +145,14 @@ class HttpListener::Impl : private httplib::Server {
   int port() const { return port_; }
 
   void start() {
-    if (listening_.empty()) throw ValueError("serve: nothing to listen on");
+    if (listening_.empty()) throw ValueError("nothing to listen on");
     accepting_ = std::thread([this] { accept_all(); });
   }
 
   int stop(std::chrono::milliseconds grace) {
     const std::uint64_t one = 1;
     if (!stopping_.exchange(true) && ::write(stop_event_, &one, sizeof one) != sizeof one)
-      fail_errno("serve: eventfd");
+      fail_errno("eventfd");
     if (accepting_.joinable()) accepting_.join();
     for (const int fd : listening_) ::close(fd);
     listening_.clear();

@@ -30,18 +30,19 @@ class NetServer::Impl {
  public:
   explicit Impl(NetServerOptions options) : options_(std::move(options)) {
     if (options_.workers < 1 || options_.max_batch < 1)
-      throw ValueError("serve: at least one worker and one image a request are wanted");
+      throw ValueError("at least one worker and one image a request are wanted");
     const std::string allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     if (options_.name.empty() || options_.name.find_first_not_of(allowed) != std::string::npos)
-      throw ValueError("serve: a model's name stands in addresses: letters, digits, '.', '_' and '-', got " +
-                       in_quotes(options_.name));
+      throw ValueError(
+          "model name: expected letters, digits, '.', '_' and '-' (it stands in addresses), got " +
+          in_quotes(options_.name));
     for (int w = 0; w < options_.workers; ++w) add_worker();
     model_.name = options_.name;
     model_.tells_exits = options_.tell_exits;
     model_.max_batch = options_.defence ? 1 : options_.max_batch;
     if (options_.defence && options_.defence->padding &&
         options_.defence->padding->deadlines_ns.size() != exits_.size())
-      throw ValueError("serve: the padding is for " +
+      throw ValueError("the padding is for " +
                        std::to_string(options_.defence->padding->deadlines_ns.size()) +
                        " exits, the net has " + std::to_string(exits_.size()));
     std::size_t numbers = static_cast<std::size_t>(model_.max_batch);

@@ -266,13 +266,12 @@ TEST(HttpListener, ASocketIsItsOwnersAloneAndLeavesNothing) {
     EXPECT_EQ(status.st_mode & 0777, 0600u);
     HttpListener other(small_limits(), echo);
     EXPECT_EQ(test::message_of([&] { other.listen_unix(path); }),
-              "serve: " + path.string() + ": another server listens there");
+              path.string() + ": another server listens there");
   }
   EXPECT_FALSE(std::filesystem::exists(path));
   test::write_text(path, "a file");
   HttpListener http(small_limits(), echo);
-  EXPECT_EQ(test::message_of([&] { http.listen_unix(path); }),
-            "serve: " + path.string() + ": exists and is no socket");
+  EXPECT_EQ(test::message_of([&] { http.listen_unix(path); }), path.string() + ": exists and is no socket");
   EXPECT_EQ(test::read_text(path), "a file");
   EXPECT_NE(
       test::message_of([&] { http.listen_unix(folder / std::string(200, 's')); }).find("at most 107 bytes"),
@@ -299,8 +298,8 @@ TEST(HttpListener, APortThatIsTakenIsNamed) {
   Listener listener;
   HttpListener other(small_limits(), echo);
   EXPECT_EQ(test::message_of([&] { other.listen_tcp("127.0.0.1", listener.port()); }),
-            "serve: 127.0.0.1:" + std::to_string(listener.port()) + ": Address already in use");
-  EXPECT_EQ(test::message_of([&] { other.start(); }), "serve: nothing to listen on");
+            "127.0.0.1:" + std::to_string(listener.port()) + ": Address already in use");
+  EXPECT_EQ(test::message_of([&] { other.start(); }), "nothing to listen on");
 }
 
 TEST(HttpListener, ManyClientsAtOnceGetTheirOwnAnswers) {

@@ -207,13 +207,13 @@ TEST(NetServer, WrongUseIsNamed) {
     return test::message_of([&] { NetServer server(o); });
   };
   EXPECT_EQ(said([](NetServerOptions& o) { o.name = "a/b"; }),
-            "serve: a model's name stands in addresses: letters, digits, '.', '_' and '-', got 'a/b'");
+            "model name: expected letters, digits, '.', '_' and '-' (it stands in addresses), got 'a/b'");
   EXPECT_EQ(said([](NetServerOptions& o) { o.workers = 0; }),
-            "serve: at least one worker and one image a request are wanted");
+            "at least one worker and one image a request are wanted");
   EXPECT_EQ(said([](NetServerOptions& o) {
               o.defence = padding({1, 2});
             }),
-            "serve: the padding is for 2 exits, the net has 3");
+            "the padding is for 2 exits, the net has 3");
   EXPECT_NE(said([](NetServerOptions& o) { o.policy = nets::ExitPolicy{}; }).find("threshold"),
             std::string::npos);
   EXPECT_NE(said([](NetServerOptions& o) { o.checkpoint = "/nowhere"; }).find("/nowhere"), std::string::npos);
