@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "attacks/query/black_box.h"
+#include "attacks/query/pilot.h"
 #include "base/errors.h"
 
 namespace offramp::attacks {
@@ -38,6 +39,10 @@ struct RemoteOptions {
   std::chrono::milliseconds patience{60'000};
   std::function<void(const std::string& why)> on_wait = {};  // before each wait for such a server; may throw
 };
+
+// More repetitions where QueryOptions chooses their number: a network's jitter is longer than a core's, and what the least of
+// 20 times still has of it hides the exits from a pilot of the size that does in process.
+void choose_for_network(QueryOptions& options);
 
 // "http://", "https://" or "unix:": what RemoteBlackBox takes.
 bool is_remote(const std::string& victim);

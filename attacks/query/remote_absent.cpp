@@ -13,6 +13,11 @@ namespace {
 
 class RemoteBlackBox::Connection {};
 
+void choose_for_network(QueryOptions& options) {
+  options.pilot_repetitions = 60;
+  options.min_repetitions = 40;
+}
+
 bool is_remote(const std::string& victim) {
   return victim.starts_with("http://") || victim.starts_with("https://") || victim.starts_with("unix:");
 }

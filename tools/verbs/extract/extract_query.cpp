@@ -94,6 +94,7 @@ class ExtractQueryVerb final : public Verb {
     input.h = static_cast<int>(victim.shape()[1]);
     input.w = static_cast<int>(victim.shape()[2]);
     query_.victim = victim.description();
+    attacks::choose_for_network(query_);
     return ask(session, victim, input, [&](nlohmann::ordered_json& results) {
       results["requests"] = victim.requests();
       results["repeated"] = victim.repeated();
