@@ -1,12 +1,17 @@
 // offramp extract query: ask a victim about images and record answers and times.
 #include "attacks/extraction/victim.h"
+#include "attacks/query/remote.h"
+#include "nets/data/text.h"
 #include "nets/graph/state_dict.h"
+#include "tools/frame/interrupt.h"
 #include "tools/verbs/extract/options.h"
 #include "tools/verbs/extract/session_listener.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
+
+#include <sstream>
 
 namespace offramp::tools {
 namespace {
@@ -21,12 +26,18 @@ class ExtractQueryVerb final : public Verb {
         .example = "offramp extract query --victim out/demo --images fashion-mnist@train[50000:4000]",
         .details =
             "Each image is asked several times, alone, on one pinned core, in a new random order each time. "
-            "Run nothing else meanwhile.\n" +
+            "Run nothing else meanwhile.\n"
+            "A victim behind the Open Inference Protocol (offramp serve, Triton, MLServer) is named by its URL: "
+            "http://HOST:PORT,\nhttp://HOST:PORT/v2/models/NAME or unix:/PATH/OF/SOCKET. Its times have the "
+            "network's in them: give it more\nrepetitions. A server that goes away is waited for; after that the run "
+            "stops and --resume goes on.\n" +
             query_image_forms(),
         .run_folder = true};
   }
   void declare(Options& options) override {
-    options.add("query.victim", victim_, "checkpoint, or run folder with one").positional().required();
+    options.add("query.victim", victim_, "checkpoint, run folder with one, or URL of a served net")
+        .positional()
+        .required();
     options.add("query.images", images_, "what to ask, of part train unless @test or @all says else")
         .required();
     options.add("query.defence", defence_, "defence.json of defend plan --choose, put before the victim");
@@ -37,9 +48,60 @@ class ExtractQueryVerb final : public Verb {
             "each pass but the first asks images changed by up to this much (1: black to white), each on its "
             "own: against defences that answer an input always at the same time")
         .range(0, 1);
+    options.add("query.model", remote_.model, "served: name of the model, where the server has several");
+    options.add(
+        "query.shape", shape_, "served: shape of one image, C,H,W, where the server does not tell it");
+    options.add("query.input", remote_.input, "served: the tensor of the images, where there are several");
+    options.add("query.output",
+                remote_.output,
+                "served: the tensor of the probabilities or logits; default: the first");
+    options.add("query.json_tensors",
+                remote_.json,
+                "served: numbers as JSON even where the server takes binary tensors");
+    options
+        .add("query.patience",
+             patience_s_,
+             "served: seconds that a server which is away or busy is asked again")
+        .range(0, 1e6)
+        .free_on_resume();
     tools::declare(options, query_);
   }
   int run(Session& session) override {
+    if (attacks::is_remote(victim_)) return ask_server(session);
+    if (!shape_.empty() || !remote_.model.empty() || !remote_.input.empty() || !remote_.output.empty())
+      throw UsageError("--model, --shape, --input and --output are about a served net; " + victim_ +
+                       " is a file");
+    return ask_own(session);
+  }
+
+ private:
+  int ask_server(Session& session) {
+    if (!defence_.empty())
+      throw UsageError("--defence goes before a net of yours: offramp serve --defence puts it there");
+    remote_.shape = numbers_of(shape_);
+    remote_.patience = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * patience_s_));
+    std::string said;
+    remote_.on_wait = [&](const std::string& why) {
+      throw_if_interrupted();
+      if (why != said) session.log.warn("waiting for the server: " + (said = why));
+    };
+    attacks::RemoteBlackBox victim(victim_, remote_);
+    session.log.info(victim.description());
+    nets::Extent input;
+    if (victim.shape().size() != 3)
+      throw UsageError("extract query: the served model takes rows of features, not pictures");
+    input.c = static_cast<int>(victim.shape()[0]);
+    input.h = static_cast<int>(victim.shape()[1]);
+    input.w = static_cast<int>(victim.shape()[2]);
+    query_.victim = victim.description();
+    attacks::choose_for_network(query_);
+    return ask(session, victim, input, [&](nlohmann::ordered_json& results) {
+      results["requests"] = victim.requests();
+      results["repeated"] = victim.repeated();
+    });
+  }
+
+  int ask_own(Session& session) {
     const auto checkpoint = checkpoint_of(victim_);
     nets::Extent input;
     {
@@ -48,22 +110,28 @@ class ExtractQueryVerb final : public Verb {
       say_single_exit(session, loaded);
       input = loaded.net->input();
     }
+    query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
+    std::optional<attacks::Defence> defence;
+    if (!defence_.empty()) defence = attacks::read_defence(defence_);
+    auto victim = attacks::own_victim(checkpoint, defence ? &*defence : nullptr);
+    return ask(session, victim, input, [](nlohmann::ordered_json&) {});
+  }
+
+  template <class Tell>
+  int ask(Session& session, attacks::BlackBox& victim, const nets::Extent& input, Tell tell) {
     const auto images = open_query_images(session, images_, input);
     set_session(session, query_);
-    query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
     describe_images(images_, images, query_);
     if (query_.near_duplicates > 0)
       query_.images += fmt::format(", near-duplicates within {}", query_.near_duplicates);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
-    std::optional<attacks::Defence> defence;
-    if (!defence_.empty()) defence = attacks::read_defence(defence_);
-    auto victim = attacks::own_victim(checkpoint, defence ? &*defence : nullptr);
     const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
-    const nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
-                                            {"images", trace.samples},
-                                            {"repetitions", trace.repetitions},
-                                            {"repetitions_because", trace.info.repetitions_because}};
+    nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
+                                      {"images", trace.samples},
+                                      {"repetitions", trace.repetitions},
+                                      {"repetitions_because", trace.info.repetitions_because}};
+    tell(results);
     folder.results(results);
     folder.done();
     session.answer(fmt::format("{}: {} images, {}\n",
@@ -74,9 +142,24 @@ class ExtractQueryVerb final : public Verb {
     return kDone;
   }
 
- private:
-  std::filesystem::path victim_, defence_;
+  // "3,32,32"
+  static std::vector<std::int64_t> numbers_of(const std::string& text) {
+    std::vector<std::int64_t> numbers;
+    std::istringstream in(text);
+    for (std::string word; std::getline(in, word, ',');) {
+      const auto number = data::parse_int(word);
+      if (!number || *number < 1)
+        throw UsageError("--shape: expected whole numbers as in 3,32,32, got '" + text + "'");
+      numbers.push_back(*number);
+    }
+    return numbers;
+  }
+
+  std::string victim_, shape_;
+  std::filesystem::path defence_;
   std::vector<std::string> images_;
+  attacks::RemoteOptions remote_;
+  double patience_s_ = 60;
   attacks::QueryOptions query_;
 };
 
