@@ -15,7 +15,15 @@ ContextOptions& the_defaults() {
   return options;
 }
 
+thread_local int bound_device = -1;
+
 }  // namespace
+
+void Context::bind() const {
+  if (bound_device == options_.device) return;
+  set_device(options_.device);
+  bound_device = options_.device;
+}
 
 const ContextOptions& default_options() { return the_defaults(); }
 void set_default_options(const ContextOptions& options) { the_defaults() = options; }
@@ -27,7 +35,7 @@ Context::Context(const ContextOptions& options) : options_(options) {
     throw DeviceError("cuda: expected a device from 0 to " + std::to_string(count - 1) + ", got " +
                       std::to_string(options.device));
   }
-  set_device(options.device);
+  bind();
   properties_ = device_properties(options.device);
   if (options.conv != ConvBackend::kNative) open_libraries();
   stream_ = create_stream();
@@ -38,6 +46,7 @@ Context::Context(const ContextOptions& options) : options_(options) {
 }
 
 Context::~Context() {
+  bind();
   uploads_.reset();
   cudnn_.reset();
   cublaslt_.reset();
@@ -64,6 +73,7 @@ void Context::open_libraries() {
 void* Context::workspace(Slot slot, std::size_t bytes) {
   Buffer& buffer = buffers_[slot];
   if (bytes > buffer.bytes) {
+    bind();
     if (is_capturing(stream_)) {
       throw DeviceError("cuda: scratch grows from " + std::to_string(buffer.bytes) + " to " +
                         std::to_string(bytes) + " bytes while a step is captured; run the step once before");

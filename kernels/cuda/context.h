@@ -1,6 +1,6 @@
 #pragma once
 // What the CUDA kernels share: the stream that everything runs on, scratch memory, and the memory of tensors.
-// One context is used by one thread at a time.
+// One context is used by one thread at a time, which may be another than made it.
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -40,7 +40,13 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  Stream stream() const { return stream_; }
+  Stream stream() const {
+    bind();
+    return stream_;
+  }
+  // Makes the context's device that of the calling thread, for which the runtime keeps one. What gives out the
+  // stream or memory has done it.
+  void bind() const;
   // Null where the library is missing or not wanted: then our own kernels compute.
   CudnnConvolutions* cudnn() const { return cudnn_.get(); }
   CublasLtProducts* cublaslt() const { return cublaslt_.get(); }
@@ -56,7 +62,10 @@ class Context {
   void* workspace(Slot slot, std::size_t bytes);
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
-  CachingAllocator& allocator() { return *allocator_; }
+  CachingAllocator& allocator() {
+    bind();
+    return *allocator_;
+  }
   UploadRing& uploads() { return *uploads_; }
 
  private:

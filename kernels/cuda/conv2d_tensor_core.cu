@@ -200,8 +200,10 @@ bool all_aligned(std::initializer_list<const void*> pointers) {
 
 }  // namespace
 
-bool tensor_core_can(const Context& ctx, const Conv2dGeom& g) {
-  return ctx.properties().major >= 8 && g.groups == 1 && g.c % 8 == 0 && g.k % 8 == 0;
+bool tensor_core_can(const Context& /*ctx*/, const Conv2dGeom& g) {
+  // Not what the device is, but what the program has for it: below 80 the kernel is empty.
+  return compiled_architecture(tensor_core_product_kernel<CorePatch, CoreFilters, CoreOutput, 16>) >= 80 &&
+         g.groups == 1 && g.c % 8 == 0 && g.k % 8 == 0;
 }
 
 bool tensor_core_forward(Context& ctx,

@@ -57,7 +57,10 @@ class Events {
 class OpenCudnn final : public CudnnConvolutions {
  public:
   OpenCudnn(const CudnnApi& api, cudnnHandle_t handle) : api_(api), handle_(handle) {}
-  ~OpenCudnn() override { api_.destroy(handle_); }
+  ~OpenCudnn() override {
+    plans_.clear();  // they belong to the handle
+    api_.destroy(handle_);
+  }
   OpenCudnn(const OpenCudnn&) = delete;
   OpenCudnn& operator=(const OpenCudnn&) = delete;
 

@@ -13,6 +13,8 @@ struct Config {
   ThreadOrder order = ThreadOrder::kForward;  // OFFRAMP_HOST_ORDER: forward, reverse, random
   std::uint64_t seed = 1;                     // OFFRAMP_HOST_SEED: of the random order
   StreamWork streams = StreamWork::kAtOnce;   // OFFRAMP_HOST_STREAMS: at-once, late
+  int architecture = 90;                      // that kernels say they were compiled for; tests lower it
+  int devices = 1;                            // OFFRAMP_HOST_DEVICES: how many the runtime lists, 0 to 16
   int workers = 1;                            // OFFRAMP_HOST_WORKERS: OS threads that run blocks, 1 to 256
 
   static Config from_environment();  // throws DeviceError that names the variable and what it accepts

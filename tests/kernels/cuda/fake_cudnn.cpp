@@ -237,6 +237,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  counts.live_at_destroy = counts.live_descriptors;
   delete handle;
   return CUDNN_STATUS_SUCCESS;
 }

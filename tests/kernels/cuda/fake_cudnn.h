@@ -4,6 +4,7 @@
 
 struct FakeCudnnCounts {
   std::int64_t live_descriptors = 0;
+  std::int64_t live_at_destroy = 0;  // descriptors that were there when the last handle was destroyed
   std::int64_t finalized_plans = 0;
   std::int64_t executions = 0;
   std::int64_t last_engine = 0;

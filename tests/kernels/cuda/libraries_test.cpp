@@ -82,6 +82,7 @@ TEST(Libraries, EveryDescriptorIsDestroyed) {
     EXPECT_EQ(fake_counts().live_descriptors, before + 1);  // the plan
   }
   EXPECT_EQ(fake_counts().live_descriptors, before);
+  EXPECT_EQ(fake_counts().live_at_destroy, before) << "plans belong to the handle and go before it";
 }
 
 TEST(Libraries, NativeOpensNone) {

@@ -8,6 +8,9 @@
 #include "tests/support/close.h"
 #include "tests/support/fenced.h"
 #include "tests/support/random.h"
+#if defined(OFFRAMP_CUDA_HOST)
+#include "kernels/cuda/host/config.h"
+#endif
 
 namespace offramp::test {
 namespace {
@@ -142,6 +145,13 @@ TEST_F(TensorCore, WhatDoesNotFitIsRefused) {
   const Fenced<bf16, CudaDevice> x(random_vector<bf16>(128, 1), 1), w(random_vector<bf16>(64, 2));
   Fenced<bf16, CudaDevice> y(128);
   EXPECT_FALSE(cuda::tensor_core_forward(ctx, g, x.data(), w.data(), {}, y.data())) << "misaligned";
+#if defined(OFFRAMP_CUDA_HOST)
+  // A program for sm_75 alone: its PTX runs on this newer device, with an empty kernel.
+  cuda::host::config().architecture = 75;
+  EXPECT_FALSE(cuda::tensor_core_can(ctx, g));
+  cuda::host::config().architecture = 90;
+  EXPECT_TRUE(cuda::tensor_core_can(ctx, g));
+#endif
 }
 
 }  // namespace
