@@ -115,6 +115,9 @@ void launch(void (*kernel)(Parameters...),
   if (!(host::fit_for_device(static_cast<const Parameters&>(arguments)) && ...)) {
     grid.refused("a pointer argument is not device memory");
   }
+  if (host::launch_log != nullptr) {
+    host::launch_log->push_back({grid.file, grid.blocks.x * grid.blocks.y * grid.blocks.z});
+  }
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> arguments;

@@ -126,7 +126,7 @@ void submit(Stream stream, std::function<void()> work) {
     stream->recorded.push_back(std::move(work));
   } else if (stream != nullptr && config().streams == StreamWork::kLate) {
     stream->waiting.push_back(std::move(work));
-  } else {
+  } else if (config().streams != StreamWork::kNever) {
     work();
   }
 }
@@ -193,7 +193,7 @@ void* device_malloc(std::size_t bytes, Place where) {
     }
   }
   void* memory = aligned_memory("device_malloc", bytes, where);
-  std::memset(memory, 0xFF, bytes);
+  if (host::config().streams != host::StreamWork::kNever) std::memset(memory, 0xFF, bytes);
   const std::lock_guard lock(all.mutex);
   all.blocks[static_cast<unsigned char*>(memory)] = bytes;
   all.bytes += bytes;

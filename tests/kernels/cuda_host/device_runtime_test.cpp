@@ -65,15 +65,16 @@ TEST(DeviceRuntime, AnErrorThatIsThrownIsNotLeftBehind) {
 
 TEST(DeviceRuntime, AnErrorThatIsReportedIsNotLeftBehind) {
   char byte = 0;
-  const std::vector<Call> calls{{"device_count", [] { EXPECT_EQ(device_count(), 0); }},
-                                {"why_no_device", [] { EXPECT_EQ(why_no_device(), "a reason"); }},
-                                {"runtime_version", [] { EXPECT_EQ(runtime_version(), "CUDA, version unknown"); }},
-                                {"device_free", [&] { device_free(&byte); }},
-                                {"pinned_free", [&] { pinned_free(&byte); }},
-                                {"destroy_stream", [] { destroy_stream(nullptr); }},
-                                {"destroy_event", [] { destroy_event(nullptr); }},
-                                {"abandon_capture", [] { abandon_capture(nullptr); }},
-                                {"destroy_graph", [] { destroy_graph(nullptr); }}};
+  const std::vector<Call> calls{
+      {"device_count", [] { EXPECT_EQ(device_count(), 0); }},
+      {"why_no_device", [] { EXPECT_EQ(why_no_device(), "a reason"); }},
+      {"runtime_version", [] { EXPECT_EQ(runtime_version(), "CUDA, version unknown"); }},
+      {"device_free", [&] { device_free(&byte); }},
+      {"pinned_free", [&] { pinned_free(&byte); }},
+      {"destroy_stream", [] { destroy_stream(nullptr); }},
+      {"destroy_event", [] { destroy_event(nullptr); }},
+      {"abandon_capture", [] { abandon_capture(nullptr); }},
+      {"destroy_graph", [] { destroy_graph(nullptr); }}};
   for (const Call& call : calls) expect_nothing_left(call, false);
 }
 
