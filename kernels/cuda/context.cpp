@@ -86,6 +86,14 @@ void* Context::workspace(Slot slot, std::size_t bytes) {
   return buffer.data;
 }
 
+unsigned* Context::arrivals(std::size_t count) {
+  const std::size_t before = buffers_[kArrivals].bytes;
+  auto* counters = static_cast<unsigned*>(workspace(kArrivals, count * sizeof(unsigned)));
+  const std::size_t after = buffers_[kArrivals].bytes;
+  if (after != before) memset_async(counters, 0, after, stream());
+  return counters;
+}
+
 std::size_t Context::workspace_bytes() const {
   std::size_t sum = 0;
   for (const Buffer& buffer : buffers_) sum += buffer.bytes;

@@ -58,8 +58,10 @@ class Context {
   // Device scratch of at least `bytes`, 256-byte aligned, valid until the next call with the same slot. Grows
   // to twice the size, so a step that was run once never allocates again; outgrown scratch is kept, because a
   // captured graph may still point to it.
-  enum Slot { kPartials, kCoefficients, kWeights, kLibrary, kSlotCount };
+  enum Slot { kPartials, kCoefficients, kWeights, kLibrary, kArrivals, kSlotCount };
   void* workspace(Slot slot, std::size_t bytes);
+  // Counters of blocks (last_block.h), at least `count`, all zero: whoever counts in one leaves it at zero.
+  unsigned* arrivals(std::size_t count);
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
   CachingAllocator& allocator() {
