@@ -110,7 +110,9 @@ struct CoreForward {
         end[i] = line + i * kStep < p.g.k ? phase.length : 0;
       }
     }
-    __device__ Chunk chunk(const CoreForward& p, int i) const { return {p.filters + (base[i] + k), k < end[i]}; }
+    __device__ Chunk chunk(const CoreForward& p, int i) const {
+      return {p.filters + (base[i] + k), k < end[i]};
+    }
     __device__ void next(const CoreForward&, const CoreTap*) { k += kCoreSum; }
   };
 
@@ -136,9 +138,9 @@ struct CoreForward {
 
 // Tiles of rows of one phase of an input gradient, and how many there are of each side.
 struct CorePhaseShape {
-  int rows, columns;           // of the image's pixels
+  int rows, columns;  // of the image's pixels
   int first_row, first_column;
-  int down, right;             // taps
+  int down, right;  // taps
   OFFRAMP_HD int tiles(int images) const { return (images * rows * columns + kCoreRows - 1) / kCoreRows; }
 };
 OFFRAMP_HD inline CorePhaseShape core_phase(const Conv2dGeom& g, int index) {
@@ -202,14 +204,9 @@ struct CoreInputGradient {
         const int row = (o.row + p.g.pad - phase.index / p.g.stride) / p.g.stride;
         const int column = (o.column + p.g.pad - phase.index % p.g.stride) / p.g.stride;
         at.base[i] = ((o.n * p.out_h + row) * p.out_w + column) * p.g.k;
-        at.inside[i] = o.n < p.g.n ? taps_inside(row,
-                                                 column,
-                                                 -1,
-                                                 p.out_h,
-                                                 p.out_w,
-                                                 phase.shape.down,
-                                                 phase.shape.right)
-                                   : 0;
+        at.inside[i] =
+            o.n < p.g.n ? taps_inside(row, column, -1, p.out_h, p.out_w, phase.shape.down, phase.shape.right)
+                        : 0;
       }
       at.start(k, p.g.k, table);
     }
