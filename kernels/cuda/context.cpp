@@ -6,6 +6,7 @@
 #include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/elementwise.h"
 
 namespace offramp::cuda {
 namespace {
@@ -92,6 +93,29 @@ unsigned* Context::arrivals(std::size_t count) {
   const std::size_t after = buffers_[kArrivals].bytes;
   if (after != before) memset_async(counters, 0, after, stream());
   return counters;
+}
+
+void Context::round_parameters(std::int64_t count, const float* parameters) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(bf16);
+  const bool in_graph = is_capturing(stream());
+  // Graphs have a copy of their own: a replay writes to it when nobody here knows.
+  auto* to = static_cast<bf16*>(workspace(kRoundedInGraphs, bytes));
+  if (!in_graph) to = static_cast<bf16*>(workspace(kRounded, bytes));
+  convert(*this, count, parameters, to, Write::kOverwrite);
+  rounded_ = {parameters, count, to, in_graph};
+}
+
+const bf16* Context::rounded(const float* w, std::int64_t count) const {
+  if (rounded_.from == nullptr || w < rounded_.from || w + count > rounded_.from + rounded_.count)
+    return nullptr;
+  return rounded_.in_graph == is_capturing(stream()) ? rounded_.to + (w - rounded_.from) : nullptr;
+}
+
+void Context::written(const void* to, std::size_t bytes) {
+  const auto* first = static_cast<const char*>(to);
+  const auto* begin = reinterpret_cast<const char*>(rounded_.from);
+  const auto* end = reinterpret_cast<const char*>(rounded_.from + rounded_.count);
+  if (rounded_.from != nullptr && first < end && first + bytes > begin) rounded_ = {};
 }
 
 std::size_t Context::workspace_bytes() const {

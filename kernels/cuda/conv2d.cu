@@ -105,14 +105,15 @@ bool wants_filters(const Context& ctx, const Conv2dGeom& g) {
   return has_library(ctx) || (std::is_same_v<T, bf16> && tensor_core_can(ctx, g));
 }
 
-// These filters: the master copy, or it rounded to T in scratch that lasts until the next call; null if not
-// wanted.
+// These filters: the master copy, or it rounded to T: as the context has it, else in scratch that lasts until
+// the next call. Null if not wanted.
 template <class T>
 const T* filters_of(Context& ctx, const Conv2dGeom& g, const float* w) {
   if (!wants_filters<T>(ctx, g)) return nullptr;
   if constexpr (std::is_same_v<T, float>) {
     return w;
   } else {
+    if (const T* const known = ctx.rounded(w, g.w_size()); known != nullptr && aligned(known)) return known;
     auto* filters =
         static_cast<T*>(ctx.workspace(Context::kWeights, static_cast<std::size_t>(g.w_size()) * sizeof(T)));
     convert(ctx, g.w_size(), w, filters, Write::kOverwrite);
