@@ -8,5 +8,6 @@ struct FakeCudnnCounts {
   std::int64_t finalized_plans = 0;
   std::int64_t executions = 0;
   std::int64_t last_engine = 0;
-  bool refuse_handles = false;  // set by the test: cudnnCreate fails
+  std::int64_t failing_engine = 0;  // set by the test: its plans fail when they are executed; -1: all
+  bool refuse_handles = false;      // set by the test: cudnnCreate fails
 };

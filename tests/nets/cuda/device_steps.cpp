@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/cudnn_conv.h"
 #include "tools/bench/training_step.h"
 
 namespace {
@@ -66,6 +67,10 @@ int run(int argc, char** argv) {
           r.images_per_s);
       std::fflush(stdout);
     }
+  }
+  for (const std::string& notice : device.cuda_context().notices()) std::printf("%s\n", notice.c_str());
+  if (const auto* cudnn = device.cuda_context().cudnn()) {
+    for (const std::string& plan : cudnn->skipped()) std::printf("%s\n", plan.c_str());
   }
   return 0;
 }
