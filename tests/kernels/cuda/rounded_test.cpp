@@ -78,7 +78,9 @@ TEST_F(RoundedParameters, AreForgottenWhenTheParametersAreWritten) {
       {"sgd_step",
        [&] { cuda::sgd_step(*ctx, count, {}, state.data(), gradient.data(), v.data(), parameters); }},
       {"adam_step",
-       [&] { cuda::adam_step(*ctx, count, {}, state.data(), gradient.data(), m.data(), v.data(), parameters); }},
+       [&] {
+         cuda::adam_step(*ctx, count, {}, state.data(), gradient.data(), m.data(), v.data(), parameters);
+       }},
       {"release", [&] {
          cuda::release(*ctx, parameters);
          parameters = static_cast<float*>(cuda::allocate(*ctx, bytes(), "parameters"));
