@@ -65,12 +65,13 @@ void Device::set_cpu_defaults(const cpu::ContextOptions& options, std::size_t me
 
 Device Device::cuda() {
 #if OFFRAMP_HAS_CUDA
-  static const Device device = [] {
+  // Never destroyed: when statics go, the libraries that its context would call may be gone already.
+  static const Device& device = *new Device([] {
     auto state = std::make_shared<State>();
     state->back_end = std::make_unique<cuda::Context>();
     if (range_listener == nullptr) range_listener = cuda::nvtx_listener();
     return Device(std::move(state));
-  }();
+  }());
   return device;
 #else
   throw DeviceError("cuda: this build has no CUDA back end (configure with -DOFFRAMP_CUDA=on)");

@@ -108,4 +108,12 @@ std::vector<float> to_memory_order(const ParameterInfo& info, const Shape& shape
   return memory;
 }
 
+void ParameterSet::round_weights() const {
+#if OFFRAMP_HAS_CUDA
+  const Device device = values_.device();
+  if (device.kind() == DeviceKind::kCuda)
+    device.cuda_context().round_parameters(values_.size(), values_.data());
+#endif
+}
+
 }  // namespace offramp

@@ -57,6 +57,9 @@ class ParameterSet {
   const Tensor& values() const { return values_; }
   Tensor& gradients() { return gradients_; }
   const Tensor& buffers() const { return buffers_; }
+  // Before a forward in mixed precision: rounds all weights to bf16 at once, where the device's convolutions read
+  // them so (CUDA). Any other use of the parameters is right without it.
+  void round_weights() const;
   // First float of the exits' part.
   std::int64_t trunk_floats() const { return trunk_floats_; }
 

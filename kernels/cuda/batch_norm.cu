@@ -1,4 +1,4 @@
-// Batch normalisation, forward. Training reads x twice (statistics, application) and writes y once, in three
+// Batch normalisation, forward. Training reads x twice (statistics, application) and writes y once, in two
 // launches; evaluation reads x once. Statistics are sums of x - pivot and its square, pivot the channel's
 // value in the first row, so that a large mean costs no digits; parts of the rows are summed in float and
 // added in double.
@@ -13,52 +13,14 @@ namespace {
 
 constexpr int kRowsPerThread = 8;
 
-template <int kWidth, class T>
-__global__ void __launch_bounds__(kTileRowsThreads) statistics_kernel(
-    std::int64_t rows, int channels, std::int64_t part, ChannelTiles tiles, const T* x, float* sums) {
-  OFFRAMP_SHARED(float, shared, [kTileRowsThreads * kWidth]);
-  const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
-  const int c = (block_y() * tiles.lanes + lane) * kWidth;
-  const std::int64_t begin = block_x() * part, end = begin + part < rows ? begin + part : rows;
-  float sum[kWidth] = {}, squares[kWidth] = {};
-  if (c < channels) {
-    float pivot[kWidth];
-    load(x + c, pivot);
-    for (std::int64_t r = begin + row; r < end; r += tiles.rows()) {
-      float values[kWidth];
-      load(x + r * channels + c, values);
-#pragma unroll
-      for (int j = 0; j < kWidth; ++j) {
-        const float d = values[j] - pivot[j];
-        sum[j] += d;
-        squares[j] = fmaf(d, d, squares[j]);
-      }
-    }
-  }
-  sum_tile_rows(tiles, sum, shared);
-  __syncthreads();
-  sum_tile_rows(tiles, squares, shared);
-  if (row == 0 && c < channels) {
-    float* to = sums + std::int64_t{block_x()} * 2 * channels + c;
-#pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      to[j] = sum[j];
-      to[channels + j] = squares[j];
-    }
-  }
-}
-
-// Mean, inverse deviation and running averages of every channel.
+// Mean, inverse deviation and running averages of a channel.
 template <class T>
-__global__ void __launch_bounds__(kFinishChannels* kFinishRows)
-    finish_statistics_kernel(BatchNormGeom g, int parts, const float* sums, BatchNormTrain<T> t) {
-  const int c = block_x() * kFinishChannels + thread_x();
-  const TwoSums sum = sum_parts(parts, g.channels, c, sums);
-  if (thread_y() != 0 || c >= g.channels) return;
+__device__ void finish_statistics(
+    const BatchNormGeom& g, const BatchNormTrain<T>& t, int c, double sum, double squares) {
   const double rows = static_cast<double>(g.rows);
-  const double shifted = sum.first / rows;
+  const double shifted = sum / rows;
   const double mean = static_cast<double>(to_float(t.x[c])) + shifted;
-  const double raw = sum.second / rows - shifted * shifted;
+  const double raw = squares / rows - shifted * shifted;
   const double var = raw > 0 ? raw : (raw <= 0 ? 0 : raw);  // NaN stays NaN
   t.saved_mean[c] = static_cast<float>(mean);
   t.saved_inv_std[c] = static_cast<float>(1 / sqrt(var + static_cast<double>(g.eps)));
@@ -69,6 +31,56 @@ __global__ void __launch_bounds__(kFinishChannels* kFinishRows)
       static_cast<float>((1 - weight) * static_cast<double>(t.running_mean[c]) + weight * mean);
   t.running_var[c] =
       static_cast<float>((1 - weight) * static_cast<double>(t.running_var[c]) + weight * unbiased);
+}
+
+constexpr int kRowsInFlight = 4;  // that a thread asks for before it adds the first
+
+template <int kWidth, class T>
+__global__ void __launch_bounds__(kTileRowsThreads) statistics_kernel(BatchNormGeom g,
+                                                                      std::int64_t part,
+                                                                      ChannelTiles tiles,
+                                                                      BatchNormTrain<T> t,
+                                                                      float* sums,
+                                                                      unsigned* arrived) {
+  const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
+  const int c = (block_y() * tiles.lanes + lane) * kWidth;
+  const std::int64_t begin = block_x() * part, end = begin + part < g.rows ? begin + part : g.rows;
+  float sum[kWidth] = {}, squares[kWidth] = {};
+  if (c < g.channels) {
+    float pivot[kWidth];
+    load(t.x + c, pivot);
+    const std::int64_t step = tiles.rows();
+    const auto add = [&](const float(&values)[kWidth]) {
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) {
+        const float d = values[j] - pivot[j];
+        sum[j] += d;
+        squares[j] = fmaf(d, d, squares[j]);
+      }
+    };
+    std::int64_t r = begin + row;
+    for (; r + (kRowsInFlight - 1) * step < end; r += kRowsInFlight * step) {
+      Pack<T, kWidth> packs[kRowsInFlight];
+#pragma unroll
+      for (int i = 0; i < kRowsInFlight; ++i) {
+        packs[i] = *reinterpret_cast<const Pack<T, kWidth>*>(t.x + (r + i * step) * g.channels + c);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowsInFlight; ++i) {
+        float values[kWidth];
+        unpack(packs[i], values);
+        add(values);
+      }
+    }
+    for (; r < end; r += step) {
+      float values[kWidth];
+      load(t.x + r * g.channels + c, values);
+      add(values);
+    }
+  }
+  sum_over_parts(tiles, g.channels, sum, squares, sums, arrived, [&](int channel, double one, double two) {
+    finish_statistics(g, t, channel, one, two);
+  });
 }
 
 __device__ float inv_std_of(float var, float eps) {
@@ -144,21 +156,12 @@ void train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
          kTileRowsThreads,
          0,
          ctx.stream(),
-         g.rows,
-         g.channels,
+         g,
          part,
          tiles,
-         t.x,
-         sums);
-  launch(finish_statistics_kernel<T>,
-         finish_grid(g.channels),
-         finish_block(),
-         0,
-         ctx.stream(),
-         g,
-         parts,
+         t,
          sums,
-         t);
+         ctx.arrivals(static_cast<std::size_t>(tiles.tiles)));
   apply(
       ctx, g, Apply<kWidth, T>{t.x, t.gamma, t.beta, t.saved_mean, t.saved_inv_std, false, t.residual, t.y});
 }

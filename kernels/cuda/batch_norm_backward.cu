@@ -49,56 +49,72 @@ struct Channels {
   }
 };
 
+// means: [2][channels], the means of dz and dz * xhat, for dx.
+template <class T>
+__device__ void finish_gradients(
+    const BatchNormGeom& g, const BatchNormBackward<T>& b, float* means, int c, double sum, double product) {
+  const double rows = static_cast<double>(g.rows);
+  means[c] = static_cast<float>(sum / rows);
+  means[g.channels + c] = static_cast<float>(product / rows);
+  if (b.dgamma == nullptr) return;
+  const bool accumulate = b.dparam_write == Write::kAccumulate;
+  store(b.dbeta + c, static_cast<float>(sum), accumulate);
+  store(b.dgamma + c, static_cast<float>(product), accumulate);
+}
+
+constexpr int kRowsInFlight = 2;  // of x and of dy that a thread asks for before it adds the first
+
 template <int kWidth, class T>
-__global__ void __launch_bounds__(kTileRowsThreads) gradient_sums_kernel(
-    BatchNormGeom g, std::int64_t part, ChannelTiles tiles, BatchNormBackward<T> b, float* sums) {
-  OFFRAMP_SHARED(float, shared, [kTileRowsThreads * kWidth]);
+__global__ void __launch_bounds__(kTileRowsThreads) gradient_sums_kernel(BatchNormGeom g,
+                                                                         std::int64_t part,
+                                                                         ChannelTiles tiles,
+                                                                         BatchNormBackward<T> b,
+                                                                         float* sums,
+                                                                         unsigned* arrived,
+                                                                         float* means) {
   const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;
   const std::int64_t begin = block_x() * part, end = begin + part < g.rows ? begin + part : g.rows;
   float sum[kWidth] = {}, product[kWidth] = {};
   if (c < g.channels) {
     const Channels<kWidth> channels(b, c, g.channels);
-    for (std::int64_t r = begin + row; r < end; r += tiles.rows()) {
-      const std::int64_t at = r * g.channels + c;
-      float x[kWidth], dz[kWidth];
-      load(b.x + at, x);
-      load(b.dy + at, dz);
+    const std::int64_t step = tiles.rows();
+    const auto add = [&](std::int64_t at, const float(&x)[kWidth], float(&dz)[kWidth]) {
       channels.mask(b, g.relu, at, x, dz);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) {
         sum[j] += dz[j];
         product[j] = fmaf(dz[j], (x[j] - channels.mean[j]) * channels.inv_std[j], product[j]);
       }
-    }
-  }
-  sum_tile_rows(tiles, sum, shared);
-  __syncthreads();
-  sum_tile_rows(tiles, product, shared);
-  if (row == 0 && c < g.channels) {
-    float* to = sums + std::int64_t{block_x()} * 2 * g.channels + c;
+    };
+    std::int64_t r = begin + row;
+    for (; r + (kRowsInFlight - 1) * step < end; r += kRowsInFlight * step) {
+      Pack<T, kWidth> packs_x[kRowsInFlight], packs_dy[kRowsInFlight];
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) {
-      to[j] = sum[j];
-      to[g.channels + j] = product[j];
+      for (int i = 0; i < kRowsInFlight; ++i) {
+        const std::int64_t at = (r + i * step) * g.channels + c;
+        packs_x[i] = *reinterpret_cast<const Pack<T, kWidth>*>(b.x + at);
+        packs_dy[i] = *reinterpret_cast<const Pack<T, kWidth>*>(b.dy + at);
+      }
+#pragma unroll
+      for (int i = 0; i < kRowsInFlight; ++i) {
+        float x[kWidth], dz[kWidth];
+        unpack(packs_x[i], x);
+        unpack(packs_dy[i], dz);
+        add((r + i * step) * g.channels + c, x, dz);
+      }
+    }
+    for (; r < end; r += step) {
+      const std::int64_t at = r * g.channels + c;
+      float x[kWidth], dz[kWidth];
+      load(b.x + at, x);
+      load(b.dy + at, dz);
+      add(at, x, dz);
     }
   }
-}
-
-// means: [2][channels], the means of dz and dz * xhat, for dx.
-template <class T>
-__global__ void __launch_bounds__(kFinishChannels* kFinishRows) finish_gradients_kernel(
-    BatchNormGeom g, int parts, const float* sums, BatchNormBackward<T> b, float* means) {
-  const int c = block_x() * kFinishChannels + thread_x();
-  const TwoSums sum = sum_parts(parts, g.channels, c, sums);
-  if (thread_y() != 0 || c >= g.channels) return;
-  const double rows = static_cast<double>(g.rows);
-  means[c] = static_cast<float>(sum.first / rows);
-  means[g.channels + c] = static_cast<float>(sum.second / rows);
-  if (b.dgamma == nullptr) return;
-  const bool accumulate = b.dparam_write == Write::kAccumulate;
-  store(b.dbeta + c, static_cast<float>(sum.first), accumulate);
-  store(b.dgamma + c, static_cast<float>(sum.second), accumulate);
+  sum_over_parts(tiles, g.channels, sum, product, sums, arrived, [&](int channel, double one, double two) {
+    finish_gradients(g, b, means, channel, one, two);
+  });
 }
 
 template <int kWidth, class T>
@@ -139,30 +155,20 @@ void backward(Context& ctx, const BatchNormGeom& g, const BatchNormBackward<T>& 
   auto* means = static_cast<float*>(
       ctx.workspace(Context::kCoefficients, 2 * static_cast<std::size_t>(g.channels) * sizeof(float)));
   if (b.dgamma != nullptr || (b.dx != nullptr && b.batch_statistics)) {
+    // Without rows one empty part: the sums are zero.
     const std::int64_t part = batch_norm_part(g.rows);
-    const int parts = static_cast<int>(ceil_div(g.rows, part));
-    float* sums = batch_norm_sums(ctx, parts, g.channels);
-    if (parts > 0) {
-      launch(gradient_sums_kernel<kWidth, T>,
-             dim3(static_cast<unsigned>(parts), static_cast<unsigned>(tiles.tiles)),
-             kTileRowsThreads,
-             0,
-             ctx.stream(),
-             g,
-             part,
-             tiles,
-             b,
-             sums);
-    }
-    launch(finish_gradients_kernel<T>,
-           finish_grid(g.channels),
-           finish_block(),
+    const int parts = std::max(static_cast<int>(ceil_div(g.rows, part)), 1);
+    launch(gradient_sums_kernel<kWidth, T>,
+           dim3(static_cast<unsigned>(parts), static_cast<unsigned>(tiles.tiles)),
+           kTileRowsThreads,
            0,
            ctx.stream(),
            g,
-           parts,
-           sums,
+           part,
+           tiles,
            b,
+           batch_norm_sums(ctx, parts, g.channels),
+           ctx.arrivals(static_cast<std::size_t>(tiles.tiles)),
            means);
   }
   if (g.rows == 0 || (b.dx == nullptr && b.dresidual == nullptr)) return;

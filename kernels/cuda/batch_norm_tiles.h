@@ -6,6 +6,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/channel_tiles.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/last_block.h"
 
 namespace offramp::cuda {
 
@@ -23,39 +24,56 @@ __device__ __forceinline__ ScaleShift scale_shift(float gamma, float beta, float
   return {scale, beta - mean * scale};
 }
 
-// Blocks of 32 channels by 8 threads: the two sums of a channel over all parts, in double, in order.
-inline constexpr int kFinishChannels = 32, kFinishRows = 8;
-
-struct TwoSums {
-  double first, second;
-};
-__device__ __forceinline__ TwoSums sum_parts(int parts, int channels, int c, const float* sums) {
-  OFFRAMP_SHARED(double, first, [kFinishRows][kFinishChannels]);
-  OFFRAMP_SHARED(double, second, [kFinishRows][kFinishChannels]);
-  TwoSums sum{0, 0};
-  if (c < channels) {
-    for (int p = thread_y(); p < parts; p += kFinishRows) {
-      const float* part = sums + std::int64_t{p} * 2 * channels + c;
-      sum.first += static_cast<double>(part[0]);
-      sum.second += static_cast<double>(part[channels]);
-    }
-  }
-  first[thread_y()][thread_x()] = sum.first;
-  second[thread_y()][thread_x()] = sum.second;
+// Both sums of a block's rows, `first` and `second` of each thread's kWidth channels, become part block_x() of
+// `sums`; the last block of the channels (`arrived`, of block_y()) calls finish(c, sum of first, sum of second)
+// for each of them with the sums over all parts, in double, in an order that the shape decides.
+template <int kWidth, class Finish>
+__device__ __forceinline__ void sum_over_parts(const ChannelTiles& tiles,
+                                               int channels,
+                                               float (&first)[kWidth],
+                                               float (&second)[kWidth],
+                                               float* sums,
+                                               unsigned* arrived,
+                                               const Finish& finish) {
+  OFFRAMP_SHARED(float, shared, [kTileRowsThreads * kWidth]);
+  OFFRAMP_SHARED(double, all_first, [kTileRowsThreads]);
+  OFFRAMP_SHARED(double, all_second, [kTileRowsThreads]);
+  const int own = (block_y() * tiles.lanes + thread_x() % tiles.lanes) * kWidth;
+  sum_tile_rows(tiles, first, shared);
   __syncthreads();
-  if (thread_y() == 0) {
-    for (int i = 1; i < kFinishRows; ++i) {
-      sum.first += first[i][thread_x()];
-      sum.second += second[i][thread_x()];
+  sum_tile_rows(tiles, second, shared);
+  if (thread_x() < tiles.lanes && own < channels) {
+    float* to = sums + std::int64_t{block_x()} * 2 * channels + own;
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      to[j] = first[j];
+      to[channels + j] = second[j];
     }
   }
-  return sum;  // of use to the threads with y = 0
+  const int parts = static_cast<int>(gridDim.x);
+  if (!last_block(arrived + block_y(), gridDim.x)) return;
+  const int width = tiles.lanes * kWidth;  // a power of two, at most the threads
+  const int rows = kTileRowsThreads / width, row = thread_x() / width;
+  const int c = block_y() * width + thread_x() % width;
+  double one = 0, two = 0;
+  if (c < channels) {
+#pragma unroll 4
+    for (int p = row; p < parts; p += rows) {
+      const float* part = sums + std::int64_t{p} * 2 * channels + c;
+      one += static_cast<double>(part[0]);
+      two += static_cast<double>(part[channels]);
+    }
+  }
+  all_first[thread_x()] = one;
+  all_second[thread_x()] = two;
+  __syncthreads();
+  if (row != 0 || c >= channels) return;
+  for (int i = 1; i < rows; ++i) {
+    one += all_first[thread_x() + i * width];
+    two += all_second[thread_x() + i * width];
+  }
+  finish(c, one, two);
 }
-
-inline dim3 finish_grid(int channels) {
-  return dim3(static_cast<unsigned>(ceil_div(channels, kFinishChannels)));
-}
-inline dim3 finish_block() { return dim3(kFinishChannels, kFinishRows); }
 
 // Scratch [parts][2][channels] of float sums.
 inline float* batch_norm_sums(Context& ctx, int parts, int channels) {

@@ -6,6 +6,7 @@
 #include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/elementwise.h"
 
 namespace offramp::cuda {
 namespace {
@@ -15,7 +16,15 @@ ContextOptions& the_defaults() {
   return options;
 }
 
+thread_local int bound_device = -1;
+
 }  // namespace
+
+void Context::bind() const {
+  if (bound_device == options_.device) return;
+  set_device(options_.device);
+  bound_device = options_.device;
+}
 
 const ContextOptions& default_options() { return the_defaults(); }
 void set_default_options(const ContextOptions& options) { the_defaults() = options; }
@@ -27,7 +36,7 @@ Context::Context(const ContextOptions& options) : options_(options) {
     throw DeviceError("cuda: expected a device from 0 to " + std::to_string(count - 1) + ", got " +
                       std::to_string(options.device));
   }
-  set_device(options.device);
+  bind();
   properties_ = device_properties(options.device);
   if (options.conv != ConvBackend::kNative) open_libraries();
   stream_ = create_stream();
@@ -38,6 +47,7 @@ Context::Context(const ContextOptions& options) : options_(options) {
 }
 
 Context::~Context() {
+  bind();
   uploads_.reset();
   cudnn_.reset();
   cublaslt_.reset();
@@ -64,6 +74,7 @@ void Context::open_libraries() {
 void* Context::workspace(Slot slot, std::size_t bytes) {
   Buffer& buffer = buffers_[slot];
   if (bytes > buffer.bytes) {
+    bind();
     if (is_capturing(stream_)) {
       throw DeviceError("cuda: scratch grows from " + std::to_string(buffer.bytes) + " to " +
                         std::to_string(bytes) + " bytes while a step is captured; run the step once before");
@@ -74,6 +85,37 @@ void* Context::workspace(Slot slot, std::size_t bytes) {
     buffer = {data, grown};
   }
   return buffer.data;
+}
+
+unsigned* Context::arrivals(std::size_t count) {
+  const std::size_t before = buffers_[kArrivals].bytes;
+  auto* counters = static_cast<unsigned*>(workspace(kArrivals, count * sizeof(unsigned)));
+  const std::size_t after = buffers_[kArrivals].bytes;
+  if (after != before) memset_async(counters, 0, after, stream());
+  return counters;
+}
+
+void Context::round_parameters(std::int64_t count, const float* parameters) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(bf16);
+  const bool in_graph = is_capturing(stream());
+  // Graphs have a copy of their own: a replay writes to it when nobody here knows.
+  auto* to = static_cast<bf16*>(workspace(kRoundedInGraphs, bytes));
+  if (!in_graph) to = static_cast<bf16*>(workspace(kRounded, bytes));
+  convert(*this, count, parameters, to, Write::kOverwrite);
+  rounded_ = {parameters, count, to, in_graph};
+}
+
+const bf16* Context::rounded(const float* w, std::int64_t count) const {
+  if (rounded_.from == nullptr || w < rounded_.from || w + count > rounded_.from + rounded_.count)
+    return nullptr;
+  return rounded_.in_graph == is_capturing(stream()) ? rounded_.to + (w - rounded_.from) : nullptr;
+}
+
+void Context::written(const void* to, std::size_t bytes) {
+  const auto* first = static_cast<const char*>(to);
+  const auto* begin = reinterpret_cast<const char*>(rounded_.from);
+  const auto* end = reinterpret_cast<const char*>(rounded_.from + rounded_.count);
+  if (rounded_.from != nullptr && first < end && first + bytes > begin) rounded_ = {};
 }
 
 std::size_t Context::workspace_bytes() const {

@@ -1,11 +1,13 @@
 #pragma once
 // What the CUDA kernels share: the stream that everything runs on, scratch memory, and the memory of tensors.
-// One context is used by one thread at a time.
+// One context is used by one thread at a time, which may be another than made it.
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "kernels/bf16.h"
 #include "kernels/cuda/runtime.h"
 
 namespace offramp::cuda {
@@ -40,7 +42,13 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  Stream stream() const { return stream_; }
+  Stream stream() const {
+    bind();
+    return stream_;
+  }
+  // Makes the context's device that of the calling thread, for which the runtime keeps one. What gives out the
+  // stream or memory has done it.
+  void bind() const;
   // Null where the library is missing or not wanted: then our own kernels compute.
   CudnnConvolutions* cudnn() const { return cudnn_.get(); }
   CublasLtProducts* cublaslt() const { return cublaslt_.get(); }
@@ -52,11 +60,32 @@ class Context {
   // Device scratch of at least `bytes`, 256-byte aligned, valid until the next call with the same slot. Grows
   // to twice the size, so a step that was run once never allocates again; outgrown scratch is kept, because a
   // captured graph may still point to it.
-  enum Slot { kPartials, kCoefficients, kWeights, kLibrary, kSlotCount };
+  enum Slot {
+    kPartials,
+    kCoefficients,
+    kWeights,
+    kLibrary,
+    kArrivals,
+    kRounded,
+    kRoundedInGraphs,
+    kSlotCount
+  };
   void* workspace(Slot slot, std::size_t bytes);
+  // Counters of blocks (last_block.h), at least `count`, all zero: whoever counts in one leaves it at zero.
+  unsigned* arrivals(std::size_t count);
+  // Rounds parameters to bf16, all at once, for the convolutions that follow: their filters are then not rounded
+  // one by one. That holds until something of ours writes to the parameters, or frees them (`written`); a step
+  // that is recorded holds its own copy, and rounds anew whenever it is replayed.
+  void round_parameters(std::int64_t count, const float* parameters);
+  // The `count` filters from `w` on as they were rounded, or null.
+  const bf16* rounded(const float* w, std::int64_t count) const;
+  void written(const void* to, std::size_t bytes);
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
-  CachingAllocator& allocator() { return *allocator_; }
+  CachingAllocator& allocator() {
+    bind();
+    return *allocator_;
+  }
   UploadRing& uploads() { return *uploads_; }
 
  private:
@@ -71,6 +100,13 @@ class Context {
   Stream stream_ = nullptr;
   Buffer buffers_[kSlotCount];
   std::vector<Buffer> outgrown_;
+  struct Rounded {
+    const float* from = nullptr;
+    std::int64_t count = 0;
+    const bf16* to = nullptr;
+    bool in_graph = false;
+  };
+  Rounded rounded_;
   std::unique_ptr<CachingAllocator> allocator_;
   std::unique_ptr<UploadRing> uploads_;
   std::unique_ptr<CudnnConvolutions> cudnn_;

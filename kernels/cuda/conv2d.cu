@@ -11,6 +11,7 @@
 #include "kernels/cuda/conv2d_operands.h"
 #include "kernels/cuda/conv2d_tensor_core.h"
 #include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/last_block.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/parts.h"
 #include "kernels/cuda/tile_product.h"
@@ -29,12 +30,17 @@ SumRange weight_parts(const Conv2dGeom& g) {
   return {pixels, size, ceil_div(pixels, size)};
 }
 
-// ---- bias gradient: the rows are cut into fixed parts
+// ---- bias gradient: the rows are cut into fixed parts, which the last block of the columns adds in order
 constexpr int kBiasColumns = 32, kBiasRows = 8, kBiasPart = 256;
 
 template <class T>
-__global__ void __launch_bounds__(kBiasColumns* kBiasRows)
-    bias_parts_kernel(std::int64_t rows, int channels, const T* dy, float* parts) {
+__global__ void __launch_bounds__(kBiasColumns* kBiasRows) bias_gradient_kernel(std::int64_t rows,
+                                                                                int channels,
+                                                                                const T* dy,
+                                                                                float* parts,
+                                                                                unsigned* arrived,
+                                                                                float* db,
+                                                                                bool accumulate) {
   OFFRAMP_SHARED(float, sums, [kBiasRows][kBiasColumns]);
   const int k = block_y() * kBiasColumns + thread_x();
   const std::int64_t first = std::int64_t{block_x()} * kBiasPart;
@@ -43,12 +49,25 @@ __global__ void __launch_bounds__(kBiasColumns* kBiasRows)
   if (k < channels) {
     for (std::int64_t r = first + thread_y(); r < last; r += kBiasRows) sum += to_float(dy[r * channels + k]);
   }
-  sums[thread_y()][thread_x()] = sum;
-  __syncthreads();
-  if (thread_y() != 0 || k >= channels) return;
-  float total = sums[0][thread_x()];
-  for (int i = 1; i < kBiasRows; ++i) total += sums[i][thread_x()];
-  parts[std::int64_t{block_x()} * channels + k] = total;
+  const auto column_total = [&](float mine) {  // of the block's rows of threads, for the first of them
+    sums[thread_y()][thread_x()] = mine;
+    __syncthreads();
+    float total = sums[0][thread_x()];
+    for (int i = 1; i < kBiasRows; ++i) total += sums[i][thread_x()];
+    return total;
+  };
+  const float total = column_total(sum);
+  if (thread_y() == 0 && k < channels) parts[std::int64_t{block_x()} * channels + k] = total;
+  if (!last_block(arrived + block_y(), gridDim.x)) return;
+  sum = 0;
+  if (k < channels) {
+#pragma unroll 8
+    for (int p = thread_y(); p < static_cast<int>(gridDim.x); p += kBiasRows) {
+      sum += parts[std::int64_t{p} * channels + k];
+    }
+  }
+  const float all = column_total(sum);
+  if (thread_y() == 0 && k < channels) store(db + k, all, accumulate);
 }
 
 // y = act(y + bias + residual), for the forwards of a library that leave it out.
@@ -86,14 +105,15 @@ bool wants_filters(const Context& ctx, const Conv2dGeom& g) {
   return has_library(ctx) || (std::is_same_v<T, bf16> && tensor_core_can(ctx, g));
 }
 
-// These filters: the master copy, or it rounded to T in scratch that lasts until the next call; null if not
-// wanted.
+// These filters: the master copy, or it rounded to T: as the context has it, else in scratch that lasts until
+// the next call. Null if not wanted.
 template <class T>
 const T* filters_of(Context& ctx, const Conv2dGeom& g, const float* w) {
   if (!wants_filters<T>(ctx, g)) return nullptr;
   if constexpr (std::is_same_v<T, float>) {
     return w;
   } else {
+    if (const T* const known = ctx.rounded(w, g.w_size()); known != nullptr && aligned(known)) return known;
     auto* filters =
         static_cast<T*>(ctx.workspace(Context::kWeights, static_cast<std::size_t>(g.w_size()) * sizeof(T)));
     convert(ctx, g.w_size(), w, filters, Write::kOverwrite);
@@ -267,7 +287,7 @@ void conv2d_backward_bias(Context& ctx, const Conv2dGeom& g, const T* dy, float*
   const int parts = static_cast<int>(std::max<std::int64_t>(ceil_div(rows, kBiasPart), 1));
   auto* sums = static_cast<float*>(ctx.workspace(
       Context::kPartials, static_cast<std::size_t>(parts) * static_cast<std::size_t>(g.k) * sizeof(float)));
-  launch(bias_parts_kernel<T>,
+  launch(bias_gradient_kernel<T>,
          dim3(static_cast<unsigned>(parts), static_cast<unsigned>(ceil_div(g.k, kBiasColumns))),
          dim3(kBiasColumns, kBiasRows),
          0,
@@ -275,8 +295,10 @@ void conv2d_backward_bias(Context& ctx, const Conv2dGeom& g, const T* dy, float*
          rows,
          g.k,
          dy,
-         sums);
-  add_parts(ctx, g.k, parts, sums, db, write);
+         sums,
+         ctx.arrivals(static_cast<std::size_t>(ceil_div(g.k, kBiasColumns))),
+         db,
+         write == Write::kAccumulate);
 }
 
 #define OFFRAMP_INSTANTIATE(T)                                                                          \

@@ -1,6 +1,9 @@
 #include "kernels/cuda/conv2d_library.h"
 
+#include <type_traits>
+
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/conv2d_tensor_core.h"
 #include "kernels/cuda/cublaslt_product.h"
 #include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/depthwise.h"
@@ -11,6 +14,51 @@ namespace {
 
 bool is_product(const Conv2dGeom& g) {
   return g.r == 1 && g.s == 1 && g.stride == 1 && g.pad == 0 && g.groups == 1;
+}
+
+// Our own kernels as a choice of the plan table: those of bf16 on tensor cores. The ones for float are far
+// behind any library's.
+template <class T>
+CudnnConvolutions::OwnKernel own_forward(Context& ctx, const Conv2dGeom& g, const ConvEpilogue<T>& epilogue) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return [&ctx, g, epilogue](const ConvBuffers& b) {
+      return tensor_core_forward(ctx,
+                                 g,
+                                 static_cast<const bf16*>(b.image),
+                                 static_cast<const bf16*>(b.filter),
+                                 epilogue,
+                                 static_cast<bf16*>(const_cast<void*>(b.output)));
+    };
+  }
+  return {};
+}
+template <class T>
+CudnnConvolutions::OwnKernel own_backward_input(Context& ctx, const Conv2dGeom& g, Write write) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return [&ctx, g, write](const ConvBuffers& b) {
+      return tensor_core_backward_input(ctx,
+                                        g,
+                                        static_cast<const bf16*>(b.output),
+                                        static_cast<const bf16*>(b.filter),
+                                        static_cast<bf16*>(const_cast<void*>(b.image)),
+                                        write);
+    };
+  }
+  return {};
+}
+template <class T>
+CudnnConvolutions::OwnKernel own_backward_weight(Context& ctx, const Conv2dGeom& g, Write write) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    return [&ctx, g, write](const ConvBuffers& b) {
+      return tensor_core_backward_weight(ctx,
+                                         g,
+                                         static_cast<const bf16*>(b.image),
+                                         static_cast<const bf16*>(b.output),
+                                         static_cast<float*>(const_cast<void*>(b.filter)),
+                                         write);
+    };
+  }
+  return {};
 }
 
 // Rows of the product that a 1x1 convolution is.
@@ -43,7 +91,7 @@ LibraryForward library_forward(
   if constexpr (kType == NumberType::kFloat) {
     // Engines that do more than the convolution compute on tensor cores only. A float result loses nothing by
     // the way through memory.
-    if (!ctx.cudnn()->run(ctx, problem, buffers)) return LibraryForward::kNo;
+    if (!ctx.cudnn()->run(ctx, problem, buffers, {})) return LibraryForward::kNo;
     return bias || more ? LibraryForward::kWithoutEpilogue : LibraryForward::kWhole;
   } else {
     problem.bias = bias;
@@ -51,7 +99,8 @@ LibraryForward library_forward(
     problem.relu = epilogue.relu;
     buffers.bias = epilogue.bias;
     buffers.residual = epilogue.residual;
-    return ctx.cudnn()->run(ctx, problem, buffers) ? LibraryForward::kWhole : LibraryForward::kNo;
+    return ctx.cudnn()->run(ctx, problem, buffers, own_forward(ctx, g, epilogue)) ? LibraryForward::kWhole
+                                                                                  : LibraryForward::kNo;
   }
 }
 
@@ -75,8 +124,10 @@ bool library_backward_input(
   }
   const ConvProblem problem{
       .pass = ConvPass::kBackwardInput, .g = g, .in = kType, .out = kType, .adds = adds, .tf32 = ctx.tf32()};
-  return ctx.cudnn() != nullptr &&
-         ctx.cudnn()->run(ctx, problem, {.image = dx, .filter = filters, .output = dy});
+  return ctx.cudnn() != nullptr && ctx.cudnn()->run(ctx,
+                                                    problem,
+                                                    {.image = dx, .filter = filters, .output = dy},
+                                                    own_backward_input<T>(ctx, g, write));
 }
 
 template <class T>
@@ -104,7 +155,10 @@ bool library_backward_weight(
                           : dw;
   const ConvProblem problem{
       .pass = ConvPass::kBackwardWeight, .g = g, .in = kType, .adds = adds && !apart, .tf32 = ctx.tf32()};
-  if (!ctx.cudnn()->run(ctx, problem, {.image = x, .filter = to, .output = dy})) return false;
+  if (!ctx.cudnn()->run(
+          ctx, problem, {.image = x, .filter = to, .output = dy}, own_backward_weight<T>(ctx, g, write))) {
+    return false;
+  }
   if (apart) add_parts(ctx, g.w_size(), 1, to, dw, Write::kAccumulate);
   return true;
 }

@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kWorkspaceLimit = std::int64_t{1} << 30;
 constexpr int kMeasuredPlans = 12;  // of the heuristics' list, which is ordered: the rest is far behind
 constexpr int kMeasuredRuns = 5;
-constexpr const char* kNoPlan = "-";
+constexpr const char *kNoPlan = "-", *kOwnKernel = "own";
 
 bool aligned_to_16(const ConvBuffers& b) {
   const auto all = {b.image, b.filter, b.output, static_cast<const void*>(b.bias), b.residual};
@@ -57,21 +57,28 @@ class Events {
 class OpenCudnn final : public CudnnConvolutions {
  public:
   OpenCudnn(const CudnnApi& api, cudnnHandle_t handle) : api_(api), handle_(handle) {}
-  ~OpenCudnn() override { api_.destroy(handle_); }
+  ~OpenCudnn() override {
+    plans_.clear();  // they belong to the handle
+    api_.destroy(handle_);
+  }
   OpenCudnn(const OpenCudnn&) = delete;
   OpenCudnn& operator=(const OpenCudnn&) = delete;
 
   void use_table(PlanTable table) { table_.emplace(std::move(table)); }
 
-  bool run(Context& ctx, const ConvProblem& problem, const ConvBuffers& buffers) override {
+  bool run(Context& ctx,
+           const ConvProblem& problem,
+           const ConvBuffers& buffers,
+           const OwnKernel& own) override {
     if (!aligned_to_16(buffers)) return false;
     auto found = plans_.find(problem);
-    if (found == plans_.end()) found = plans_.emplace(problem, make_plan(ctx, problem, buffers)).first;
+    if (found == plans_.end()) found = plans_.emplace(problem, make_plan(ctx, problem, buffers, own)).first;
     if (!found->second) return false;
     execute(ctx, *found->second, buffers);
     return true;
   }
   std::size_t plans() const override { return plans_.size(); }
+  const std::vector<std::string>& skipped() const override { return skipped_; }
 
  private:
   void execute(Context& ctx, const CudnnPlan& plan, const ConvBuffers& b) {
@@ -100,9 +107,12 @@ class OpenCudnn final : public CudnnConvolutions {
     check_cudnn(api_, api_.execute(handle_, plan.plan.get(), pack.get()), "cudnnBackendExecute");
   }
 
-  std::optional<CudnnPlan> make_plan(Context& ctx, const ConvProblem& problem, const ConvBuffers& buffers) {
+  std::optional<CudnnPlan> make_plan(Context& ctx,
+                                     const ConvProblem& problem,
+                                     const ConvBuffers& buffers,
+                                     const OwnKernel& own) {
     const std::optional<std::string> known = table_ ? table_->find(problem) : std::nullopt;
-    if (known == kNoPlan) return std::nullopt;
+    if (known == kNoPlan || known == kOwnKernel) return std::nullopt;
     std::optional<CudnnPlan> chosen;
     if (!table_ || known) {
       for_each_cudnn_plan(api_, {.handle = handle_}, problem, kWorkspaceLimit, [&](CudnnPlan&& plan) {
@@ -112,12 +122,18 @@ class OpenCudnn final : public CudnnConvolutions {
       });
       if (chosen || !table_) return chosen;
     }
-    chosen = measured(ctx, problem, buffers);
-    table_->add(problem, chosen ? chosen->name : kNoPlan);
+    bool own_is_best = false;
+    chosen = measured(ctx, problem, buffers, own, own_is_best);
+    table_->add(problem, own_is_best ? kOwnKernel : chosen ? chosen->name : kNoPlan);
     return chosen;
   }
 
-  std::optional<CudnnPlan> measured(Context& ctx, const ConvProblem& problem, ConvBuffers buffers) {
+  // Null where our own kernel is the fastest, or none is allowed.
+  std::optional<CudnnPlan> measured(Context& ctx,
+                                    const ConvProblem& problem,
+                                    ConvBuffers buffers,
+                                    const OwnKernel& own,
+                                    bool& own_is_best) {
     const Conv2dGeom& g = problem.g;
     const bool input = problem.pass == ConvPass::kBackwardInput,
                weight = problem.pass == ConvPass::kBackwardWeight;
@@ -126,20 +142,36 @@ class OpenCudnn final : public CudnnConvolutions {
                           static_cast<std::size_t>(elements) * (problem.out == NumberType::kFloat ? 4 : 2));
     (input ? buffers.image : weight ? buffers.filter : buffers.output) = scratch.data();
     const Events events;
-    std::optional<CudnnPlan> best;
-    float best_ms = std::numeric_limits<float>::infinity();
-    int tried = 0;
-    for_each_cudnn_plan(api_, {.handle = handle_}, problem, kWorkspaceLimit, [&](CudnnPlan&& plan) {
-      execute(ctx, plan, buffers);  // loads the kernel
+    // The shortest of some runs, behind one that loads the kernel.
+    const auto shortest_ms = [&](const auto& once) {
+      once();
       float ms = std::numeric_limits<float>::infinity();
       for (int i = 0; i < kMeasuredRuns; ++i) {
         record_event(events.start, ctx.stream());
-        execute(ctx, plan, buffers);
+        once();
         record_event(events.stop, ctx.stream());
         synchronize_event(events.stop);
         ms = std::min(ms, elapsed_ms(events.start, events.stop));
       }
+      return ms;
+    };
+    std::optional<CudnnPlan> best;
+    float best_ms = std::numeric_limits<float>::infinity();
+    if (own && own(buffers)) {
+      own_is_best = true;
+      best_ms = shortest_ms([&] { own(buffers); });
+    }
+    int tried = 0;
+    for_each_cudnn_plan(api_, {.handle = handle_}, problem, kWorkspaceLimit, [&](CudnnPlan&& plan) {
+      float ms = 0;
+      try {
+        ms = shortest_ms([&] { execute(ctx, plan, buffers); });
+      } catch (const DeviceError& error) {  // one plan that fails does not end the measurement
+        skipped_.push_back(PlanTable::key(problem) + ": plan " + plan.name + " is left out: " + error.what());
+        return true;
+      }
       if (ms < best_ms) {
+        own_is_best = false;
         best_ms = ms;
         best.emplace(std::move(plan));
       }
@@ -152,6 +184,7 @@ class OpenCudnn final : public CudnnConvolutions {
   cudnnHandle_t handle_;
   std::optional<PlanTable> table_;
   std::map<ConvProblem, std::optional<CudnnPlan>> plans_;
+  std::vector<std::string> skipped_;
 };
 
 }  // namespace

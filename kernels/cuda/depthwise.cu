@@ -1,20 +1,24 @@
 // Depthwise convolution. A thread makes one pixel of kWidth neighbouring channels, one 16-byte access a tap;
 // the filters of the block's channels lie transposed in shared memory. Neighbouring threads read neighbouring
 // channels, neighbouring pixels find their taps in the cache: x is read from memory about once.
-// Weight gradient: a block sums kPixels pixels for up to nine taps in registers; the parts are added in
-// order.
+// Weight gradient: a block sums a part of the pixels for up to nine taps in registers; the last block of its
+// channels adds the parts in order. Filters of 3x3 with strides 1 and 2 are compiled apart (kSide, kStride; 0 is
+// what the geometry says): their taps are all asked for before the first is used.
 #include "kernels/cuda/depthwise.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/channel_tiles.h"
 #include "kernels/cuda/context.h"
-#include "kernels/cuda/parts.h"
+#include "kernels/cuda/last_block.h"
 
 namespace offramp::cuda {
 namespace {
 
-constexpr int kThreads = kTileRowsThreads, kPixelsPerThread = 8, kTapsPerPass = 9, kWeightPart = 512;
+constexpr int kThreads = kTileRowsThreads, kPixelsPerThread = 8, kTapsPerPass = 9;
+constexpr int kBlocks =
+    264;  // of a weight gradient, where it has the pixels: two for each of 132 multiprocessors
 
 // filters[tap][channel of the block] in shared memory.
 template <int kWidth>
@@ -29,7 +33,47 @@ __device__ void load_filters(
   __syncthreads();
 }
 
-template <int kWidth, class T>
+struct TapPlace {
+  std::int64_t at;
+  bool inside;
+};
+
+// The taps of one output or input pixel: all values are asked for, then take(tap, values) is called for those
+// inside, in order. place(r, s) says where a tap lies (int64 offset of its first channel) and whether it is inside.
+template <int kWidth, int kSide, class T, class Place, class Take>
+__device__ __forceinline__ void for_each_tap(const Conv2dGeom& g,
+                                             const T* from,
+                                             const Place& place,
+                                             const Take& take) {
+  if constexpr (kSide > 0) {
+    Pack<T, kWidth> packs[kSide * kSide];
+    bool inside[kSide * kSide];
+#pragma unroll
+    for (int t = 0; t < kSide * kSide; ++t) {
+      const auto [at, is_inside] = place(t / kSide, t % kSide);
+      inside[t] = is_inside;
+      if (is_inside) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(from + at);
+    }
+#pragma unroll
+    for (int t = 0; t < kSide * kSide; ++t) {
+      float values[kWidth];
+      unpack(packs[t], values);
+      if (inside[t]) take(t, values);
+    }
+  } else {
+    for (int r = 0; r < g.r; ++r) {
+      for (int s = 0; s < g.s; ++s) {
+        const auto [at, is_inside] = place(r, s);
+        if (!is_inside) continue;
+        float values[kWidth];
+        load(from + at, values);
+        take(r * g.s + s, values);
+      }
+    }
+  }
+}
+
+template <int kWidth, int kSide, int kStride, class T>
 __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
     Conv2dGeom g, ChannelTiles tiles, const T* x, const float* w, ConvEpilogue<T> epilogue, T* y) {
   OFFRAMP_DYN_SHARED(float, filters);
@@ -37,28 +81,33 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
   load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
   const int c = block_y() * channels + lane * kWidth;
   if (c >= g.c) return;
+  const int stride = kStride > 0 ? kStride : g.stride;
   const int pixels = g.n * g.out_h() * g.out_w();
   const int first = block_x() * tiles.rows() * kPixelsPerThread + thread_x() / tiles.lanes;
+  float bias[kWidth] = {};
+  if (epilogue.bias != nullptr) load_channels(epilogue.bias, c, g.c, bias);
   for (int i = 0; i < kPixelsPerThread; ++i) {
     const int index = first + i * tiles.rows();
     if (index >= pixels) return;
     const Pixel p = pixel_at(index, g.out_h(), g.out_w());
+    const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
+    const std::int64_t corner = ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
     float sum[kWidth];
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) sum[j] = epilogue.bias != nullptr ? epilogue.bias[c + j] : 0.f;
-    for (int r = 0; r < g.r; ++r) {
-      const int row = p.row * g.stride - g.pad + r;
-      if (row < 0 || row >= g.h) continue;
-      for (int s = 0; s < g.s; ++s) {
-        const int column = p.column * g.stride - g.pad + s;
-        if (column < 0 || column >= g.w) continue;
-        float values[kWidth];
-        load(x + ((std::int64_t{p.n} * g.h + row) * g.w + column) * g.c + c, values);
-        const float* filter = filters + (r * g.s + s) * channels + lane * kWidth;
+    for (int j = 0; j < kWidth; ++j) sum[j] = bias[j];
+    for_each_tap<kWidth, kSide>(
+        g,
+        x,
+        [&](int r, int s) {
+          return TapPlace{corner + (r * g.w + s) * g.c,
+                          static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
+                              static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w)};
+        },
+        [&](int tap, const float(&values)[kWidth]) {
+          const float* filter = filters + tap * channels + lane * kWidth;
 #pragma unroll
-        for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
-      }
-    }
+          for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
+        });
     const std::int64_t at = std::int64_t{index} * g.c + c;
     float added[kWidth] = {};
     if (epilogue.residual != nullptr) load(epilogue.residual + at, added);
@@ -71,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
   }
 }
 
-template <int kWidth, class T>
+template <int kWidth, int kSide, int kStride, class T>
 __global__ void __launch_bounds__(kThreads) depthwise_backward_input_kernel(
     Conv2dGeom g, ChannelTiles tiles, const T* dy, const float* w, T* dx, bool accumulate) {
   OFFRAMP_DYN_SHARED(float, filters);
@@ -79,57 +128,78 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_input_kernel(
   load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
   const int c = block_y() * channels + lane * kWidth;
   if (c >= g.c) return;
+  const int stride = kStride > 0 ? kStride : g.stride;
   const int pixels = g.n * g.h * g.w, out_h = g.out_h(), out_w = g.out_w();
   const int first = block_x() * tiles.rows() * kPixelsPerThread + thread_x() / tiles.lanes;
   for (int i = 0; i < kPixelsPerThread; ++i) {
     const int index = first + i * tiles.rows();
     if (index >= pixels) return;
     const Pixel p = pixel_at(index, g.h, g.w);
+    const std::int64_t image = std::int64_t{p.n} * out_h * out_w;
     float sum[kWidth] = {};
-    for (int r = 0; r < g.r; ++r) {
-      const int down = p.row + g.pad - r, row = down / g.stride;
-      if (down < 0 || row * g.stride != down || row >= out_h) continue;
-      for (int s = 0; s < g.s; ++s) {
-        const int right = p.column + g.pad - s, column = right / g.stride;
-        if (right < 0 || column * g.stride != right || column >= out_w) continue;
-        float values[kWidth];
-        load(dy + ((std::int64_t{p.n} * out_h + row) * out_w + column) * g.c + c, values);
-        const float* filter = filters + (r * g.s + s) * channels + lane * kWidth;
+    for_each_tap<kWidth, kSide>(
+        g,
+        dy,
+        [&](int r, int s) {
+          const int down = p.row + g.pad - r, right = p.column + g.pad - s;
+          const int row = down / stride, column = right / stride;
+          return TapPlace{(image + row * out_w + column) * g.c + c,
+                          down >= 0 && right >= 0 && row * stride == down && column * stride == right &&
+                              row < out_h && column < out_w};
+        },
+        [&](int tap, const float(&values)[kWidth]) {
+          const float* filter = filters + tap * channels + lane * kWidth;
 #pragma unroll
-        for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
-      }
-    }
+          for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
+        });
     store(dx + std::int64_t{index} * g.c + c, sum, accumulate);
   }
 }
 
-// Block z makes taps z * 9 .. z * 9 + 8. parts: [part][c][tap], as dw.
-template <int kWidth, class T>
-__global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(
-    Conv2dGeom g, ChannelTiles tiles, const T* x, const T* dy, float* parts) {
+// Block z makes taps z * 9 .. z * 9 + 8; blocks x the parts of `part` pixels. parts: [part][c][tap], as dw.
+template <int kWidth, int kSide, int kStride, class T>
+__global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(Conv2dGeom g,
+                                                                             ChannelTiles tiles,
+                                                                             int part,
+                                                                             const T* x,
+                                                                             const T* dy,
+                                                                             float* parts,
+                                                                             unsigned* arrived,
+                                                                             float* dw,
+                                                                             bool accumulate) {
   OFFRAMP_SHARED(float, sums, [kThreads * kWidth]);
   const int lane = thread_x() % tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;
-  const int taps = g.r * g.s, first_tap = block_z() * kTapsPerPass;
+  const int side = kSide > 0 ? kSide : g.s, stride = kStride > 0 ? kStride : g.stride;
+  const int taps = g.r * g.s, first_tap = kSide > 0 ? 0 : block_z() * kTapsPerPass;
   const int pixels = g.n * g.out_h() * g.out_w();
-  const int begin = block_x() * kWeightPart,
-            end = begin + kWeightPart < pixels ? begin + kWeightPart : pixels;
+  const int begin = block_x() * part, end = begin + part < pixels ? begin + part : pixels;
   float sum[kTapsPerPass][kWidth] = {};
   if (c < g.c) {
     for (int index = begin + thread_x() / tiles.lanes; index < end; index += tiles.rows()) {
       const Pixel p = pixel_at(index, g.out_h(), g.out_w());
+      const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
+      const T* const corner = x + ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
+      Pack<T, kWidth> packs[kTapsPerPass];
+      bool inside[kTapsPerPass];
+#pragma unroll
+      for (int t = 0; t < kTapsPerPass; ++t) {
+        const int r = (first_tap + t) / side, s = (first_tap + t) % side;
+        inside[t] = (kSide > 0 || first_tap + t < taps) &&
+                    static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
+                    static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
+        if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
+      }
       float gradient[kWidth];
       load(dy + std::int64_t{index} * g.c + c, gradient);
 #pragma unroll
       for (int t = 0; t < kTapsPerPass; ++t) {
-        const int tap = first_tap + t;
-        const int row = p.row * g.stride - g.pad + tap / g.s,
-                  column = p.column * g.stride - g.pad + tap % g.s;
-        if (tap >= taps || row < 0 || row >= g.h || column < 0 || column >= g.w) continue;
         float values[kWidth];
-        load(x + ((std::int64_t{p.n} * g.h + row) * g.w + column) * g.c + c, values);
+        unpack(packs[t], values);
+        if (inside[t]) {
 #pragma unroll
-        for (int j = 0; j < kWidth; ++j) sum[t][j] = fmaf(values[j], gradient[j], sum[t][j]);
+          for (int j = 0; j < kWidth; ++j) sum[t][j] = fmaf(values[j], gradient[j], sum[t][j]);
+        }
       }
     }
   }
@@ -146,6 +216,28 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(
       __syncthreads();
     }
   }
+  if (!last_block(arrived + block_y() + block_z() * static_cast<int>(gridDim.y), gridDim.x)) return;
+  const int first_channel = block_y() * tiles.lanes * kWidth;
+  const int own_channels =
+      g.c - first_channel < tiles.lanes * kWidth ? g.c - first_channel : tiles.lanes * kWidth;
+  const int own_taps = taps - first_tap < kTapsPerPass ? taps - first_tap : kTapsPerPass;
+  for (int i = thread_x(); i < own_channels * own_taps; i += kThreads) {
+    const std::int64_t at = std::int64_t{first_channel + i / own_taps} * taps + first_tap + i % own_taps;
+    float total = parts[at];
+#pragma unroll 8
+    for (int p = 1; p < static_cast<int>(gridDim.x); ++p) total += parts[p * g.w_size() + at];
+    store(dw + at, total, accumulate);
+  }
+}
+
+// Calls run(side, stride) with the compile-time forms that there are.
+template <class Run>
+void with_filter(const Conv2dGeom& g, const Run& run) {
+  using None = std::integral_constant<int, 0>;
+  using Three = std::integral_constant<int, 3>;
+  if (g.r == 3 && g.s == 3 && g.stride == 1) return run(Three(), std::integral_constant<int, 1>());
+  if (g.r == 3 && g.s == 3 && g.stride == 2) return run(Three(), std::integral_constant<int, 2>());
+  run(None(), None());
 }
 
 template <int kWidth, class Kernel, class... Arguments>
@@ -161,16 +253,32 @@ void launch_pixels(
 template <int kWidth, class T>
 void launch_weight(Context& ctx, const Conv2dGeom& g, const T* x, const T* dy, float* dw, Write write) {
   const ChannelTiles tiles = channel_tiles(g.c, kWidth);
-  const int pixels = g.n * g.out_h() * g.out_w();
-  const int parts = std::max(ceil_div(pixels, kWeightPart), 1);
+  const int pixels = g.n * g.out_h() * g.out_w(), passes = ceil_div(g.r * g.s, kTapsPerPass);
+  // At least two pixels a thread.
+  const int most = std::max(pixels / (2 * tiles.rows()), 1);
+  const int part =
+      std::max(ceil_div(pixels, std::clamp(ceil_div(kBlocks, tiles.tiles * passes), 1, most)), 1);
+  const int parts = std::max(ceil_div(pixels, part), 1);
   auto* sums = static_cast<float*>(
       ctx.workspace(Context::kPartials,
                     static_cast<std::size_t>(parts) * static_cast<std::size_t>(g.w_size()) * sizeof(float)));
-  const dim3 grid(static_cast<unsigned>(parts),
-                  static_cast<unsigned>(tiles.tiles),
-                  static_cast<unsigned>(ceil_div(g.r * g.s, kTapsPerPass)));
-  launch(depthwise_backward_weight_kernel<kWidth, T>, grid, kThreads, 0, ctx.stream(), g, tiles, x, dy, sums);
-  add_parts(ctx, g.w_size(), parts, sums, dw, write);
+  with_filter(g, [&](auto side, auto stride) {
+    launch(
+        depthwise_backward_weight_kernel<kWidth, decltype(side)::value, decltype(stride)::value, T>,
+        dim3(static_cast<unsigned>(parts), static_cast<unsigned>(tiles.tiles), static_cast<unsigned>(passes)),
+        kThreads,
+        0,
+        ctx.stream(),
+        g,
+        tiles,
+        part,
+        x,
+        dy,
+        sums,
+        ctx.arrivals(static_cast<std::size_t>(tiles.tiles * passes)),
+        dw,
+        write == Write::kAccumulate);
+  });
 }
 
 }  // namespace
@@ -179,11 +287,16 @@ template <class T>
 void depthwise_forward(
     Context& ctx, const Conv2dGeom& g, const T* x, const float* w, const ConvEpilogue<T>& epilogue, T* y) {
   const std::int64_t pixels = std::int64_t{g.n} * g.out_h() * g.out_w();
-  if (channel_width<T>(g.c, x, y, epilogue.residual) > 1) {
-    launch_pixels<kVector<T>>(ctx, depthwise_forward_kernel<kVector<T>, T>, g, pixels, x, w, epilogue, y);
-  } else {
-    launch_pixels<1>(ctx, depthwise_forward_kernel<1, T>, g, pixels, x, w, epilogue, y);
-  }
+  with_filter(g, [&](auto side, auto stride) {
+    constexpr int kSide = decltype(side)::value, kStride = decltype(stride)::value;
+    if (channel_width<T>(g.c, x, y, epilogue.residual) > 1) {
+      constexpr int kWidth = kVector<T>;
+      launch_pixels<kWidth>(
+          ctx, depthwise_forward_kernel<kWidth, kSide, kStride, T>, g, pixels, x, w, epilogue, y);
+    } else {
+      launch_pixels<1>(ctx, depthwise_forward_kernel<1, kSide, kStride, T>, g, pixels, x, w, epilogue, y);
+    }
+  });
 }
 
 template <class T>
@@ -191,12 +304,17 @@ void depthwise_backward_input(
     Context& ctx, const Conv2dGeom& g, const T* dy, const float* w, T* dx, Write write) {
   const std::int64_t pixels = std::int64_t{g.n} * g.h * g.w;
   const bool accumulate = write == Write::kAccumulate;
-  if (channel_width<T>(g.c, dy, dx) > 1) {
-    launch_pixels<kVector<T>>(
-        ctx, depthwise_backward_input_kernel<kVector<T>, T>, g, pixels, dy, w, dx, accumulate);
-  } else {
-    launch_pixels<1>(ctx, depthwise_backward_input_kernel<1, T>, g, pixels, dy, w, dx, accumulate);
-  }
+  with_filter(g, [&](auto side, auto stride) {
+    constexpr int kSide = decltype(side)::value, kStride = decltype(stride)::value;
+    if (channel_width<T>(g.c, dy, dx) > 1) {
+      constexpr int kWidth = kVector<T>;
+      launch_pixels<kWidth>(
+          ctx, depthwise_backward_input_kernel<kWidth, kSide, kStride, T>, g, pixels, dy, w, dx, accumulate);
+    } else {
+      launch_pixels<1>(
+          ctx, depthwise_backward_input_kernel<1, kSide, kStride, T>, g, pixels, dy, w, dx, accumulate);
+    }
+  });
 }
 
 template <class T>

@@ -48,6 +48,12 @@ struct alignas(N * sizeof(T)) Pack {
   T v[N];
 };
 
+template <class T, int N>
+__device__ __forceinline__ void unpack(const Pack<T, N>& pack, float (&out)[N]) {
+#pragma unroll
+  for (int j = 0; j < N; ++j) out[j] = to_float(pack.v[j]);
+}
+
 // N values from `from` as floats, in accesses of at most 16 bytes; `from` is aligned to them.
 template <int N, class T>
 __device__ __forceinline__ void load(const T* from, float (&out)[N]) {

@@ -31,6 +31,7 @@
 #include <memory>
 #include <tuple>
 
+#include "kernels/cuda/host/config.h"
 #include "kernels/cuda/host/device_functions.h"
 #include "kernels/cuda/host/grid.h"
 #include "kernels/cuda/host/stream.h"
@@ -54,6 +55,20 @@
 #endif
 
 namespace offramp::cuda {
+
+// For which architecture the code of a kernel was compiled that runs here, as 90: an older PTX that the driver
+// translates stays what it was, `#if __CUDA_ARCH__` included. 0 where the program has no code for the device.
+template <class... Parameters>
+int compiled_architecture([[maybe_unused]] void (*kernel)(Parameters...)) {
+#if defined(__CUDACC__)
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess) return attributes.ptxVersion;
+  static_cast<void>(cudaGetLastError());
+  return 0;
+#else
+  return host::config().architecture;
+#endif
+}
 
 // The grid of a launch, and the line that launches.
 struct Grid {
@@ -80,23 +95,28 @@ void launch(void (*kernel)(Parameters...),
             Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments),
                 "a launch gives every parameter of its kernel");
-#if defined(__CUDACC__)
   constexpr std::size_t kWithoutOptIn = 48 * 1024;
-  cudaError_t error = cudaSuccess;
-  if (dynamic_shared_bytes > kWithoutOptIn) {
-    error = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(dynamic_shared_bytes));
-  }
-  if (error == cudaSuccess) {
+  // The last error is asked for in any case: a refused attribute leaves one behind too.
+#if defined(__CUDACC__)
+  if (dynamic_shared_bytes <= kWithoutOptIn ||
+      cudaFuncSetAttribute(kernel,
+                           cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(dynamic_shared_bytes)) == cudaSuccess) {
     kernel<<<grid.blocks, block, dynamic_shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
-    error = cudaGetLastError();
   }
-  if (error != cudaSuccess) grid.refused(cudaGetErrorString(error));
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+    grid.refused(cudaGetErrorString(error));
+  }
 #else
-  const std::string problem = host::launch_problem(grid.blocks, block, dynamic_shared_bytes);
+  const bool allowed = dynamic_shared_bytes <= kWithoutOptIn || host::allow_shared(dynamic_shared_bytes);
+  if (const std::string left = host::take_last_error(); !allowed || !left.empty()) grid.refused(left);
+  const std::string problem = host::launch_problem(grid.blocks, block);
   if (!problem.empty()) grid.refused(problem);
   if (!(host::fit_for_device(static_cast<const Parameters&>(arguments)) && ...)) {
     grid.refused("a pointer argument is not device memory");
+  }
+  if (host::launch_log != nullptr) {
+    host::launch_log->push_back({grid.file, grid.blocks.x * grid.blocks.y * grid.blocks.z});
   }
   struct Call {
     void (*kernel)(Parameters...);

@@ -124,7 +124,10 @@ CachingAllocator::Stats CachingAllocator::stats() const {
 void* allocate(Context& ctx, std::size_t bytes, const char* tag) {
   return ctx.allocator().allocate(bytes, tag);
 }
-void release(Context& ctx, void* block) noexcept { ctx.allocator().release(block); }
+void release(Context& ctx, void* block) noexcept {
+  ctx.written(block, 1);
+  ctx.allocator().release(block);
+}
 
 UploadRing::~UploadRing() {
   for (const Block& block : blocks_) {
@@ -155,6 +158,7 @@ void UploadRing::upload(Stream stream, void* to, const void* from, std::size_t b
 }
 
 void upload(Context& ctx, void* to, const void* from, std::size_t bytes) {
+  ctx.written(to, bytes);
   constexpr std::size_t kRingBytes = std::size_t{32} << 20;
   if (bytes <= kRingBytes) return ctx.uploads().upload(ctx.stream(), to, from, bytes);
   copy_async(to, from, bytes, Copy::kHostToDevice, ctx.stream());
@@ -165,9 +169,13 @@ void download(Context& ctx, void* to, const void* from, std::size_t bytes) {
   synchronize_stream(ctx.stream());
 }
 void copy(Context& ctx, void* to, const void* from, std::size_t bytes) {
+  ctx.written(to, bytes);
   copy_async(to, from, bytes, Copy::kDeviceToDevice, ctx.stream());
 }
-void set_zero(Context& ctx, void* to, std::size_t bytes) { memset_async(to, 0, bytes, ctx.stream()); }
+void set_zero(Context& ctx, void* to, std::size_t bytes) {
+  ctx.written(to, bytes);
+  memset_async(to, 0, bytes, ctx.stream());
+}
 void synchronize(Context& ctx) { synchronize_stream(ctx.stream()); }
 
 }  // namespace offramp::cuda

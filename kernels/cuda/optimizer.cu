@@ -90,6 +90,7 @@ void sgd_step(Context& ctx,
               const float* grad,
               float* velocity,
               float* param) {
+  ctx.written(param, static_cast<std::size_t>(n) * sizeof(float));
   run_elements<4>(ctx,
                   n,
                   aligned(grad) && aligned(velocity) && aligned(param),
@@ -104,6 +105,7 @@ void adam_step(Context& ctx,
                float* m,
                float* v,
                float* param) {
+  ctx.written(param, static_cast<std::size_t>(n) * sizeof(float));
   run_elements<4>(
       ctx,
       n,

@@ -1,12 +1,12 @@
 // Reductions with a fixed order: the work is cut into pieces by its size alone, a block sums one piece, and
-// one more block adds the pieces up in order. The inputs are read once.
+// the last of them adds the pieces up in order. The inputs are read once.
 #include "kernels/reduce.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/context.h"
-#include "kernels/cuda/device_helpers.h"
+#include "kernels/cuda/last_block.h"
 
 namespace offramp::cuda {
 namespace {
@@ -31,31 +31,43 @@ struct DotValue {
 };
 
 template <class Value>
-__global__ void __launch_bounds__(kThreads)
-    piece_sums_kernel(std::int64_t n, std::int64_t piece, Value value, double* sums) {
+__global__ void __launch_bounds__(kThreads) sum_kernel(std::int64_t n,
+                                                       std::int64_t piece,
+                                                       Value value,
+                                                       double* sums,
+                                                       unsigned* arrived,
+                                                       float* out,
+                                                       bool accumulate) {
   const std::int64_t first = block_x() * piece, last = first + piece < n ? first + piece : n;
   float sum = 0;
   for (std::int64_t i = first + thread_x(); i < last; i += kThreads) sum += value(i);
-  const double total = block_sum<kThreads>(static_cast<double>(sum));
-  if (thread_x() == 0) sums[block_x()] = total;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    finish_sum_kernel(int pieces, const double* sums, float* out, bool accumulate) {
-  double sum = 0;
-  for (int i = thread_x(); i < pieces; i += kThreads) sum += sums[i];
-  const double total = block_sum<kThreads>(sum);
+  const double own = block_sum<kThreads>(static_cast<double>(sum));
+  if (thread_x() == 0) sums[block_x()] = own;
+  if (!last_block(arrived, gridDim.x)) return;
+  double all = 0;
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) all += sums[i];
+  const double total = block_sum<kThreads>(all);
   if (thread_x() == 0) store(out, static_cast<float>(total), accumulate);
 }
 
 template <class Value>
 void sum_of(Context& ctx, std::int64_t n, Value value, float* out, Write write) {
   const std::int64_t piece = piece_size(n);
-  const int pieces = static_cast<int>(ceil_div(n, piece));
+  const int pieces = std::max(static_cast<int>(ceil_div(n, piece)), 1);  // of nothing: zero
   auto* sums = static_cast<double*>(
-      ctx.workspace(Context::kPartials, static_cast<std::size_t>(std::max(pieces, 1)) * sizeof(double)));
-  if (pieces > 0) launch(piece_sums_kernel<Value>, pieces, kThreads, 0, ctx.stream(), n, piece, value, sums);
-  launch(finish_sum_kernel, 1, kThreads, 0, ctx.stream(), pieces, sums, out, write == Write::kAccumulate);
+      ctx.workspace(Context::kPartials, static_cast<std::size_t>(pieces) * sizeof(double)));
+  launch(sum_kernel<Value>,
+         pieces,
+         kThreads,
+         0,
+         ctx.stream(),
+         n,
+         piece,
+         value,
+         sums,
+         ctx.arrivals(1),
+         out,
+         write == Write::kAccumulate);
 }
 
 // ---- norms of rows: one block a row
@@ -148,30 +160,39 @@ __global__ void __launch_bounds__(kThreads) row_norm_backward_kernel(std::int64_
 // ---- sums of columns: a block takes 32 columns of a piece of the rows
 constexpr int kColumns = 32, kColumnRows = 8;
 
-__global__ void __launch_bounds__(kColumns* kColumnRows)
-    column_pieces_kernel(std::int64_t rows, int cols, std::int64_t piece, const float* x, double* sums) {
+__global__ void __launch_bounds__(kColumns* kColumnRows) column_sum_kernel(std::int64_t rows,
+                                                                           int cols,
+                                                                           std::int64_t piece,
+                                                                           const float* x,
+                                                                           double* sums,
+                                                                           unsigned* arrived,
+                                                                           float* out,
+                                                                           bool accumulate) {
   OFFRAMP_SHARED(double, part, [kColumnRows][kColumns]);
   const int c = block_x() * kColumns + thread_x();
   const std::int64_t first = block_y() * piece, last = first + piece < rows ? first + piece : rows;
+  const auto column_total = [&](double mine) {  // of the rows of threads, for the first of them
+    part[thread_y()][thread_x()] = mine;
+    __syncthreads();
+    double total = part[0][thread_x()];
+    for (int i = 1; i < kColumnRows; ++i) total += part[i][thread_x()];
+    return total;
+  };
   float sum = 0;
   if (c < cols) {
     for (std::int64_t r = first + thread_y(); r < last; r += kColumnRows) sum += x[r * cols + c];
   }
-  part[thread_y()][thread_x()] = static_cast<double>(sum);
-  __syncthreads();
-  if (thread_y() != 0 || c >= cols) return;
-  double total = part[0][thread_x()];
-  for (int i = 1; i < kColumnRows; ++i) total += part[i][thread_x()];
-  sums[std::int64_t{block_y()} * cols + c] = total;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    finish_columns_kernel(int pieces, int cols, const double* sums, float* out, bool accumulate) {
-  const auto c = static_cast<int>(grid_thread());
-  if (c >= cols) return;
-  double total = 0;
-  for (int i = 0; i < pieces; ++i) total += sums[std::int64_t{i} * cols + c];
-  store(out + c, static_cast<float>(total), accumulate);
+  const double own = column_total(static_cast<double>(sum));
+  if (thread_y() == 0 && c < cols) sums[std::int64_t{block_y()} * cols + c] = own;
+  if (!last_block(arrived + block_x(), gridDim.y)) return;
+  double all = 0;
+  if (c < cols) {
+    for (int i = thread_y(); i < static_cast<int>(gridDim.y); i += kColumnRows) {
+      all += sums[std::int64_t{i} * cols + c];
+    }
+  }
+  const double total = column_total(all);
+  if (thread_y() == 0 && c < cols) store(out + c, static_cast<float>(total), accumulate);
 }
 
 // ---- values that are no numbers
@@ -229,30 +250,22 @@ void row_norm_backward(Context& ctx,
 void column_sum(Context& ctx, int rows, int cols, const float* x, float* out, Write write) {
   if (cols == 0) return;
   const std::int64_t piece = std::max<std::int64_t>(64, ceil_div(std::int64_t{rows}, 256));
-  const int pieces = static_cast<int>(ceil_div(std::int64_t{rows}, piece));
-  auto* sums = static_cast<double*>(ctx.workspace(
-      Context::kPartials,
-      static_cast<std::size_t>(std::max(pieces, 1)) * static_cast<std::size_t>(cols) * sizeof(double)));
-  if (pieces > 0) {
-    launch(column_pieces_kernel,
-           dim3(static_cast<unsigned>(ceil_div(cols, kColumns)), static_cast<unsigned>(pieces)),
-           dim3(kColumns, kColumnRows),
-           0,
-           ctx.stream(),
-           std::int64_t{rows},
-           cols,
-           piece,
-           x,
-           sums);
-  }
-  launch(finish_columns_kernel,
-         ceil_div(cols, kThreads),
-         kThreads,
+  const int pieces = std::max(static_cast<int>(ceil_div(std::int64_t{rows}, piece)), 1);  // of nothing: zero
+  auto* sums = static_cast<double*>(
+      ctx.workspace(Context::kPartials,
+                    static_cast<std::size_t>(pieces) * static_cast<std::size_t>(cols) * sizeof(double)));
+  const int tiles = ceil_div(cols, kColumns);
+  launch(column_sum_kernel,
+         dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(pieces)),
+         dim3(kColumns, kColumnRows),
          0,
          ctx.stream(),
-         pieces,
+         std::int64_t{rows},
          cols,
+         piece,
+         x,
          sums,
+         ctx.arrivals(static_cast<std::size_t>(tiles)),
          out,
          write == Write::kAccumulate);
 }

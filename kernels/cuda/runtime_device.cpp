@@ -14,15 +14,22 @@
 namespace offramp::cuda {
 namespace {
 
+// A call that fails also leaves its error as the thread's last error, where the next launch would find it and
+// blame itself. Whoever handles an error takes that one away.
+cudaError_t handled(cudaError_t error) noexcept {
+  if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
+  return error;
+}
+
 void check(cudaError_t error, const char* call, const Place& where) {
-  if (error == cudaSuccess) return;
+  if (handled(error) == cudaSuccess) return;
   throw DeviceError(std::string(call) + ": " + cudaGetErrorName(error) + " (" + cudaGetErrorString(error) +
                     ") at " + where.file_name() + ":" + std::to_string(where.line()));
 }
 
 // For destructors. A driver that is already shutting down is no error.
 void report(cudaError_t error, const char* call) noexcept {
-  if (error == cudaSuccess || error == cudaErrorCudartUnloading) return;
+  if (handled(error) == cudaSuccess || error == cudaErrorCudartUnloading) return;
   std::fprintf(stderr, "%s: %s\n", call, cudaGetErrorString(error));
 }
 
@@ -36,14 +43,14 @@ std::unordered_map<GraphExec, std::size_t>& node_counts() {
 
 int device_count() noexcept {
   int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+  return handled(cudaGetDeviceCount(&count)) == cudaSuccess ? count : 0;
 }
 std::string why_no_device() {
   int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
+  const cudaError_t error = handled(cudaGetDeviceCount(&count));
   if (error == cudaErrorInsufficientDriver) {
     int driver = 0;
-    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    if (handled(cudaDriverGetVersion(&driver)) != cudaSuccess || driver == 0) {
       return "no NVIDIA driver (libcuda.so.1 was not found)";
     }
     return "the driver supports CUDA " + std::to_string(driver / 1000) + "." +
@@ -54,7 +61,7 @@ std::string why_no_device() {
 }
 std::string runtime_version() {
   int version = 0;
-  if (cudaRuntimeGetVersion(&version) != cudaSuccess) return "CUDA, version unknown";
+  if (handled(cudaRuntimeGetVersion(&version)) != cudaSuccess) return "CUDA, version unknown";
   return "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 bool executes_on_host() { return false; }

@@ -1,29 +1,45 @@
 #pragma once
-// tile_product.h on tensor cores: C = A B of bf16 with sums in float, for operands that give their values in
-// chunks of eight (16 bytes, aligned). A block makes 128 x kColumns of C from tiles of 32 along the sum; each
-// warp 32 rows of it. Three tiles are on their way at a time. Every sum runs in order, so results do not
-// depend on the launch.
+// tile_product.h on tensor cores: C = A B of bf16 with sums in float. A block makes 128 x kColumns of C from
+// tiles of 32 along the sum; each warp 32 rows of it. Three tiles are on their way at a time. Where there are
+// few blocks the sum is cut into parts, which the last block of a tile adds in order. Every sum runs in an
+// order that the shape alone decides.
 //
-// An operand has
-//   kAlongSum = true:   chunk(State, k): the values of one line at k .. k + 7
-//   kAlongSum = false:  chunk(State, k): the values of lines line .. line + 7 at k
-//   State start(int line): what does not change along the sum
-// with k and line multiples of eight where they run along the chunk; Chunk::exists is false where there is
-// nothing (zeros), `from` is a readable address also then. A sink has store(int split, int row, int column,
-// float, float) for two neighbouring columns.
+// Addresses are stepped, not computed: a thread copies the same chunks (eight values, 16 bytes) of every tile,
+// and a cursor goes from one tile to the next. A problem says what its matrices are:
+//   static constexpr bool kAAlong, kBAlong    whether a chunk lies along the sum (else along the lines)
+//   static constexpr bool kTaps               whether the sum runs over taps of a filter: then a table says
+//                                             where each lies (taps, tap)
+//   Phase phase(int block): the block's first row and the length of its sum; rows may belong to phases
+//   A<kEach, kStep>, B<kEach, kStep>: cursors, made from (problem, phase, table, line, k); the thread's chunk i
+//     is kStep lines (along) or kStep places of the sum (across) behind the first. chunk(problem, i), and
+//     next(problem, table): 32 places on. Chunk::from need be no address where `exists` is false.
+//   Line line(phase, row), store(Line, column, float, float): two neighbouring columns of the result
 #include <type_traits>
 
+#include "kernels/cuda/last_block.h"
 #include "kernels/cuda/tensor_core.h"
 #include "kernels/cuda/tile_product.h"
 
 namespace offramp::cuda {
 
 inline constexpr int kCoreRows = 128, kCoreSum = 32, kCoreStages = 3;
+inline constexpr int kCoreTaps =
+    32;  // of the table; the last tile may run up to three taps past the filter's
 constexpr int core_threads(int columns) { return columns > 64 ? 256 : 128; }
 
 struct Chunk {
   const bf16* from;
   bool exists;
+};
+
+struct CoreLine {
+  std::int64_t at;
+  bool exists;
+};
+
+// What a tap adds to the place of a value in A and in B.
+struct CoreTap {
+  int a, b;
 };
 
 // A tile in shared memory: lines x kCoreSum (along the sum) or kCoreSum x lines, in rows of chunks. Within
@@ -33,107 +49,136 @@ struct CoreTile {
   static constexpr int kChunks = kAlong ? kCoreSum / 8 : kLines / 8;  // of a row: 2, 4, 8 or 16
   static constexpr int kRows = kAlong ? kLines : kCoreSum;
   static constexpr int kSize = kLines * kCoreSum;
-  __device__ static int place(int row, int chunk) {
+  OFFRAMP_HD static constexpr int place(int row, int chunk) {
     constexpr int kShared = kChunks < 8 ? 8 / kChunks : 1;  // rows that share 128 bytes
     constexpr int kMoves = kChunks < 8 ? kChunks : 8;
     return (row * kChunks + (chunk ^ (row / kShared % kMoves))) * 8;
   }
 };
 
-// What a thread copies of each tile.
-template <class Operand, int kLines, int kThreads>
-struct CoreReader {
-  static constexpr bool kAlong = Operand::kAlongSum;
+// What a thread copies of each tile: chunk i lies kRowStep rows behind the first, moved by as much.
+template <bool kAlong, int kLines, int kThreads>
+struct CoreShare {
   using Tile = CoreTile<kAlong, kLines>;
   static constexpr int kAll = Tile::kRows * Tile::kChunks;
   static constexpr int kEach = (kAll + kThreads - 1) / kThreads;
-  Operand operand;
-  typename Operand::State states[kAlong ? kEach : 1];
+  static constexpr int kRowStep = kThreads / Tile::kChunks;
+  static_assert(kThreads % Tile::kChunks == 0 && Tile::place(kRowStep, 0) == kRowStep * Tile::kChunks * 8);
+  // Whether the thread has a chunk i; known to the compiler where all have.
+  __device__ static bool has(int i) { return kAll % kThreads == 0 || thread_x() + i * kThreads < kAll; }
+  __device__ static int row() { return thread_x() / Tile::kChunks; }
+  __device__ static int chunk() { return thread_x() % Tile::kChunks; }
+};
 
-  __device__ CoreReader(const Operand& op, int first_line) : operand(op) {
-    if constexpr (kAlong) {
+// Where a warp's pieces lie in a tile: of lines first + i * 16 and places k of the sum, k = 0 or 16. One of the
+// two steps moves chunks about and is looked up, the other is a constant.
+template <bool kAlong, int kLines, int kPieces>
+struct CorePieces {
+  using Tile = CoreTile<kAlong, kLines>;
+  int places[kAlong ? kCoreSum / 16 : kPieces];
+  // line and along: of the row of a piece that this lane points to.
+  __device__ CorePieces(int first, int line, int along) {
 #pragma unroll
-      for (int i = 0; i < kEach; ++i)
-        states[i] = op.start(first_line + (thread_x() + i * kThreads) / Tile::kChunks);
-    } else {  // kThreads is a multiple of the chunks of a row: a thread's chunk is the same in all its rows
-      states[0] = op.start(first_line + thread_x() % Tile::kChunks * 8);
+    for (int i = 0; i < (kAlong ? kCoreSum / 16 : kPieces); ++i) {
+      places[i] = kAlong ? Tile::place(first + line, (i * 16 + along) / 8)
+                         : Tile::place(along, (first + i * 16 + line) / 8);
     }
   }
-  __device__ void fetch(bf16* tile, int k, int end) const {
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const int index = thread_x() + i * kThreads, row = index / Tile::kChunks, chunk = index % Tile::kChunks;
-      if (kAll % kThreads != 0 && index >= kAll) return;
-      const int at = k + (kAlong ? chunk * 8 : row);
-      const Chunk c = operand.chunk(states[kAlong ? i : 0], at);
-      copy_16_async(tile + Tile::place(row, chunk), c.from, c.exists && at < end);
-    }
+  __device__ int place(int i, int k) const {
+    return kAlong ? places[k / 16] + i * 16 * kCoreSum : places[i] + k * kLines;
   }
 };
 
-template <class A, class B, class Sink, int kColumns>
+template <class Problem, int kColumns>
 __global__ void __launch_bounds__(core_threads(kColumns))
-    tensor_core_product_kernel(SumRange range, A a, B b, Sink sink) {
+    tensor_core_product_kernel(Problem problem, int splits, float* parts, unsigned* arrived) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   constexpr int kThreads = core_threads(kColumns), kWarpColumns = kThreads > 128 ? kColumns / 2 : kColumns;
   constexpr int kPairs = kWarpColumns / 16;  // of pieces of C, eight columns each
-  using TileA = CoreTile<A::kAlongSum, kCoreRows>;
-  using TileB = CoreTile<B::kAlongSum, kColumns>;
-  OFFRAMP_DYN_SHARED(bf16, shared);  // stages of A's tiles, then of B's
-  const auto tile_a_of = [&](int tile) { return shared + tile % kCoreStages * TileA::kSize; };
-  const auto tile_b_of = [&](int tile) {
-    return shared + kCoreStages * TileA::kSize + tile % kCoreStages * TileB::kSize;
+  constexpr bool kAAlong = Problem::kAAlong, kBAlong = Problem::kBAlong;
+  using ShareA = CoreShare<kAAlong, kCoreRows, kThreads>;
+  using ShareB = CoreShare<kBAlong, kColumns, kThreads>;
+  constexpr int kSizeA = ShareA::Tile::kSize, kStage = kSizeA + ShareB::Tile::kSize;
+  OFFRAMP_DYN_SHARED(bf16, shared);  // stages: A's tile, B's tile
+  OFFRAMP_SHARED(CoreTap, table, [Problem::kTaps ? kCoreTaps : 1]);
+  const auto phase = problem.phase(block_x());
+  if constexpr (Problem::kTaps) {
+    if (thread_x() < kCoreTaps) {
+      table[thread_x()] = thread_x() < problem.taps(phase) ? problem.tap(phase, thread_x()) : CoreTap{0, 0};
+    }
+    __syncthreads();
+  }
+  const int all_tiles = (phase.length + kCoreSum - 1) / kCoreSum, each = (all_tiles + splits - 1) / splits;
+  const int first_tile = block_z() * each, rest = all_tiles - first_tile;
+  const int tiles = rest < each ? rest : each;  // none, or less, in a part behind the end
+  const int first_column = block_y() * kColumns;
+
+  const int begin = first_tile * kCoreSum;
+  typename Problem::template A<ShareA::kEach, ShareA::kRowStep> a(
+      problem,
+      phase,
+      table,
+      phase.first_row + (kAAlong ? ShareA::row() : ShareA::chunk() * 8),
+      begin + (kAAlong ? ShareA::chunk() * 8 : ShareA::row()));
+  typename Problem::template B<ShareB::kEach, ShareB::kRowStep> b(
+      problem,
+      phase,
+      table,
+      first_column + (kBAlong ? ShareB::row() : ShareB::chunk() * 8),
+      begin + (kBAlong ? ShareB::chunk() * 8 : ShareB::row()));
+  bf16* const to_a = shared + ShareA::Tile::place(ShareA::row(), ShareA::chunk());
+  bf16* const to_b = shared + kSizeA + ShareB::Tile::place(ShareB::row(), ShareB::chunk());
+  const auto fetch = [&](int stage) {
+#pragma unroll
+    for (int i = 0; i < ShareA::kEach; ++i) {
+      const Chunk c = a.chunk(problem, i);
+      if (ShareA::has(i)) {
+        copy_16_async(to_a + stage + i * ShareA::kRowStep * ShareA::Tile::kChunks * 8, c.from, c.exists);
+      }
+    }
+    a.next(problem, table);
+#pragma unroll
+    for (int i = 0; i < ShareB::kEach; ++i) {
+      const Chunk c = b.chunk(problem, i);
+      if (ShareB::has(i)) {
+        copy_16_async(to_b + stage + i * ShareB::kRowStep * ShareB::Tile::kChunks * 8, c.from, c.exists);
+      }
+    }
+    b.next(problem, table);
   };
-  const int split = block_z();
-  const int begin = split * range.split_size;
-  const int end = begin + range.split_size < range.length ? begin + range.split_size : range.length;
-  const int tiles = end > begin ? (end - begin + kCoreSum - 1) / kCoreSum : 0;
-  const int first_row = block_x() * kCoreRows, first_column = block_y() * kColumns;
-  const CoreReader<A, kCoreRows, kThreads> read_a(a, first_row);
-  const CoreReader<B, kColumns, kThreads> read_b(b, first_column);
-  const int warp = thread_x() / 32, lane = thread_x() % 32;
+
+  // Rows and columns of the piece whose row this lane points to: the four pieces are a square of two by two.
+  const int warp = thread_x() / 32, lane = thread_x() % 32, piece = lane / 8, line = lane % 8;
   const int row = warp % 4 * 32, column = warp / 4 * kWarpColumns;  // of the warp, within the tile
+  const CorePieces<kAAlong, kCoreRows, 2> pieces_a(
+      row, piece % 2 * 8 + (kAAlong ? line : 0), piece / 2 * 8 + (kAAlong ? 0 : line));
+  const CorePieces<kBAlong, kColumns, kPairs> pieces_b(
+      column, piece / 2 * 8 + (kBAlong ? line : 0), piece % 2 * 8 + (kBAlong ? 0 : line));
   float sums[2][2 * kPairs][4] = {};
 
-  const auto fetch = [&](int tile) {
-    if (tile < tiles) {
-      read_a.fetch(tile_a_of(tile), begin + tile * kCoreSum, end);
-      read_b.fetch(tile_b_of(tile), begin + tile * kCoreSum, end);
-    }
-    close_copies();
-  };
 #pragma unroll
-  for (int tile = 0; tile < kCoreStages - 1; ++tile) fetch(tile);
+  for (int tile = 0; tile < kCoreStages - 1; ++tile) {
+    if (tile < tiles) fetch(tile * kStage);
+    close_copies();
+  }
+  int read = 0, write = (kCoreStages - 1) * kStage;
+#pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
     wait_for_copies<kCoreStages - 2>();
     __syncthreads();  // the tile is there for all, and the one before it has been read by all
-    fetch(tile + kCoreStages - 1);
-    const bf16* tile_a = tile_a_of(tile);
-    const bf16* tile_b = tile_b_of(tile);
-    // Rows and columns of the piece whose row this lane points to: the four pieces are a square of two by
-    // two.
-    const int piece = lane / 8, line = lane % 8;
+    if (tile + kCoreStages - 1 < tiles) fetch(write);
+    close_copies();
+    const bf16* const tile_a = shared + read;
+    const bf16* const tile_b = tile_a + kSizeA;
 #pragma unroll
     for (int k = 0; k < kCoreSum; k += 16) {
       unsigned left[2][4];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int top = row + i * 16 + piece % 2 * 8, along = k + piece / 2 * 8;
-        if constexpr (A::kAlongSum) {
-          load_pieces<false>(left[i], tile_a + TileA::place(top + line, along / 8));
-        } else {
-          load_pieces<true>(left[i], tile_a + TileA::place(along + line, top / 8));
-        }
-      }
+      for (int i = 0; i < 2; ++i) load_pieces<!kAAlong>(left[i], tile_a + pieces_a.place(i, k));
 #pragma unroll
       for (int pair = 0; pair < kPairs; ++pair) {
-        const int side = column + pair * 16 + piece / 2 * 8, along = k + piece % 2 * 8;
         unsigned right[4];
-        if constexpr (B::kAlongSum) {
-          load_pieces<false>(right, tile_b + TileB::place(side + line, along / 8));
-        } else {
-          load_pieces<true>(right, tile_b + TileB::place(along + line, side / 8));
-        }
+        load_pieces<!kBAlong>(right, tile_b + pieces_b.place(pair, k));
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           multiply_pieces(sums[i][2 * pair], left[i], right[0], right[1]);
@@ -141,57 +186,104 @@ __global__ void __launch_bounds__(core_threads(kColumns))
         }
       }
     }
+    read = read == (kCoreStages - 1) * kStage ? 0 : read + kStage;
+    write = write == (kCoreStages - 1) * kStage ? 0 : write + kStage;
+  }
+
+  if (splits > 1) {  // each thread leaves its sums where the same thread of the last block finds them
+    const int block = block_x() + block_y() * static_cast<int>(gridDim.x);
+    const auto blocks = static_cast<std::int64_t>(gridDim.x * gridDim.y);
+    constexpr int kValues = 2 * 2 * kPairs;
+    float* const mine = parts + (std::int64_t{block} * kValues * kThreads + thread_x()) * 4;
+    const std::int64_t part = blocks * kValues * kThreads * 4;
+#pragma unroll
+    for (int v = 0; v < kValues; ++v) {
+      store(mine + block_z() * part + std::int64_t{v} * kThreads * 4,
+            sums[v / (2 * kPairs)][v % (2 * kPairs)],
+            false);
+    }
+    if (!last_block(arrived + block, static_cast<unsigned>(splits))) return;
+#pragma unroll
+    for (int v = 0; v < kValues; ++v)
+      load(mine + std::int64_t{v} * kThreads * 4, sums[v / (2 * kPairs)][v % (2 * kPairs)]);
+    for (int split = 1; split < splits; ++split) {
+#pragma unroll
+      for (int v = 0; v < kValues; ++v) {
+        float more[4];
+        load(mine + split * part + std::int64_t{v} * kThreads * 4, more);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sums[v / (2 * kPairs)][v % (2 * kPairs)][j] += more[j];
+      }
+    }
   }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
-    for (int j = 0; j < 2 * kPairs; ++j) {
-      const int y = first_row + row + i * 16 + lane / 4, x = first_column + column + j * 8 + lane % 4 * 2;
-      sink.store(split, y, x, sums[i][j][0], sums[i][j][1]);
-      sink.store(split, y + 8, x, sums[i][j][2], sums[i][j][3]);
+    for (int half = 0; half < 2; ++half) {
+      const CoreLine to = problem.line(phase, phase.first_row + row + i * 16 + half * 8 + lane / 4);
+      if (!to.exists) continue;
+#pragma unroll
+      for (int j = 0; j < 2 * kPairs; ++j) {
+        problem.store(
+            to, first_column + column + j * 8 + lane % 4 * 2, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+      }
     }
   }
 #endif
 }
 
-// Tiles of a product, and the parts that its sum is cut into, so that about `blocks` blocks have work; a part
-// is at least `shortest` long. By the shape alone.
-inline SumRange core_sum(int length, std::int64_t tiles, int blocks, int shortest) {
+// The parts that a sum is cut into, so that about `blocks` blocks have work; a part is at least `shortest`
+// long. By the shape alone.
+inline int core_splits(int length, std::int64_t tiles, int blocks, int shortest) {
   const int most = length / shortest > 1 ? length / shortest : 1;
   const auto wanted = static_cast<int>(tiles < blocks ? blocks / (tiles > 0 ? tiles : 1) : 1);
-  const int parts = wanted < most ? wanted : most;
-  const int size = ceil_div(ceil_div(length, parts), kCoreSum) * kCoreSum;
-  return {length, size, ceil_div(length, size)};
+  return wanted < most ? wanted : most;
 }
 
 // The narrowest tile that holds all columns, at most 128; 64 where 128 leaves less than two blocks for each
 // of the 132 multiprocessors of an H200.
-inline int core_columns(std::int64_t rows, int columns) {
+inline int core_columns(std::int64_t row_tiles, int columns) {
   if (columns <= 16) return 16;
   if (columns <= 32) return 32;
   if (columns <= 64) return 64;
-  return ceil_div(rows, kCoreRows) * ceil_div(columns, 128) < 2 * 132 ? 64 : 128;
+  return row_tiles * ceil_div(columns, 128) < 2 * 132 ? 64 : 128;
 }
 
-template <class A, class B, class Sink>
-void tensor_core_product(
-    Context& ctx, std::int64_t rows, int columns, SumRange range, const A& a, const B& b, const Sink& sink) {
+// `row_tiles`: of all phases. `blocks`: how many are enough (core_splits).
+template <class Problem>
+void tensor_core_product(Context& ctx,
+                         std::int64_t row_tiles,
+                         int columns,
+                         int length,
+                         int blocks,
+                         int shortest,
+                         const Problem& problem) {
   const auto run = [&](auto width) {
     constexpr int kColumns = decltype(width)::value;
-    const dim3 grid(static_cast<unsigned>(ceil_div(rows, kCoreRows)),
-                    static_cast<unsigned>(ceil_div(columns, kColumns)),
-                    static_cast<unsigned>(range.splits));
-    launch(tensor_core_product_kernel<A, B, Sink, kColumns>,
-           grid,
+    const int column_tiles = ceil_div(columns, kColumns);
+    const std::int64_t tiles = row_tiles * column_tiles;
+    const int splits = core_splits(length, tiles, blocks, shortest);
+    float* parts = nullptr;
+    unsigned* arrived = nullptr;
+    if (splits > 1) {
+      parts = static_cast<float*>(
+          ctx.workspace(Context::kPartials,
+                        static_cast<std::size_t>(splits * tiles) * kCoreRows * kColumns * sizeof(float)));
+      arrived = ctx.arrivals(static_cast<std::size_t>(tiles));
+    }
+    launch(tensor_core_product_kernel<Problem, kColumns>,
+           dim3(static_cast<unsigned>(row_tiles),
+                static_cast<unsigned>(column_tiles),
+                static_cast<unsigned>(splits)),
            core_threads(kColumns),
            std::size_t{kCoreStages} * (kCoreRows + kColumns) * kCoreSum * sizeof(bf16),
            ctx.stream(),
-           range,
-           a,
-           b,
-           sink);
+           problem,
+           splits,
+           parts,
+           arrived);
   };
-  switch (core_columns(rows, columns)) {
+  switch (core_columns(row_tiles, columns)) {
     case 16:
       return run(std::integral_constant<int, 16>());
     case 32:

@@ -221,6 +221,7 @@ std::vector<Tensor> Network::forward(const Tensor& x, const TrainPass& pass, con
 }
 
 std::vector<Tensor> Network::run_training(Features x, const TrainPass& pass, const Observer& observer) {
+  if (options_.precision == Precision::kMixed) parameters_.round_weights();
   const DropoutState dropout{pass.seed, pass.state};
   const PassContext train{true, &dropout};
   return run_all(std::move(x), Walk{pass.trunk_in_eval_mode ? PassContext{} : train, train, &observer});

@@ -52,9 +52,10 @@ struct CudaDevice {
   static std::string missing() { return cuda::why_no_device(); }
   static Context& context() {
     const char* conv = std::getenv("OFFRAMP_TEST_CONV");
-    static Context shared({.conv = conv != nullptr && std::string(conv) == "native"
-                                       ? cuda::ConvBackend::kNative
-                                       : cuda::ConvBackend::kLibrary});
+    // Never destroyed: when statics go, the libraries that it would call may be gone already.
+    static Context& shared = *new Context({.conv = conv != nullptr && std::string(conv) == "native"
+                                                       ? cuda::ConvBackend::kNative
+                                                       : cuda::ConvBackend::kLibrary});
     return shared;
   }
   static void* allocate(std::size_t bytes) { return cuda::allocate(context(), bytes, "test"); }

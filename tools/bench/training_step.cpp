@@ -68,6 +68,8 @@ void TrainingStep::run() {
   }
 }
 
+std::size_t TrainingStep::operations() const { return state_->captured ? state_->captured->operations() : 0; }
+
 float TrainingStep::loss() const { return state_->loss.item(); }
 
 double TrainingStep::gflop() const {

@@ -24,9 +24,10 @@ class TrainingStep {
  public:
   TrainingStep(const StepOptions& options, const Device& device);
   ~TrainingStep();
-  void run();            // puts a step onto the device
-  float loss() const;    // of the last step; waits
-  double gflop() const;  // of a step: 2 * MACs * 3 (forward, input gradients, weight gradients)
+  void run();                      // puts a step onto the device
+  float loss() const;              // of the last step; waits
+  std::size_t operations() const;  // of the recorded step; 0 where none is
+  double gflop() const;            // of a step: 2 * MACs * 3 (forward, input gradients, weight gradients)
 
  private:
   struct State;

@@ -49,6 +49,9 @@ Config Config::from_environment() {
   if (const char* text = std::getenv("OFFRAMP_HOST_SEED")) {
     c.seed = number("OFFRAMP_HOST_SEED", text, 0, UINT64_MAX);
   }
+  if (const char* text = std::getenv("OFFRAMP_HOST_DEVICES")) {
+    c.devices = static_cast<int>(number("OFFRAMP_HOST_DEVICES", text, 0, 16));
+  }
   if (const char* text = std::getenv("OFFRAMP_HOST_WORKERS")) {
     c.workers = static_cast<int>(number("OFFRAMP_HOST_WORKERS", text, 1, 256));
   }

@@ -15,7 +15,7 @@ std::string in_words(dim3 d) {
 
 }  // namespace
 
-std::string launch_problem(dim3 grid, dim3 block, std::size_t dynamic_shared_bytes) {
+std::string launch_problem(dim3 grid, dim3 block) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > kMaxThreads || block.z > 64) {
     return "expected a block of 1 to 1024 threads, at most 64 in z, got " + in_words(block);
@@ -23,10 +23,6 @@ std::string launch_problem(dim3 grid, dim3 block, std::size_t dynamic_shared_byt
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   if (blocks == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) {
     return "expected a grid of at least one block, at most (2147483647,65535,65535), got " + in_words(grid);
-  }
-  if (dynamic_shared_bytes > kMaxSharedBytes) {
-    return "expected at most " + std::to_string(kMaxSharedBytes) + " bytes of dynamic shared memory, got " +
-           std::to_string(dynamic_shared_bytes);
   }
   return "";
 }

@@ -7,8 +7,8 @@
 
 namespace offramp::cuda::host {
 
-// Empty when a device of compute capability 9.0 would take the launch, else what it would refuse.
-std::string launch_problem(dim3 grid, dim3 block, std::size_t dynamic_shared_bytes);
+// Empty when a device of compute capability 9.0 would take the shape of a launch, else what it would refuse.
+std::string launch_problem(dim3 grid, dim3 block);
 
 // Runs all blocks and returns when they are done. Rethrows the first failure of a block.
 void run_grid(Block::Launch& launch);

@@ -30,7 +30,21 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 
+// As cudart does: a call that fails leaves its error behind, of the calling thread.
+std::string& last_error() {
+  static thread_local std::string error;
+  return error;
+}
+
+int& current_device() {  // of the thread
+  static thread_local int device = 0;
+  return device;
+}
+
+// As runtime_device.cpp does: an error that is thrown is not left for the next launch to find.
 [[noreturn]] void failed(const char* call, const std::string& why, const Place& where) {
+  last_error() = why;
+  static_cast<void>(host::take_last_error());
   throw DeviceError(std::string(call) + ": " + why + " at " + where.file_name() + ":" +
                     std::to_string(where.line()));
 }
@@ -39,7 +53,7 @@ constexpr std::size_t kAlignment = 256;
 struct Allocations {
   std::mutex mutex;
   std::map<const unsigned char*, std::size_t> blocks;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, limit = std::size_t{1} << 34;
 
   bool holds(const void* address, std::size_t length) {
     const std::lock_guard lock(mutex);
@@ -88,6 +102,13 @@ void check_device(const char* call, const void* memory, std::size_t bytes, const
   }
 }
 
+void check_number(const char* call, int device, const Place& where) {
+  if (device >= 0 && device < device_count()) return;
+  failed(call,
+         "expected a device below " + std::to_string(device_count()) + ", got " + std::to_string(device),
+         where);
+}
+
 void check_host(const char* call, const void* memory, const Place& where) {
   if (allocations().holds(memory, 1)) failed(call, "expected host memory, got device memory", where);
 }
@@ -97,11 +118,15 @@ void check_host(const char* call, const void* memory, const Place& where) {
 namespace host {
 
 void submit(Stream stream, std::function<void()> work) {
+  if (stream != nullptr && stream->device != current_device()) {
+    throw DeviceError("invalid resource handle: a stream of device " + std::to_string(stream->device) +
+                      ", and the thread's device is " + std::to_string(current_device()));
+  }
   if (stream != nullptr && stream->capturing) {
     stream->recorded.push_back(std::move(work));
   } else if (stream != nullptr && config().streams == StreamWork::kLate) {
     stream->waiting.push_back(std::move(work));
-  } else {
+  } else if (config().streams != StreamWork::kNever) {
     work();
   }
 }
@@ -119,15 +144,29 @@ std::size_t device_bytes_in_use() {
   return allocations().bytes;
 }
 
+std::size_t limit_device_bytes(std::size_t bytes) {
+  const std::lock_guard lock(allocations().mutex);
+  return std::exchange(allocations().limit, bytes);
+}
+
+std::string take_last_error() { return std::exchange(last_error(), {}); }
+
+bool allow_shared(std::size_t bytes) {
+  if (bytes <= kMaxSharedBytes) return true;
+  last_error() = "expected at most " + std::to_string(kMaxSharedBytes) +
+                 " bytes of dynamic shared memory, got " + std::to_string(bytes);
+  return false;
+}
+
 }  // namespace host
 
-int device_count() noexcept { return 1; }
-std::string why_no_device() { return ""; }
+int device_count() noexcept { return host::config().devices; }
+std::string why_no_device() { return device_count() == 0 ? "OFFRAMP_HOST_DEVICES is 0" : ""; }
 std::string runtime_version() { return "host execution"; }
 bool executes_on_host() { return true; }
 
 DeviceProperties device_properties(int device, Place where) {
-  if (device != 0) failed("device_properties", "expected device 0, got " + std::to_string(device), where);
+  check_number("device_properties", device, where);
   return {.name = "host execution (fibers)",
           .major = 9,
           .minor = 0,
@@ -137,7 +176,8 @@ DeviceProperties device_properties(int device, Place where) {
           .max_shared_bytes = host::kMaxSharedBytes};
 }
 void set_device(int device, Place where) {
-  if (device != 0) failed("set_device", "expected device 0, got " + std::to_string(device), where);
+  check_number("set_device", device, where);
+  current_device() = device;
 }
 void synchronize_device(Place) {
   for (const Stream stream : streams()) host::drain(stream);
@@ -145,9 +185,15 @@ void synchronize_device(Place) {
 
 void* device_malloc(std::size_t bytes, Place where) {
   if (bytes == 0) return nullptr;
-  void* memory = aligned_memory("device_malloc", bytes, where);
-  std::memset(memory, 0xFF, bytes);
   Allocations& all = allocations();
+  {
+    const std::lock_guard lock(all.mutex);
+    if (bytes > all.limit || all.bytes > all.limit - bytes) {
+      failed("device_malloc", "out of memory for " + std::to_string(bytes) + " bytes", where);
+    }
+  }
+  void* memory = aligned_memory("device_malloc", bytes, where);
+  if (host::config().streams != host::StreamWork::kNever) std::memset(memory, 0xFF, bytes);
   const std::lock_guard lock(all.mutex);
   all.blocks[static_cast<unsigned char*>(memory)] = bytes;
   all.bytes += bytes;
@@ -200,7 +246,11 @@ void memset_async(void* to, int byte, std::size_t bytes, Stream stream, Place wh
   host::submit(stream, [=] { std::memset(to, byte, bytes); });
 }
 
-Stream create_stream(Place) { return *streams().insert(new CUstream_st).first; }
+Stream create_stream(Place) {
+  auto* stream = new CUstream_st;
+  stream->device = current_device();
+  return *streams().insert(stream).first;
+}
 void destroy_stream(Stream stream) noexcept {
   drain_all();
   streams().erase(stream);

@@ -9,6 +9,7 @@
 #include "kernels/cuda/runtime.h"
 
 struct CUstream_st {
+  int device = 0;
   bool capturing = false;
   std::vector<std::function<void()>> recorded;
   std::deque<std::function<void()>> waiting;
@@ -24,6 +25,14 @@ void drain(Stream stream);
 // elsewhere would fault on a device.
 bool is_device_memory(const void* address);
 std::size_t device_bytes_in_use();
+// More than that device_malloc refuses, as a full device does; returns the limit before. For tests.
+std::size_t limit_device_bytes(std::size_t bytes);
+
+// The error that a failed call of this thread left behind, as cudaGetLastError: empty if there is none; then
+// it is gone.
+std::string take_last_error();
+// As cudaFuncSetAttribute of the dynamic shared memory: false, and a last error, where it is too much.
+bool allow_shared(std::size_t bytes);
 
 // Null pointers and arguments that are no pointers pass.
 template <class T>

@@ -237,6 +237,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  counts.live_at_destroy = counts.live_descriptors;
   delete handle;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -379,6 +380,8 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle,
     places[v.value<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, i)] = place;
   }
   const Data& config = p.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+  if (counts.failing_engine == -1 || config.engine == counts.failing_engine)
+    return wrong("this engine fails");
   counts.last_engine = config.engine;
   ++counts.executions;
   run_graph(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH), places);

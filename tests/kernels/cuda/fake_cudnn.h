@@ -4,8 +4,10 @@
 
 struct FakeCudnnCounts {
   std::int64_t live_descriptors = 0;
+  std::int64_t live_at_destroy = 0;  // descriptors that were there when the last handle was destroyed
   std::int64_t finalized_plans = 0;
   std::int64_t executions = 0;
   std::int64_t last_engine = 0;
-  bool refuse_handles = false;  // set by the test: cudnnCreate fails
+  std::int64_t failing_engine = 0;  // set by the test: its plans fail when they are executed; -1: all
+  bool refuse_handles = false;      // set by the test: cudnnCreate fails
 };

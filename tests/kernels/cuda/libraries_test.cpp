@@ -82,6 +82,7 @@ TEST(Libraries, EveryDescriptorIsDestroyed) {
     EXPECT_EQ(fake_counts().live_descriptors, before + 1);  // the plan
   }
   EXPECT_EQ(fake_counts().live_descriptors, before);
+  EXPECT_EQ(fake_counts().live_at_destroy, before) << "plans belong to the handle and go before it";
 }
 
 TEST(Libraries, NativeOpensNone) {
@@ -130,6 +131,39 @@ TEST(Libraries, MeasuredPlansAreKeptInATable) {
   run_forward<float>(ctx, kGeom);
   EXPECT_EQ(fake_counts().executions, before + 1);
   EXPECT_EQ(fake_counts().last_engine, was_four ? 5 : 4);
+}
+
+TEST(Libraries, APlanThatFailsIsLeftOutAndNamed) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.path() / "plans.txt";
+  fake_counts().failing_engine = 4;
+  cuda::Context ctx(cuda::ContextOptions{.plan_table = path.string()});
+  run_forward<float>(ctx, kGeom);
+  fake_counts().failing_engine = 0;
+  EXPECT_EQ(fake_counts().last_engine, 5);
+  ASSERT_EQ(ctx.cudnn()->skipped().size(), 1u);
+  const std::string& said = ctx.cudnn()->skipped()[0];
+  EXPECT_EQ(said.find("forward f32->f32 n2 5x6x8 k16 3x3 stride 1 pad 1 groups 1: plan 4 "), 0u) << said;
+  EXPECT_NE(said.find("this engine fails"), std::string::npos) << said;
+}
+
+TEST(Libraries, OurOwnKernelIsAChoiceOfTheTable) {
+  const TempFolder folder;
+  const std::filesystem::path path = folder.path() / "plans.txt";
+  const cuda::ContextOptions options{.plan_table = path.string()};
+  {
+    cuda::Context ctx(options);
+    fake_counts().failing_engine = -1;  // all of them
+    run_forward<bf16>(ctx, kGeom);
+    fake_counts().failing_engine = 0;
+    EXPECT_FALSE(ctx.cudnn()->skipped().empty());
+  }
+  const std::string line = "\nforward bf16->bf16 n2 5x6x8 k16 3x3 stride 1 pad 1 groups 1 = own\n";
+  EXPECT_NE(read_text(path).find(line), std::string::npos) << read_text(path);
+  cuda::Context ctx(options);
+  const std::int64_t before = fake_counts().executions;
+  run_forward<bf16>(ctx, kGeom);
+  EXPECT_EQ(fake_counts().executions, before) << "the library was asked";
 }
 
 TEST(PlanTable, WhatCannotBeUsedIsLeftOutWithAWarning) {

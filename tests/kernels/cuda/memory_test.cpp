@@ -4,10 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 #include "base/errors.h"
+#include "kernels/elementwise.h"
 #include "tests/support/backends.h"
+#if defined(OFFRAMP_CUDA_HOST)
+#include "kernels/cuda/host/config.h"
+#endif
 
 namespace offramp::cuda {
 namespace {
@@ -90,6 +95,37 @@ TEST_F(CudaMemory, AWrongDeviceIsNamed) {
     EXPECT_NE(std::string(error.what()).find("cuda: expected a device from 0 to "), std::string::npos);
     EXPECT_NE(std::string(error.what()).find("got 99"), std::string::npos);
   }
+}
+
+TEST_F(CudaMemory, AnotherThreadMayUseTheContext) {
+#if defined(OFFRAMP_CUDA_HOST)
+  host::config().devices = 2;  // so that the thread's own device is another
+  const int last = 1;
+#else
+  const int last = device_count() - 1;
+#endif
+  {
+    Context ctx(ContextOptions{.device = last, .conv = ConvBackend::kNative});
+    std::string failure;
+    std::thread([&] {
+      try {
+        const std::vector<float> there{1, -2, 3};
+        std::vector<float> back(3);
+        auto* x = static_cast<float*>(allocate(ctx, 12, "x"));
+        upload(ctx, x, there.data(), 12);
+        relu_forward(ctx, 3, x, x);
+        download(ctx, back.data(), x, 12);
+        release(ctx, x);
+        if (back != std::vector<float>{1, 0, 3}) failure = "wrong values";
+      } catch (const DeviceError& error) {
+        failure = error.what();
+      }
+    }).join();
+    EXPECT_EQ(failure, "");
+  }
+#if defined(OFFRAMP_CUDA_HOST)
+  host::config().devices = 1;
+#endif
 }
 
 TEST_F(CudaMemory, APoolKeepsItsBlocksToItself) {

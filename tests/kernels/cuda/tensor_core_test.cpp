@@ -8,6 +8,9 @@
 #include "tests/support/close.h"
 #include "tests/support/fenced.h"
 #include "tests/support/random.h"
+#if defined(OFFRAMP_CUDA_HOST)
+#include "kernels/cuda/host/config.h"
+#endif
 
 namespace offramp::test {
 namespace {
@@ -20,12 +23,16 @@ class TensorCore : public ::testing::Test {
   }
 };
 
-const Conv2dGeom kGeoms[] = {{3, 7, 6, 8, 8, 3, 3, 1, 1, 1},       // one block, most of it empty
-                             {2, 9, 8, 16, 24, 3, 3, 2, 1, 1},     // stride; 24 filters in a tile of 32
-                             {5, 6, 7, 40, 56, 1, 1, 1, 0, 1},     // a sum that ends within a tile
-                             {2, 8, 8, 24, 72, 2, 3, 1, 0, 1},     // an even filter; two tiles of columns
-                             {9, 8, 8, 64, 16, 1, 1, 2, 0, 1},     // pixels without gradient
-                             {3, 12, 12, 16, 16, 5, 5, 1, 2, 1},   // weight gradient in parts
+const Conv2dGeom kGeoms[] = {{3, 7, 6, 8, 8, 3, 3, 1, 1, 1},      // one block, most of it empty
+                             {2, 9, 8, 16, 24, 3, 3, 2, 1, 1},    // stride; 24 filters in a tile of 32
+                             {5, 6, 7, 40, 56, 1, 1, 1, 0, 1},    // a sum that ends within a tile
+                             {2, 8, 8, 24, 72, 2, 3, 1, 0, 1},    // an even filter; two tiles of columns
+                             {9, 8, 8, 64, 16, 1, 1, 2, 0, 1},    // pixels without gradient
+                             {3, 12, 12, 16, 16, 5, 5, 1, 2, 1},  // weight gradient in parts
+                             {3, 4, 4, 64, 64, 3, 3, 1, 1, 1},    // sums in parts: forward and input gradient
+                             {2, 7, 6, 8, 64, 5, 5, 2, 2, 1},   // phases whose parts end before others begin
+                             {1, 7, 8, 8, 16, 3, 3, 3, 1, 1},   // nine phases, one tap each
+                             {1, 8, 7, 32, 32, 3, 3, 2, 0, 1},  // rows that no tap reaches
                              {33, 32, 32, 8, 72, 1, 1, 1, 0, 1},   // tiles of 128 columns: forward,
                              {33, 32, 32, 72, 8, 1, 1, 1, 0, 1}};  // and input gradient
 
@@ -138,10 +145,20 @@ TEST_F(TensorCore, WhatDoesNotFitIsRefused) {
   EXPECT_FALSE(cuda::tensor_core_can(ctx, {1, 4, 4, 3, 16, 3, 3, 1, 1, 1}));
   EXPECT_FALSE(cuda::tensor_core_can(ctx, {1, 4, 4, 16, 10, 3, 3, 1, 1, 1}));
   EXPECT_FALSE(cuda::tensor_core_can(ctx, {1, 4, 4, 16, 16, 3, 3, 1, 1, 2}));
+  EXPECT_FALSE(cuda::tensor_core_can(ctx, {1, 9, 9, 16, 16, 6, 6, 1, 0, 1}))
+      << "more taps than the table has";
+  EXPECT_FALSE(cuda::tensor_core_can(ctx, {2048, 128, 128, 64, 16, 1, 1, 1, 0, 1})) << "offsets of 32 bits";
   const Conv2dGeom g{1, 4, 4, 8, 8, 1, 1, 1, 0, 1};
   const Fenced<bf16, CudaDevice> x(random_vector<bf16>(128, 1), 1), w(random_vector<bf16>(64, 2));
   Fenced<bf16, CudaDevice> y(128);
   EXPECT_FALSE(cuda::tensor_core_forward(ctx, g, x.data(), w.data(), {}, y.data())) << "misaligned";
+#if defined(OFFRAMP_CUDA_HOST)
+  // A program for sm_75 alone: its PTX runs on this newer device, with an empty kernel.
+  cuda::host::config().architecture = 75;
+  EXPECT_FALSE(cuda::tensor_core_can(ctx, g));
+  cuda::host::config().architecture = 90;
+  EXPECT_TRUE(cuda::tensor_core_can(ctx, g));
+#endif
 }
 
 }  // namespace

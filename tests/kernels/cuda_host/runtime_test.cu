@@ -6,7 +6,10 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/host/config.h"
+#include "kernels/cuda/host/shared_memory.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/memory.h"
 #include "tests/kernels/cuda/device_array.h"
 
 namespace offramp::cuda {
@@ -47,6 +50,19 @@ TEST(HostRuntime, ListsItself) {
   EXPECT_THROW(device_properties(1), DeviceError);
 }
 
+TEST(HostRuntime, AStreamTakesWorkOfThreadsThatChoseItsDevice) {
+  host::config().devices = 2;
+  set_device(1);
+  Stream stream = create_stream();
+  DeviceArray<int> value(1);
+  memset_async(value.data(), 0, sizeof(int), stream);
+  set_device(0);
+  EXPECT_THROW(memset_async(value.data(), 0, sizeof(int), stream), DeviceError);
+  EXPECT_THROW(set_device(2), DeviceError);
+  destroy_stream(stream);
+  host::config().devices = 1;
+}
+
 TEST(HostRuntime, EventsMeasureTime) {
   Event start = create_event(Timing::kYes), stop = create_event(Timing::kYes),
         untimed = create_event(Timing::kNo);
@@ -58,6 +74,36 @@ TEST(HostRuntime, EventsMeasureTime) {
 }
 
 __global__ void add_kernel(int* value, int amount) { *value += amount; }
+
+// What stays behind of an error that was handled would be thrown by the next launch as its own.
+TEST(LastError, OfAFullDeviceIsGoneWhenTheCacheWasDroppedForIt) {
+  CachingAllocator allocator(CachingAllocator::Reuse::kStreamOrdered);
+  allocator.release(allocator.allocate(1024, "cached"));
+  DeviceArray<int> value(1);
+  const std::size_t limit = host::limit_device_bytes(host::device_bytes_in_use() + 1024);
+  void* block = allocator.allocate(2048, "retried");  // refused, until the cached block is given back
+  EXPECT_EQ(allocator.stats().cached_bytes, 0u);
+  EXPECT_THROW(static_cast<void>(allocator.allocate(2048, "too much")), DeviceError);
+  host::limit_device_bytes(limit);
+  EXPECT_NO_THROW(launch(add_kernel, 1, 1, 0, nullptr, value.data(), 5));
+  EXPECT_EQ(value.values()[0], 5);
+  allocator.release(block);
+}
+
+TEST(LastError, OfARefusedLaunchIsGoneAtTheNext) {
+  DeviceArray<int> value(1);
+  EXPECT_THROW(launch(add_kernel, 1, 1, host::kMaxSharedBytes + 1, nullptr, value.data(), 5), DeviceError);
+  EXPECT_NO_THROW(launch(add_kernel, 1, 1, host::kMaxSharedBytes, nullptr, value.data(), 5));
+  EXPECT_EQ(value.values()[0], 5);
+}
+
+TEST(LastError, OfSomebodyElseStopsTheLaunchThatFindsIt) {
+  DeviceArray<int> value(1);
+  EXPECT_FALSE(host::allow_shared(host::kMaxSharedBytes + 1));  // a call behind our back
+  EXPECT_THROW(launch(add_kernel, 1, 1, 0, nullptr, value.data(), 5), DeviceError);
+  EXPECT_NO_THROW(launch(add_kernel, 1, 1, 0, nullptr, value.data(), 5));
+  EXPECT_EQ(value.values()[0], 5);
+}
 
 TEST(HostRuntime, AGraphRecordsInsteadOfRunning) {
   Stream stream = create_stream();
