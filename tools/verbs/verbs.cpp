@@ -23,6 +23,7 @@
   ROW(extract_query) \
   ROW(extract_fit) \
   ROW(extract_score) \
+  ROW(extract_baseline) \
   ROW(extract_estimate) \
   ROW(extract_search) \
   ROW(membership_train) \

@@ -1,5 +1,6 @@
 // offramp extract query: ask a victim about images and record answers and times.
 #include "attacks/extraction/victim.h"
+#include "attacks/query/shown.h"
 #include "nets/graph/state_dict.h"
 #include "tools/verbs/extract/options.h"
 #include "tools/verbs/extract/session_listener.h"
@@ -37,6 +38,7 @@ class ExtractQueryVerb final : public Verb {
             "each pass but the first asks images changed by up to this much (1: black to white), each on its "
             "own: against defences that answer an input always at the same time")
         .range(0, 1);
+    tools::declare_answers(options, "query", answers_);
     tools::declare(options, query_);
   }
   int run(Session& session) override {
@@ -54,12 +56,14 @@ class ExtractQueryVerb final : public Verb {
     describe_images(images_, images, query_);
     if (query_.near_duplicates > 0)
       query_.images += fmt::format(", near-duplicates within {}", query_.near_duplicates);
+    if (answers_ != "full") query_.victim += ", answers " + answers_;
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     std::optional<attacks::Defence> defence;
     if (!defence_.empty()) defence = attacks::read_defence(defence_);
     auto victim = attacks::own_victim(checkpoint, defence ? &*defence : nullptr);
-    const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
+    attacks::ShownBlackBox shown(victim, attacks::shown_from(answers_));
+    const auto trace = attacks::query_stage(shown, images, query_, folder.path() / "trace", listener);
     const nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
                                             {"images", trace.samples},
                                             {"repetitions", trace.repetitions},
@@ -77,6 +81,7 @@ class ExtractQueryVerb final : public Verb {
  private:
   std::filesystem::path victim_, defence_;
   std::vector<std::string> images_;
+  std::string answers_ = "full";
   attacks::QueryOptions query_;
 };
 
