@@ -26,6 +26,7 @@
   ROW(extract_baseline) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(reproduce) \
   ROW(membership_train) \
   ROW(membership_attack) \
   ROW(membership_report) \
