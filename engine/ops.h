@@ -22,6 +22,12 @@ struct Conv2dParams {
 };
 // x [n,c,h,w], w [k,c/groups,r,s] float32, bias [k] float32 or empty -> [n,k,out_h,out_w] of x's type.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams params);
+struct ConvTranspose2dParams {
+  int stride = 1, pad = 0, output_pad = 0, groups = 1;
+};
+// The convolution's adjoint, which makes maps larger: x [n,c,h,w], w [c,k/groups,r,s] float32, bias [k] float32 or empty
+// -> [n,k,out_h,out_w] of x's type, out_h = (h-1)*stride - 2*pad + r + output_pad.
+Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias, ConvTranspose2dParams params);
 // x [n,in] float32, w [out,in], bias [out] or empty -> [n,out].
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias);
 

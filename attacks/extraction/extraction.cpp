@@ -17,18 +17,26 @@ void check(const ExtractionPlan& plan) {
   if (plan.queries.n < 1) throw ValueError("extraction: query images are wanted");
   if (plan.from_knockoff && !plan.with_knockoff)
     throw ValueError("extraction: a copy that starts from the baseline needs the baseline");
+  if ((plan.true_exits || !plan.searched) && plan.victim.empty())
+    throw ValueError("extraction: exits or thresholds of the owner need the owner's checkpoint");
   if (plan.search.first < 0 || plan.search.first > plan.queries.n)
     throw ValueError("search: thresholds are wanted from the first " + std::to_string(plan.search.first) +
                      " images, there are " + std::to_string(plan.queries.n));
 }
 
-Trace ask(const ExtractionPlan& plan, Listener& listener) {
-  const auto folder = plan.folder / "trace";
-  if (plan.black_box != nullptr)
-    return query_stage(*plan.black_box, plan.queries, plan.query, folder, listener);
-  InProcessBlackBox victim = own_victim(plan.victim);
-  return query_stage(victim, plan.queries, plan.query, folder, listener);
-}
+// The victim as it shows itself: what answers, behind what it gives away.
+class Asked {
+ public:
+  explicit Asked(const ExtractionPlan& plan) {
+    if (plan.black_box == nullptr) own_.emplace(own_victim(plan.victim));
+    shown_.emplace(plan.black_box != nullptr ? *plan.black_box : *own_, plan.shown);
+  }
+  BlackBox& box() { return *shown_; }
+
+ private:
+  std::optional<InProcessBlackBox> own_;
+  std::optional<ShownBlackBox> shown_;
+};
 
 // Thresholds of the baseline: the victim's where its owner takes part, else those of no early exit.
 nets::ExitPolicy knockoff_policy(const ExtractionOutcome& out, int num_exits) {
@@ -38,11 +46,19 @@ nets::ExitPolicy knockoff_policy(const ExtractionOutcome& out, int num_exits) {
 
 }  // namespace
 
+void as_published(Version version, ExtractionPlan& plan) {
+  const bool first = version == Version::kV1;
+  plan.estimate.options.method =
+      first ? stats::EstimationMethod::kChangepoints : stats::EstimationMethod::kDensity;
+  plan.search.options.objective = first ? stats::SearchObjective::kJoint : stats::SearchObjective::kSeparable;
+}
+
 ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener) {
   check(plan);
   const Device device = plan.device ? *plan.device : Device::cpu();
   ExtractionOutcome out;
-  out.trace = ask(plan, listener);
+  Asked victim(plan);
+  out.trace = query_stage(victim.box(), plan.queries, plan.query, plan.folder / "trace", listener);
   const auto estimated = estimate_stage(
       {out.trace.times_as_double(), static_cast<std::size_t>(out.trace.repetitions), out.trace.order},
       plan.estimate,
@@ -51,8 +67,13 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
   out.estimate = estimated.estimate;
   write_json_file(plan.folder / "estimate.json", estimated.json);
   write_assignment(plan.folder / "assignment.csv", out.estimate);
-  const std::vector<std::int32_t> exits = estimated.exits();
-  const int num_exits = static_cast<int>(out.estimate.num_exits);
+  std::vector<std::int32_t> exits = estimated.exits();
+  int num_exits = static_cast<int>(out.estimate.num_exits);
+  if (plan.true_exits) {
+    const auto owner = nets::load_net(plan.victim, device);
+    exits = behaviour_of(*owner.net, owner.policy, plan.queries).exit;
+    num_exits = owner.net->num_exits();
+  }
   const auto net = plan.copy.complete(plan.queries, out.trace.classes, num_exits);
 
   const auto keep =
@@ -61,8 +82,8 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
         out.nets.push_back(std::move(its));
       };
   if (!plan.victim.empty()) {
-    auto victim = nets::load_net(plan.victim, device);
-    keep("victim", std::move(victim.net), victim.policy);
+    auto owner = nets::load_net(plan.victim, device);
+    keep("victim", std::move(owner.net), owner.policy);
   }
   // The file's name is that of the copy, the contestant's what tables say.
   const auto fit = [&](const std::string& file,
@@ -82,26 +103,51 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     const auto policy = knockoff_policy(out, num_exits);
     nets::save_checkpoint(plan.folder / "knockoff.safetensors", *knockoff, policy);
     keep("knockoff", std::move(knockoff), policy);
+    out.queries["knockoff"] = plan.queries.n;  // the first answer to each picture of the trace
   }
+  for (const Baseline method : plan.baselines) {
+    BaselinePlan one = plan.baseline;
+    one.method = method;
+    one.folder = plan.folder / "baselines";
+    one.budget = plan.queries.n;
+    one.images = &plan.queries;
+    one.copy = plan.copy;
+    one.num_exits = num_exits;
+    const std::string name = to_text(method);
+    auto stolen = run_baseline(victim.box(), one, device, listener);
+    const auto policy = knockoff_policy(out, num_exits);
+    nets::save_checkpoint(plan.folder / (name + ".safetensors"), *stolen.net, policy);
+    out.fit_names.push_back(name);
+    out.histories.push_back(std::move(stolen.history));
+    out.queries[name] = stolen.queries;
+    keep(name, std::move(stolen.net), policy);
+  }
+  out.queries["ours"] = out.trace.samples * out.trace.repetitions;
   const auto start = plan.from_knockoff ? plan.folder / "knockoff.safetensors" : plan.copy.pretrained;
   auto copy = fit("substitute", "ours", plan.copy.options(FitMethod::kStrategy), start);
 
-  std::vector<std::int32_t> labels;
-  if (plan.counts == Counts::kClassAndExit)
-    labels = labels_of(
-        Tensor::from<float>({out.trace.samples, out.trace.classes}, out.trace.outputs, Device::cpu()));
-  const Confidences confidences = confidence_stage(*copy, plan.queries, exits, labels, listener);
-  write_confidences(plan.folder / "confidences.csv", confidences);
-  const auto searched = search_stage(confidences, plan.search, device, listener);
-  write_json_file(plan.folder / "strategy.json", searched.json);
-  out.strategy = searched.strategy;
+  if (plan.searched) {
+    std::vector<std::int32_t> labels;
+    if (plan.counts == Counts::kClassAndExit)
+      labels = labels_of(
+          Tensor::from<float>({out.trace.samples, out.trace.classes}, out.trace.outputs, Device::cpu()));
+    const Confidences confidences = confidence_stage(*copy, plan.queries, exits, labels, listener);
+    write_confidences(plan.folder / "confidences.csv", confidences);
+    const auto searched = search_stage(confidences, plan.search, device, listener);
+    write_json_file(plan.folder / "strategy.json", searched.json);
+    out.strategy = searched.strategy;
+  } else {
+    out.strategy.policy = policy_for(out.contestants.front().policy, num_exits);
+  }
   nets::save_checkpoint(plan.folder / "substitute.safetensors", *copy, out.strategy.policy);
   keep("ours", std::move(copy), out.strategy.policy);
 
   if (plan.victim.empty() || plan.test.n == 0) return out;
   out.scores = score_stage(out.contestants, plan.test, &plan.queries, plan.score, listener);
   out.true_exits = out.scores[0].on_queries.exit;
-  out.exits = score_exits(out.true_exits, out.scores[0].num_exits, exits, num_exits);
+  // Of the estimate, also where the copy was told better.
+  out.exits = score_exits(
+      out.true_exits, out.scores[0].num_exits, estimated.exits(), static_cast<int>(out.estimate.num_exits));
   return out;
 }
 

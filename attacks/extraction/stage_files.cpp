@@ -152,21 +152,13 @@ nlohmann::ordered_json strategy_json(const StrategyResult& strategy,
                                      const Confidences& searched,
                                      const stats::SearchOptions& options) {
   const stats::SearchResult& r = strategy.search;
-  const std::vector<int> exits(searched.exits.begin(), searched.exits.end());
-  const double joint = searched.num_exits < 2
-                           ? r.value
-                           : stats::joint_value({.confidences = searched.values,
-                                                 .exits = exits,
-                                                 .num_exits = static_cast<std::size_t>(searched.num_exits),
-                                                 .weights = searched.weights},
-                                                r.thresholds);
   return {{"thresholds", strategy.policy.thresholds},
           {"objective", text::of(kSearchObjectives, options.objective)},
           {"class_counts", !searched.weights.empty()},
           {"samples", searched.exits.size()},
           {"exits", searched.num_exits},
           {"value", r.value},
-          {"joint_value", joint},
+          {"joint_value", strategy.joint},
           {"upper_bound", r.upper_bound},
           {"optimal", r.optimal},
           {"seconds", r.seconds},

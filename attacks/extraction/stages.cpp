@@ -107,7 +107,7 @@ Estimated estimate_stage(const RecordedTimes& times,
 }
 
 nets::NetOptions CopyPlan::complete(const data::ImageSet& images, int classes, int num_exits) const {
-  nets::NetOptions o = substitute_options(net, num_exits);
+  nets::NetOptions o = exact_net ? net : substitute_options(net, num_exits);
   o.classes = classes;
   o.channels = images.c;
   o.side = images.h;

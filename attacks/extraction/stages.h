@@ -43,7 +43,8 @@ struct CopyPlan {
   nets::NetOptions net = {};                // what `complete` fills in may be left out
   FitOptions fit = {};                      // its weight decay comes from the next
   std::optional<double> weight_decay = {};  // default: that of the reference for such a net
-  std::filesystem::path pretrained = {};    // a net trained on something else, to start from
+  bool exact_net = false;  // true: `net` has the exits that it says, not the estimated ones at equal cost
+  std::filesystem::path pretrained = {};  // a net trained on something else, to start from
   nets::NetOptions complete(const data::ImageSet& images, int classes, int num_exits) const;
   FitOptions options(FitMethod method) const;
 };

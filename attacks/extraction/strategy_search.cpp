@@ -60,14 +60,16 @@ StrategyResult search_strategy(const Confidences& c, const stats::SearchOptions&
   if (c.num_exits == 1) {
     result.search.value = result.search.upper_bound = static_cast<double>(c.exits.size());
     result.search.optimal = true;
+    result.joint = result.search.value;
     return result;
   }
   const std::vector<int> as_int(c.exits.begin(), c.exits.end());
-  result.search = stats::search_thresholds({.confidences = c.values,
-                                            .exits = as_int,
-                                            .num_exits = static_cast<std::size_t>(c.num_exits),
-                                            .weights = c.weights},
-                                           options);
+  const stats::SearchSamples samples{.confidences = c.values,
+                                     .exits = as_int,
+                                     .num_exits = static_cast<std::size_t>(c.num_exits),
+                                     .weights = c.weights};
+  result.search = stats::search_thresholds(samples, options);
+  result.joint = stats::joint_value(samples, result.search.thresholds);
   result.policy.thresholds = result.search.thresholds;
   return result;
 }

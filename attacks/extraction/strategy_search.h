@@ -44,6 +44,8 @@ Confidences confidences_of(const nets::ExitOutputs& table,
 struct StrategyResult {
   nets::ExitPolicy policy;  // rule "above", fallback "last"; never stops early for a net with one exit
   stats::SearchResult search;
+  double joint =
+      0;  // J: samples that leave under these thresholds where the victim left, whatever was searched
 };
 StrategyResult search_strategy(const Confidences& confidences, const stats::SearchOptions& options = {});
 

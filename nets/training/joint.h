@@ -17,6 +17,7 @@ class JointObjective final : public Objective {
   TrainKind kind_;
   int epochs_;
   std::vector<double> caps_;  // m_i
+  bool plain_sum_;
 };
 
 }  // namespace offramp::nets

@@ -45,6 +45,17 @@ TrainOptions reference_options(const std::string& net, TrainKind kind) {
   return o;
 }
 
+TrainOptions msdnet_options() {
+  TrainOptions o;
+  o.epochs = o.reference_epochs = 300;
+  o.batch_size = 64;
+  o.weight_decay = 1e-4;
+  o.milestones = {150, 225};
+  o.step_at_start = false;
+  o.plain_sum = true;
+  return o;
+}
+
 std::vector<double> sdn_loss_weights(int num_exits) {
   constexpr int kListed = 6;
   if (num_exits - 1 > kListed) {
@@ -116,6 +127,7 @@ std::map<std::string, std::string> to_metadata(const TrainOptions& o) {
           {"train.schedule", to_text(o.schedule)},
           {"train.step_at_start", text::number(o.step_at_start ? 1 : 0)},
           {"train.exit_weights", text::list(o.exit_weights)},
+          {"train.plain_sum", text::number(o.plain_sum ? 1 : 0)},
           {"train.trunk_in_eval_mode", text::number(o.trunk_in_eval_mode ? 1 : 0)},
           {"train.checkpoint_every", text::number(o.checkpoint_every)}};
 }
@@ -143,6 +155,7 @@ TrainOptions train_options_from_metadata(const std::map<std::string, std::string
   if (metadata.contains("train.schedule")) o.schedule = rate_schedule_from(value("train.schedule"));
   o.step_at_start = integer("train.step_at_start") != 0;
   o.exit_weights = text::read_list<double>("train.exit_weights", value("train.exit_weights"));
+  if (metadata.contains("train.plain_sum")) o.plain_sum = integer("train.plain_sum") != 0;
   o.trunk_in_eval_mode = integer("train.trunk_in_eval_mode") != 0;
   o.checkpoint_every = integer("train.checkpoint_every");
   return o;

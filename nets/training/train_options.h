@@ -38,6 +38,7 @@ struct TrainOptions {
   // m_i of the ramp; empty: the fraction of the backbone's MACs at each exit. The reference's fixed list is
   // sdn_loss_weights().
   std::vector<double> exit_weights;
+  bool plain_sum = false;          // kJoint: every exit's loss counts 1, in every epoch (MSDNet)
   bool trunk_in_eval_mode = true;  // kExitsOnly; false: running averages move, as in the reference code
   int checkpoint_every = 0;        // steps; 0: at the end of each epoch only
 
@@ -50,6 +51,10 @@ struct TrainOptions {
 // Reference settings for a net: the weight decay of its family; Adam 1e-3, 25 epochs and milestone 15 for
 // kExitsOnly.
 TrainOptions reference_options(const std::string& net, TrainKind kind);
+
+// MSDNet's own recipe (specs: training 7), for any net: 300 epochs, batch 64, SGD 0.1 that falls to a tenth behind epochs
+// 150 and 225, weight decay 1e-4, plain sum of the losses.
+TrainOptions msdnet_options();
 
 // (0.15, 0.30, ..., 0.90): element i for the i-th internal classifier wherever it stands (oracle-notes S8).
 std::vector<double> sdn_loss_weights(int num_exits);

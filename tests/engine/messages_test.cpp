@@ -50,6 +50,35 @@ TEST(Messages, ConvolutionNamesBothShapes) {
       "conv2d: stride and groups are at least 1 and pad at least 0, got stride 0, pad 0, groups 1");
 }
 
+TEST(Messages, TransposedConvolutionNamesBothShapes) {
+  expect_message<ShapeError>(
+      [] {
+        conv_transpose2d(zeros({2, 3, 4, 4}), zeros({16, 8, 3, 3}), {}, {});
+      },
+      "conv_transpose2d: weight wants 16 input channels, input has 3 (input [2,3,4,4], weight [16,8,3,3])");
+  expect_message<ShapeError>(
+      [] {
+        conv_transpose2d(zeros({2, 3, 4, 4}), zeros({3, 8, 3, 3}), {}, {.groups = 2});
+      },
+      "conv_transpose2d: 2 groups do not divide the input's channels (input [2,3,4,4], weight [3,8,3,3])");
+  expect_message<ShapeError>(
+      [] {
+        conv_transpose2d(zeros({2, 3, 1, 1}), zeros({3, 8, 2, 2}), {}, {.pad = 1});
+      },
+      "conv_transpose2d: nothing is left of the output, 0 x 0 (input [2,3,1,1], weight [3,8,2,2])");
+  expect_message<ShapeError>(
+      [] {
+        conv_transpose2d(zeros({2, 3, 4, 4}), zeros({3, 8, 3, 3}), zeros({3}), {});
+      },
+      "conv_transpose2d: bias wants [8], got [3] float32");
+  expect_message<ValueError>(
+      [] {
+        conv_transpose2d(zeros({2, 3, 4, 4}), zeros({3, 8, 3, 3}), {}, {.stride = 2, .output_pad = 2});
+      },
+      "conv_transpose2d: stride and groups are at least 1, pad at least 0 and output_pad 0 to stride - 1, got "
+      "stride 2, pad 0, output_pad 2, groups 1");
+}
+
 TEST(Messages, TypesAreChecked) {
   expect_message<ValueError>([] { relu(zeros({2}, DType::kInt32)); },
                              "relu: input wants float32 or bfloat16, got [2] int32");

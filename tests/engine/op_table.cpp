@@ -52,6 +52,23 @@ std::vector<OpCase> make_table() {
       {x, {{3, 1, 3, 3}}},
       [](Inputs in) { return conv2d(in[0], in[1], {}, {.pad = 1, .groups = 3}); },
       true);
+  op(
+      "conv_transpose2d",
+      {x, {{3, 4, 3, 3}}, {{4}}},
+      [](Inputs in) {
+        return conv_transpose2d(in[0], in[1], in[2], {.stride = 2, .pad = 1, .output_pad = 1});
+      },
+      true);
+  op(
+      "conv_transpose2d_no_bias",
+      {x, {{3, 4, 2, 3}}},
+      [](Inputs in) { return conv_transpose2d(in[0], in[1], {}, {}); },
+      true);
+  op(
+      "conv_transpose2d_groups",
+      {{{2, 6, 3, 4}}, {{6, 2, 4, 4}}, {{6}}},
+      [](Inputs in) { return conv_transpose2d(in[0], in[1], in[2], {.stride = 2, .pad = 1, .groups = 3}); },
+      true);
   op("linear", {{{5, 6}}, {{3, 6}}, {{3}}}, [](Inputs in) { return linear(in[0], in[1], in[2]); });
   op(
       "batch_norm_train",

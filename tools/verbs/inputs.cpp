@@ -159,6 +159,27 @@ data::ImageSet open_query_images(Session& session,
   return all;
 }
 
+data::ImageSet open_grouped_images(Session& session,
+                                   const std::vector<std::string>& parts,
+                                   const nets::Extent& input) {
+  if (parts.empty()) throw UsageError("images: name at least one part");
+  data::ImageSet all;
+  std::vector<std::int32_t> labels;
+  std::vector<std::string> names;
+  for (const std::string& text : parts) {
+    data::ImageSet set = open_labelled_images(session, text, input);
+    const auto before = static_cast<std::int32_t>(names.size());
+    for (const auto label : set.labels) labels.push_back(before + label);
+    names.insert(names.end(), set.class_names.begin(), set.class_names.end());
+    set.class_names = {"unlabelled"};
+    std::fill(set.labels.begin(), set.labels.end(), 0);
+    all = all.n == 0 ? std::move(set) : data::concat(all, set);
+  }
+  all.labels = std::move(labels);
+  all.class_names = std::move(names);
+  return all;
+}
+
 void say_single_exit(Session& session, const nets::LoadedNet& victim) {
   if (victim.net->num_exits() == 1)
     session.log.warn(

@@ -37,6 +37,11 @@ data::ImageSet open_pictures(Session& session,
 data::ImageSet open_query_images(Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input);
+// The same, where pictures carry the class of their part's own labels, parts counted one behind the other: what an attacker
+// knows of pictures of his own.
+data::ImageSet open_grouped_images(Session& session,
+                                   const std::vector<std::string>& parts,
+                                   const nets::Extent& input);
 // One such part with its labels: for the owner of a net.
 data::ImageSet open_labelled_images(Session& session, const std::string& part, const nets::Extent& input);
 // The forms above, for --help.

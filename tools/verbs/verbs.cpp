@@ -26,8 +26,10 @@
   ROW(extract_query) \
   ROW(extract_fit) \
   ROW(extract_score) \
+  ROW(extract_baseline) \
   ROW(extract_estimate) \
   ROW(extract_search) \
+  ROW(reproduce) \
   ROW(membership_train) \
   ROW(membership_attack) \
   ROW(membership_report) \

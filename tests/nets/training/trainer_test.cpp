@@ -388,6 +388,26 @@ TEST(TrainOptions, MilestonesKeepTheirShareOfAShorterRun) {
   EXPECT_EQ(o.scaled_steps().milestones, (std::vector<int>{18, 30, 43}));
 }
 
+// specs: training 7: lr 0.1, a tenth from epoch 150 on and a hundredth from 225 (from 0), all losses alike.
+TEST(TrainOptions, MsdnetHasItsOwnRecipe) {
+  TrainOptions o = msdnet_options();
+  EXPECT_EQ(o.epochs, 300);
+  EXPECT_EQ(o.batch_size, 64);
+  EXPECT_EQ(o.weight_decay, 1e-4);
+  for (const auto& [epoch, rate] : {std::pair{150, .1}, {151, .01}, {225, .01}, {226, .001}, {300, .001}})
+    EXPECT_NEAR(o.scaled_steps().at_epoch(epoch), rate, 1e-12) << epoch;
+  const auto net = drawn(small_options("resnet-8"), 3);
+  const std::vector<float> alike(static_cast<std::size_t>(net->num_exits()), 1.f);
+  EXPECT_EQ(JointObjective(o, *net).weights(1), alike);
+  o.plain_sum = false;
+  EXPECT_NE(JointObjective(o, *net).weights(1), alike);
+  o.plain_sum = true;
+  EXPECT_EQ(train_options_from_metadata(to_metadata(o)), o);
+  auto earlier = to_metadata(TrainOptions{});
+  earlier.erase("train.plain_sum");  // files of earlier builds
+  EXPECT_EQ(train_options_from_metadata(earlier), TrainOptions{});
+}
+
 TEST(TrainOptions, MetadataReadsBack) {
   TrainOptions o = reference_options("wrn-32-4", TrainKind::kExitsOnly);
   o.exit_weights = {0.1, 1.0 / 3};

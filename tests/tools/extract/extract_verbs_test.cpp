@@ -108,6 +108,111 @@ class ExtractVerbs : public ::testing::Test {
 };
 std::unique_ptr<TempFolder> ExtractVerbs::shared_;
 
+TEST_F(ExtractVerbs, BaselinesSpendTheirBudgetAndAreScored) {
+  TempFolder folder;
+  const Words small = {
+      "--net", "small-cnn", "--width-divisor", "4", "--epochs", "1", "--batch", "8", "--timed-images", "0"};
+  const auto baseline = [&](const std::string& out, const Words& more) {
+    return run(Words{"extract", "baseline", victim(), "--data", data(), "--out", (folder / out).string()} +
+               small + more);
+  };
+  const Outcome es = baseline("es",
+                              {"--method",
+                               "es-dnn",
+                               "--budget",
+                               "25",
+                               "--rounds",
+                               "2",
+                               "--steps",
+                               "1",
+                               "--width",
+                               "4",
+                               "--answers",
+                               "label"});
+  ASSERT_EQ(es.code, 0) << es.err;
+  const json results = json::parse(read_text(folder / "es" / "results.json"));
+  EXPECT_EQ(results["queries"], 25);
+  EXPECT_EQ(results["answers"], "label");
+  EXPECT_EQ(results["nets"][0]["name"], "victim");
+  EXPECT_EQ(results["nets"][1]["name"], "es-dnn");
+  EXPECT_EQ(results["nets"][1]["exits"], 3);
+  EXPECT_TRUE(fs::exists(folder / "es" / "copy.safetensors"));
+  const Outcome adaptive = baseline(
+      "adaptive", {"--method", "knockoff-adaptive", "--budget", "20", "--images", images(), "--like-victim"});
+  ASSERT_EQ(adaptive.code, 0) << adaptive.err;
+  const json learnt = json::parse(read_text(folder / "adaptive" / "results.json"));
+  EXPECT_EQ(learnt["queries"], 20);
+  ASSERT_EQ(learnt["action_probabilities"].size(), 2u);  // the classes of the pictures
+  EXPECT_NEAR(
+      learnt["action_probabilities"][0].get<double>() + learnt["action_probabilities"][1].get<double>(),
+      1,
+      1e-9);
+
+  const Outcome without = baseline("x", {"--method", "knockoff", "--budget", "20"});
+  EXPECT_EQ(without.code, 2);
+  EXPECT_NE(without.err.find("Knockoff asks about --images"), std::string::npos) << without.err;
+  const Outcome unknown = baseline("x", {"--method", "noise-uniform", "--budget", "20", "--answers", "some"});
+  EXPECT_NE(unknown.code, 0);
+  EXPECT_NE(unknown.err.find("expected full, top-K"), std::string::npos) << unknown.err;
+}
+
+TEST_F(ExtractVerbs, RunTakesThePapersVersionsAblationsAndBaselines) {
+  TempFolder folder;
+  const Words common = {"extract",
+                        "run",
+                        victim(),
+                        "--images",
+                        images(),
+                        "--data",
+                        data(),
+                        "--net",
+                        "small-cnn",
+                        "--width-divisor",
+                        "4",
+                        "--epochs",
+                        "1",
+                        "--batch",
+                        "8",
+                        "--repetitions",
+                        "4",
+                        "--timed-images",
+                        "0"};
+  const Outcome v2 = run(common + Words{"--paper",
+                                        "v2",
+                                        "--answers",
+                                        "top-1",
+                                        "--baselines",
+                                        "noise-uniform,es-opt",
+                                        "--rounds",
+                                        "2",
+                                        "--steps",
+                                        "1",
+                                        "--true-exits",
+                                        "--out",
+                                        (folder / "v2").string()});
+  ASSERT_EQ(v2.code, 0) << v2.err;
+  const json results = json::parse(read_text(folder / "v2" / "results.json"));
+  std::vector<std::string> names;
+  for (const json& net : results["nets"]) names.push_back(net["name"]);
+  EXPECT_EQ(names, (Words{"victim", "knockoff", "noise-uniform", "es-opt", "ours"}));
+  for (const char* name : {"knockoff", "noise-uniform", "es-opt"})
+    EXPECT_EQ(results["queries_by_net"][name], 2 * kPerClass) << name;
+  EXPECT_EQ(results["queries_by_net"]["ours"], 4 * 2 * kPerClass);
+  for (const json& net : results["nets"]) EXPECT_EQ(net["exits"], 3);  // true exits, whatever the times said
+  EXPECT_EQ(json::parse(read_text(folder / "v2" / "estimate.json"))["method"], "kde");
+  EXPECT_EQ(json::parse(read_text(folder / "v2" / "strategy.json"))["objective"], "separable");
+
+  const Outcome unsearched =
+      run(common + Words{"--no-search", "--no-knockoff", "--true-exits", "--out", (folder / "no").string()});
+  ASSERT_EQ(unsearched.code, 0) << unsearched.err;
+  EXPECT_FALSE(fs::exists(folder / "no" / "strategy.json"));
+  const auto thresholds = safetensors::Reader(fs::path(victim()) / "checkpoints" / "last.safetensors")
+                              .metadata()
+                              .at("policy.thresholds");
+  EXPECT_EQ(safetensors::Reader(folder / "no" / "substitute.safetensors").metadata().at("policy.thresholds"),
+            thresholds);
+}
+
 TEST_F(ExtractVerbs, QueryWritesTheTraceThatTheDocumentationDescribes) {
   EXPECT_EQ(lines_of(trace() / "times.csv"), 1u + 2 * kPerClass);
   EXPECT_EQ(read_text(trace() / "times.csv").substr(0, 12), "index,t1,t2,");

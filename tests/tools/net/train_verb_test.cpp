@@ -89,6 +89,12 @@ TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
   EXPECT_NE(said().find("tune: expected exactly one of --drop, --budget and --threshold"), std::string::npos)
       << said();
   ASSERT_EQ(run({"tune", net, "--data", data, "--drop", "100"}), 0) << said();
+  // MSDNet's rule for a batch: within the budget, or nothing is written.
+  ASSERT_EQ(run({"tune", net, "--data", data, "--thresholds", "msdnet", "--budget", "0.9"}), 0) << said();
+  EXPECT_NE(said().find("cost 0."), std::string::npos) << said();
+  EXPECT_EQ(run({"tune", net, "--data", data, "--thresholds", "msdnet", "--budget", "0.0001"}), 1);
+  EXPECT_NE(said().find("no thresholds stay within that budget"), std::string::npos) << said();
+  ASSERT_EQ(run({"tune", net, "--data", data, "--drop", "100"}), 0) << said();
   ASSERT_EQ(run({"eval", net, "--data", data, "--latency-images", "3", "--confusion"}), 0) << said();
   for (const char* expected : {"ms/image", "policy: accuracy", "overthinking: ", "confusion: "}) {
     EXPECT_NE(said().find(expected), std::string::npos) << expected << said();

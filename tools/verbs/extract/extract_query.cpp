@@ -1,6 +1,7 @@
 // offramp extract query: ask a victim about images and record answers and times.
 #include "attacks/extraction/victim.h"
 #include "attacks/query/remote.h"
+#include "attacks/query/shown.h"
 #include "nets/data/text.h"
 #include "nets/graph/state_dict.h"
 #include "tools/frame/interrupt.h"
@@ -64,6 +65,7 @@ class ExtractQueryVerb final : public Verb {
              "served: seconds that a server which is away or busy is asked again")
         .range(0, 1e6)
         .free_on_resume();
+    tools::declare_answers(options, "query", answers_);
     tools::declare(options, query_);
   }
   int run(Session& session) override {
@@ -124,9 +126,11 @@ class ExtractQueryVerb final : public Verb {
     describe_images(images_, images, query_);
     if (query_.near_duplicates > 0)
       query_.images += fmt::format(", near-duplicates within {}", query_.near_duplicates);
+    if (answers_ != "full") query_.victim += ", answers " + answers_;
+    attacks::ShownBlackBox shown(victim, attacks::shown_from(answers_));
     RunFolder& folder = session.folder();
     SessionListener listener(session);
-    const auto trace = attacks::query_stage(victim, images, query_, folder.path() / "trace", listener);
+    const auto trace = attacks::query_stage(shown, images, query_, folder.path() / "trace", listener);
     nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
                                       {"images", trace.samples},
                                       {"repetitions", trace.repetitions},
@@ -155,7 +159,7 @@ class ExtractQueryVerb final : public Verb {
     return numbers;
   }
 
-  std::string victim_, shape_;
+  std::string victim_, shape_, answers_ = "full";
   std::filesystem::path defence_;
   std::vector<std::string> images_;
   attacks::RemoteOptions remote_;

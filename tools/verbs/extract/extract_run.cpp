@@ -52,6 +52,31 @@ class ExtractRunVerb final : public Verb {
                 plan_.from_knockoff,
                 "the copy goes on from the baseline's weights instead of new ones; for deep nets, which the "
                 "copy's loss may lead astray from the start");
+    options.add(
+        "run.baselines",
+        baselines_,
+        "further thefts beside it, each asking as many queries as there are images: knockoff-adaptive, "
+        "noise-bernoulli, noise-uniform, noise-ising, es-opt, es-dnn");
+    options.add("es.rounds", plan_.baseline.es.rounds, "of the ES attack; each asks its share of the queries")
+        .range(1, 10000);
+    options.add("es.steps", plan_.baseline.es.synthesis.steps, "of the ES attack for each picture")
+        .range(0, 100000);
+    options
+        .add(
+            "run.paper",
+            paper_,
+            "v1: changepoints and joint search; v2: valleys of a density and separable search, as the two versions "
+            "of the paper have it; none: --method and --objective say")
+        .choices({"none", "v1", "v2"});
+    options.add("run.true_exits",
+                plan_.true_exits,
+                "ablation: the copy learns and searches with the exits that the victim really took");
+    options.add_as<bool>("run.no_search",
+                         plan_.searched,
+                         std::logical_not<>(),
+                         std::logical_not<>(),
+                         "ablation: the copy has the victim's thresholds");
+    tools::declare_answers(options, "run", answers_);
     options.add("run.timed_images", plan_.score.timed_images, "images whose time is measured for the score")
         .range(0, 1e7);
     tools::declare(options, plan_.query);
@@ -72,7 +97,18 @@ class ExtractRunVerb final : public Verb {
     say_single_exit(session, victim);
     const TrainedOn trained = trained_on(victim.metadata);
     const Samples samples = samples_for(session, trained, victim.net->input(), {.set = data_});
-    plan_.queries = open_query_images(session, images_, victim.net->input());
+    if (paper_ != "none")
+      attacks::as_published(paper_ == "v1" ? attacks::Version::kV1 : attacks::Version::kV2, plan_);
+    plan_.shown = attacks::shown_from(answers_);
+    bool groups = false;  // the adaptive policy chooses among the classes of the attacker's own pictures
+    for (const std::string& text : baselines_)
+      for (const auto name : data::split_fields(text, ',')) {
+        plan_.baselines.push_back(
+            nets::text::value_of(attacks::kBaselines, "--baselines", std::string(data::trimmed(name))));
+        groups = groups || plan_.baselines.back() == attacks::Baseline::kKnockoffAdaptive;
+      }
+    plan_.queries = groups ? open_grouped_images(session, images_, victim.net->input())
+                           : open_query_images(session, images_, victim.net->input());
     plan_.test = open_pictures(session, trained, samples, victim.net->input());
     plan_.device = Device::by_name(session.device());
     set_session(session, plan_.query);
@@ -82,6 +118,7 @@ class ExtractRunVerb final : public Verb {
     plan_.query.victim = plan_.victim.string();
     describe_images(images_, plan_.queries, plan_.query);
     plan_.score.seed = session.seed();
+    plan_.baseline.seed = session.seed();
     static_cast<void>(plan_.copy.options(attacks::FitMethod::kStrategy));  // names of nets that are none
     if (plan_.search.first > plan_.queries.n)
       throw UsageError(fmt::format("--first: thresholds are wanted from the first {} images, there are {}",
@@ -119,8 +156,8 @@ class ExtractRunVerb final : public Verb {
 
  private:
   std::filesystem::path victim_;
-  std::vector<std::string> images_;
-  std::string data_;
+  std::vector<std::string> images_, baselines_;
+  std::string data_, paper_ = "none", answers_ = "full";
   attacks::ExtractionPlan plan_;
 };
 

@@ -128,6 +128,14 @@ void declare(Options& options, attacks::SearchPlan& search) {
       .alias("search.search_first", "--search-first");
 }
 
+void declare_answers(Options& options, const std::string& group, std::string& form) {
+  options.add(
+      group + ".answers",
+      form,
+      "what the victim shows: full probabilities, top-K, rounded-DIGITS, or label; what is not told is spread "
+      "evenly");
+}
+
 void set_session(const Session& session, attacks::QueryOptions& query) { query.seed = session.seed(); }
 void set_session(const Session& session, attacks::EstimatePlan& estimate) {
   estimate.options.threads = static_cast<unsigned>(session.threads());

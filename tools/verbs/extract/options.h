@@ -11,6 +11,9 @@ void declare(Options& options, attacks::EstimatePlan& estimate);  // extract est
 void declare(Options& options, attacks::CopyPlan& copy);          // extract fit, run
 void declare(Options& options, attacks::SearchPlan& search);      // extract search, run
 
+// GROUP.answers, a form of attacks::shown_from: extract query, run, baseline.
+void declare_answers(Options& options, const std::string& group, std::string& form);
+
 // What a session decides for every stage: the seed, the threads.
 void set_session(const Session& session, attacks::QueryOptions& query);
 void set_session(const Session& session, attacks::EstimatePlan& estimate);

@@ -119,8 +119,10 @@ nlohmann::ordered_json score_json(const attacks::ExtractionOutcome& o) {
           {"repetitions", o.trace.repetitions},
           {"repetitions_because", o.trace.info.repetitions_because},
           {"queries", o.trace.samples},
+          {"queries_by_net", o.queries},
           {"thresholds", o.strategy.policy.thresholds},
           {"search_value", o.strategy.search.value},
+          {"search_joint_value", o.strategy.joint},
           {"search_optimal", o.strategy.search.optimal}};
 }
 
@@ -142,8 +144,9 @@ std::string verdict(const attacks::ExtractionOutcome& o) {
       hundredths(victim.accuracy),
       hundredths(ours.test.class_and_exit),
       ours.ratio_ops_profiler);
-  if (o.scores.size() > 2) {
-    const auto& knockoff = o.scores[1];
+  const auto other = std::ranges::find(o.scores, "knockoff", &attacks::ContestantScore::name);
+  if (other != o.scores.end()) {
+    const auto& knockoff = *other;
     text += fmt::format(
         "An ordinary theft that ignores the exits (Knockoff) reaches {} % and agrees in class and exit on {} "
         "%, at {:.2f} "

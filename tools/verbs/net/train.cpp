@@ -66,6 +66,12 @@ class TrainVerb final : public Verb {
           "fifth of a set without test part")
         .range(0, 1e7);
     o.add("train.kind", kind_, "joint, or exits-only: a frozen trunk").choices({"joint", "exits-only"});
+    o.add(
+         "train.recipe",
+         recipe_,
+         "sdn: the reference's settings; msdnet: 300 epochs, rate 0.1 that falls behind epochs 150 and 225, weight "
+         "decay 1e-4, plain sum of the losses (with --batch 64)")
+        .choices({"sdn", "msdnet"});
     o.add("train.from", from_, "start from this checkpoint's values (exits-only: the trunk)");
     o.add("train.precision", precision_, "bf16: mixed precision").choices({"f32", "bf16"});
     o.add("train.epochs", epochs_, "passes over the training set (default 100; exits-only 25)")
@@ -173,7 +179,11 @@ class TrainVerb final : public Verb {
   }
 
   nets::TrainOptions train_options(const Session& session) const {
-    nets::TrainOptions o = nets::reference_options(net_.name, nets::train_kind_from(kind_));
+    if (recipe_ == "msdnet" && kind_ != "joint")
+      throw UsageError("--recipe msdnet trains all of a net: --kind joint");
+    nets::TrainOptions o = recipe_ == "msdnet"
+                               ? nets::msdnet_options()
+                               : nets::reference_options(net_.name, nets::train_kind_from(kind_));
     o.seed = session.seed();
     if (epochs_) o.epochs = *epochs_;
     o.batch_size = batch_;
@@ -372,7 +382,7 @@ class TrainVerb final : public Verb {
   std::vector<std::string> class_names_;
   std::string one_class_;  // what to say of a net that knows one class
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
-                     optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps";
+                     optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps", recipe_ = "sdn";
   std::string profile_steps_;
   std::unique_ptr<ProfilerWindow> window_;
   bool augment_ = true, moving_trunk_ = false, capture_ = false;

@@ -6,6 +6,7 @@
 #include "tools/verbs/verbs.h"
 
 #include "nets/exits/choose_policy.h"
+#include "stats/search/threshold_choice.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,7 +45,11 @@ class TuneVerb final : public Verb {
     o.add("tune.drop", drop_, "accuracy may fall this many points below the last exit's").range(0, 100);
     o.add("tune.budget", budget_, "mean cost at most this fraction of the plain net's MACs").range(0, 10);
     o.add("tune.threshold", threshold_, "this one, for all exits").range(0, 1);
-    o.add("tune.thresholds", kind_, "one for all exits, or one per exit").choices({"one", "per-exit"});
+    o.add(
+         "tune.thresholds",
+         kind_,
+         "one for all exits, one per exit, or by MSDNet's rule for a batch of given cost: shares p, p^2, .. leave")
+        .choices({"one", "per-exit", "msdnet"});
     o.add("tune.rule", rule_, "a sample leaves at confidence .. threshold").choices({">=", ">"});
     o.add("tune.fallback", fallback_, "who answers when nobody was sure").choices({"last", "most-confident"});
   }
@@ -92,12 +97,33 @@ class TuneVerb final : public Verb {
     for (const nets::Cost& cost : net.costs().exits) {
       costs.push_back(static_cast<double>(cost.macs) / static_cast<double>(net.costs().plain.macs));
     }
+    if (kind_ == "msdnet") return choose_for_a_batch(net, outputs);
     nets::PolicyGoal goal{.max_mean_cost = budget_,
                           .thresholds = kind_ == "one" ? nets::Thresholds::kOne : nets::Thresholds::kPerExit,
                           .rule = nets::exit_rule_from(rule_),
                           .fallback = nets::fallback_from(fallback_)};
     if (drop_) goal.max_drop = *drop_ / 100;
     return nets::choose_policy(outputs, costs, goal);
+  }
+
+  // Of p = 1/20 .. 39/20 the most accurate within the budget, or the cheapest that loses no more than the drop.
+  std::optional<nets::PolicyChoice> choose_for_a_batch(const nets::Network& net,
+                                                       const nets::ExitOutputs& outputs) const {
+    std::optional<nets::PolicyChoice> best;
+    const double last = nets::accuracy(outputs).back();
+    for (const double p : stats::msdnet_budgets()) {
+      nets::PolicyChoice at;
+      at.policy.thresholds =
+          stats::msdnet_thresholds(outputs.confidence, static_cast<std::size_t>(net.num_exits()), p);
+      at.policy.fallback = nets::fallback_from(fallback_);
+      const nets::PolicyResult result = nets::apply(at.policy, outputs, net.costs());
+      at.accuracy = result.accuracy;
+      at.mean_cost = result.relative_macs;
+      if (budget_ ? at.mean_cost > *budget_ : at.accuracy < last - *drop_ / 100) continue;
+      const bool better = !best || (budget_ ? at.accuracy > best->accuracy : at.mean_cost < best->mean_cost);
+      if (better) best = at;
+    }
+    return best;
   }
 
   // The same file with another policy: tensors (moments too) and all other metadata stay.
