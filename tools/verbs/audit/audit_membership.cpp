@@ -1,5 +1,5 @@
 // Audit: membership. The attacks are those of attacks/membership; the attacker knows the membership of half of the records
-// and is judged on the other half: more than a shadow net teaches, so a bound on attackers with one.
+// and is judged on the other half. No shadow nets: those are `membership attack`'s.
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
 #include "nets/data/split.h"
