@@ -112,6 +112,7 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     one.budget = plan.queries.n;
     one.images = &plan.queries;
     one.copy = plan.copy;
+    if (plan.knockoff_learning_rate) one.copy.fit.learning_rate = *plan.knockoff_learning_rate;
     one.num_exits = num_exits;
     const std::string name = to_text(method);
     auto stolen = run_baseline(victim.box(), one, device, listener);

@@ -70,6 +70,9 @@ nets::NetOptions substitute_options(nets::NetOptions base, int estimated_exits) 
   base.num_exits = estimated_exits;
   base.placement = nets::Placement::kEqualCost;
   base.exits_after.clear();
+  // A family with exits of its own is named after their number: msdnet-4, msdnet-growing-5.
+  if (base.name.starts_with("msdnet-"))
+    base.name = base.name.substr(0, base.name.rfind('-') + 1) + std::to_string(estimated_exits);
   return base;
 }
 

@@ -44,7 +44,8 @@ class Fit {
   nets::Trainer trainer_;
 };
 
-// exits at equal cost, as many as estimated; the backbone and everything else as in `base`.
+// exits at equal cost, as many as estimated; the backbone and everything else as in `base`. An MSDNet's own exits, as many:
+// its name says their number.
 nets::NetOptions substitute_options(nets::NetOptions base, int estimated_exits);
 // Takes over every parameter and running statistic of the same name and shape from a net trained on something
 // else; what does not fit (classifiers of another class count) stays as drawn. Returns their number; throws

@@ -166,7 +166,7 @@ TEST(Generator, ModeSeekingGradientMatchesDifferences) {
   EXPECT_EQ(equal.gradient, std::vector<float>(6, 0.0f));
 }
 
-std::vector<float> values_of(const nets::Network& net) {
+std::vector<float> all_values_of(const nets::Network& net) {
   std::vector<float> all;
   for (const auto& entry : net.parameters().entries()) {
     const auto values = entry.value.to_host<float>();
@@ -191,7 +191,7 @@ std::unique_ptr<nets::Network> taught(const data::ImageSet& train) {
 
 TEST(Synthesis, LowersTheLossOfTheCopyAndLeavesTheCopyAlone) {
   const auto copy = taught(test::bars(400, 1));
-  const auto before = values_of(*copy);
+  const auto before = all_values_of(*copy);
   const auto start = gaussian_images(20, 1, 8, 3);
   const auto same = optimised_images(*copy, start, {.steps = 0}, 4);
   EXPECT_EQ(same.images.pixels, start.pixels);
@@ -211,7 +211,7 @@ TEST(Synthesis, LowersTheLossOfTheCopyAndLeavesTheCopyAlone) {
       *copy, generator, 60, {.steps = 60, .batch_size = 20, .generator_rate = 5e-3, .lambda_ms = 0.01}, 6);
   EXPECT_LT(drawn.last_loss, 0.8 * drawn.first_loss);
   EXPECT_EQ(drawn.images.n, 60);
-  EXPECT_EQ(values_of(*copy), before);
+  EXPECT_EQ(all_values_of(*copy), before);
 }
 
 // Counts what reaches the victim and may die.
@@ -307,7 +307,7 @@ TEST_P(EveryBaseline, SpendsItsBudgetAndGoesOnAfterAStop) {
     Stopping listener(after);
     try {
       const auto same = run(folder / "cut", listener, cut);
-      EXPECT_EQ(values_of(*same.net), values_of(*outcome.net));
+      EXPECT_EQ(all_values_of(*same.net), all_values_of(*outcome.net));
       EXPECT_EQ(same.queries, 62);
       break;
     } catch (const Stopped&) {

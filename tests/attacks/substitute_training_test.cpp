@@ -354,17 +354,18 @@ TEST(StartFrom, TakesOverTheTrunkOfANetWithOtherClasses) {
   EXPECT_NE(values_of(*net), before);
 }
 
-TEST(SubstituteOptions, FollowTheEstimateAndKeepTheBackbone) {
-  nets::NetOptions base;
-  base.name = "vgg-16";
-  base.num_exits = 6;
-  base.placement = nets::Placement::kExplicit;
-  base.exits_after = {1, 2, 3, 4, 5};
-  const auto options = substitute_options(base, 4);
-  EXPECT_EQ(options.num_exits, 4);
-  EXPECT_EQ(options.placement, nets::Placement::kEqualCost);
-  EXPECT_TRUE(options.exits_after.empty());
-  EXPECT_EQ(options.name, "vgg-16");
+TEST(SubstituteOptions, AnMsdnetIsNamedAfterItsExits) {
+  const auto substitute = [](const std::string& name, int exits) {
+    nets::NetOptions o;
+    o.name = name;
+    o.exits_after = {2};
+    return substitute_options(o, exits);
+  };
+  EXPECT_EQ(substitute("msdnet-4", 3).name, "msdnet-3");
+  EXPECT_EQ(substitute("msdnet-growing-5", 6).name, "msdnet-growing-6");
+  EXPECT_EQ(substitute("vgg-16", 3).name, "vgg-16");
+  EXPECT_EQ(substitute("vgg-16", 3).num_exits, 3);
+  EXPECT_TRUE(substitute("vgg-16", 3).exits_after.empty());
 }
 
 }  // namespace

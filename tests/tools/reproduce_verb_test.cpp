@@ -63,6 +63,7 @@ TEST(Reproduce, ListsEveryTableAndItsStages) {
     victims += stage["command"][0] == "train";
   }
   EXPECT_EQ(victims, 14);  // 3 nets on 4 data sets for both versions, MSDNet on two
+  EXPECT_NE(planned.out.find("\"--net\",\"msdnet-4\""), std::string::npos);
   EXPECT_NE(planned.out.find("@train[0:10000]"), std::string::npos);
   EXPECT_NE(planned.out.find("@train[0:90000]"), std::string::npos);
   EXPECT_NE(planned.out.find("@train[0:100000]"), std::string::npos);

@@ -11,9 +11,9 @@ namespace {
 
 using Holds = Verdict::Holds;
 
-class Table {
+class Numbers {
  public:
-  explicit Table(const std::vector<Measured>& measured) : measured_(measured) {}
+  explicit Numbers(const std::vector<Measured>& measured) : measured_(measured) {}
   std::optional<double> at(const std::string& study,
                            const std::string& cell,
                            const std::string& row,
@@ -63,7 +63,7 @@ struct Count {
 constexpr const char* kMainStudies[] = {"extraction-v2", "extraction-v1"};
 constexpr const char* kBaselineRows[] = {"Knock", "Noise", "ESA"};
 
-void extraction(const Table& t, std::vector<Verdict>& out) {
+void extraction(const Numbers& t, std::vector<Verdict>& out) {
   Count cost, agreement, accuracy;
   for (const char* study : kMainStudies)
     for (const std::string& cell : t.cells(study)) {
@@ -108,7 +108,7 @@ void extraction(const Table& t, std::vector<Verdict>& out) {
       "H5", "joint thresholds put at least as many queries right as separable ones", "extraction-ablation"));
 }
 
-void membership(const Table& t, std::vector<Verdict>& out) {
+void membership(const Numbers& t, std::vector<Verdict>& out) {
   Count plain, deeper, hybrid, told, shadow, gap, by_depth, others;
   for (const std::string& cell : t.cells("membership-exits")) {
     const auto rows = t.rows("membership-exits", cell);
@@ -187,7 +187,7 @@ void membership(const Table& t, std::vector<Verdict>& out) {
       gap.verdict("M10", "the accuracy gap is that of the plain net within 5 points", "membership-exits"));
 }
 
-void robustness(const Table& t, std::vector<Verdict>& out) {
+void robustness(const Numbers& t, std::vector<Verdict>& out) {
   Count d2s, efficient, slow, confidence, larger, dense, transfer;
   const auto at = [&](const std::string& cell, const std::string& row, const char* metric) {
     return t.at("robustness-transfer", cell, row, metric);
@@ -260,7 +260,7 @@ const char* to_text(Holds holds) {
 }
 
 std::vector<Verdict> judge(const std::vector<Measured>& measured) {
-  const Table table(measured);
+  const Numbers table(measured);
   std::vector<Verdict> verdicts;
   extraction(table, verdicts);
   membership(table, verdicts);

@@ -14,14 +14,8 @@
 #include <algorithm>
 
 namespace offramp::tools {
+namespace reproduce {
 namespace {
-
-using reproduce::Measured;
-using reproduce::Settings;
-using reproduce::Stage;
-using reproduce::State;
-using reproduce::Study;
-using reproduce::Verdict;
 
 std::string shown(const std::optional<double>& value) { return value ? fmt::format("{:.4g}", *value) : "-"; }
 
@@ -120,10 +114,12 @@ class ReproduceVerb final : public Verb {
     o.add("reproduce.studies", names_, "which; several, by comma").positional();
     o.add("reproduce.list", list_, "name every table and study, and how far each is").not_in_config();
     o.add("reproduce.dry_run", dry_run_, "say what would be run, and run nothing").not_in_config();
-    std::vector<std::string> scales;
-    for (const auto& scale : reproduce::scales()) scales.push_back(scale.name);
-    o.add("reproduce.scale", scale_, "smoke: minutes; short: a day or two of CPU; full: what the papers used")
-        .choices(scales);
+    std::vector<std::string> known;
+    for (const Scale& scale : scales()) known.push_back(scale.name);
+    o.add("reproduce.scale",
+          scale_,
+          "smoke: minutes; short: a fifth of the papers' queries and epochs; full: theirs")
+        .choices(known);
     o.add("reproduce.folder", folder_, "where everything lies");
     o.add("reproduce.keep_going", keep_going_, "go on with the other stages where one fails").not_in_config();
     for (auto& [name, spec] : data_)
@@ -131,13 +127,13 @@ class ReproduceVerb final : public Verb {
   }
   int run(Session& session) override {
     Settings settings;
-    settings.scale = *std::ranges::find(reproduce::scales(), scale_, &reproduce::Scale::name);
+    settings.scale = *std::ranges::find(scales(), scale_, &Scale::name);
     settings.data = data_;
     settings.folder = std::filesystem::absolute(folder_ / scale_);
     settings.common = {"--seed", std::to_string(session.seed()), "--device", session.device()};
     if (session.threads() > 0)
       settings.common.insert(settings.common.end(), {"--threads", std::to_string(session.threads())});
-    const std::vector<Study> all = reproduce::studies(settings);
+    const std::vector<Study> all = studies(settings);
     if (list_) return answer_list(session, settings, all);
     std::vector<Study> chosen;
     for (const std::string& name : split_names()) {
@@ -147,14 +143,14 @@ class ReproduceVerb final : public Verb {
       chosen.push_back(*at);
     }
     if (names_.empty()) chosen = all;
-    const std::vector<Stage> stages = reproduce::stages_of(chosen);
+    const std::vector<Stage> stages = stages_of(chosen);
     if (dry_run_) return answer_stages(session, settings, stages);
 
-    if (settings.scale.small) reproduce::write_smoke_pictures(settings.folder / "pictures.npz");
-    const reproduce::Ran ran = reproduce::run_stages(stages, settings, keep_going_, session.log);
+    if (settings.scale.small) write_smoke_pictures(settings.folder / "pictures.npz");
+    const Ran ran = run_stages(stages, settings, keep_going_, session.log);
     // All studies, not only these: what the folder knows.
-    const auto measured = reproduce::measure(all, settings);
-    const auto verdicts = reproduce::judge(measured);
+    const auto measured = measure(all, settings);
+    const auto verdicts = judge(measured);
     const nlohmann::ordered_json json = json_of(settings, measured, verdicts);
     write_file_atomically(settings.folder / "results.csv", csv_of(measured));
     write_json_file(settings.folder / "results.json", json);
@@ -187,8 +183,8 @@ class ReproduceVerb final : public Verb {
     return names;
   }
   static int count(const Settings& settings, const std::vector<Stage>& stages, State state) {
-    return static_cast<int>(std::ranges::count_if(
-        stages, [&](const Stage& s) { return reproduce::state_of(s, settings) == state; }));
+    return static_cast<int>(
+        std::ranges::count_if(stages, [&](const Stage& s) { return state_of(s, settings) == state; }));
   }
   static int answer_list(Session& session, const Settings& settings, const std::vector<Study>& all) {
     Table table({"study", "from", "stages done", "what"});
@@ -210,7 +206,7 @@ class ReproduceVerb final : public Verb {
     std::string text;
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const Stage& stage : stages) {
-      const State state = reproduce::state_of(stage, settings);
+      const State state = state_of(stage, settings);
       const char* word = state == State::kDone ? "done" : state == State::kBegun ? "begun" : "new";
       text += fmt::format("{:5}  {}: offramp {}\n", word, stage.id, fmt::join(stage.words, " "));
       json.push_back({{"stage", stage.id}, {"state", word}, {"command", stage.words}});
@@ -232,7 +228,8 @@ class ReproduceVerb final : public Verb {
 };
 
 }  // namespace
+}  // namespace reproduce
 
-std::unique_ptr<Verb> make_reproduce_verb() { return std::make_unique<ReproduceVerb>(); }
+std::unique_ptr<Verb> make_reproduce_verb() { return std::make_unique<reproduce::ReproduceVerb>(); }
 
 }  // namespace offramp::tools
