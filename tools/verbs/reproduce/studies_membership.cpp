@@ -1,0 +1,126 @@
+// The studies of membership, declared. Paper values: CCS = the paper (specs/membership.md 9).
+#include "tools/verbs/reproduce/study_builder.h"
+
+namespace offramp::tools::reproduce {
+namespace {
+
+auto of_attack(int exits, const std::string& attack, const std::string& adversary, double factor = 1) {
+  return [=](const Json& results) -> std::optional<double> {
+    if (!results.contains("nets")) return std::nullopt;
+    for (const Json& net : results["nets"]) {
+      if (net.value("exits", 0) != exits) continue;
+      for (const Json& a : net["attacks"])
+        if (a.value("attack", "") == attack && a.value("adversary", "") == adversary &&
+            a.contains("accuracy"))
+          return number(a["accuracy"]["estimate"]).value_or(0) * factor;
+    }
+    return std::nullopt;
+  };
+}
+auto of_membership_net(int exits, const std::string& pointer) {
+  return [=, inner = reading(pointer)](const Json& results) -> std::optional<double> {
+    if (!results.contains("nets")) return std::nullopt;
+    for (const Json& net : results["nets"])
+      if (net.value("exits", 0) == exits) return inner(net);
+    return std::nullopt;
+  };
+}
+
+// Share of non-members among those that leave at an exit (from 0).
+auto others_at(int exits, int exit) {
+  return [=](const Json& results) -> std::optional<double> {
+    const auto count = [&](const char* who) {
+      return of_membership_net(exits, fmt::format("/target/exits/{}/{}", exit, who))(results).value_or(0);
+    };
+    const double in = count("members"), out = count("non_members");
+    return in + out > 0 ? std::optional(out / (in + out)) : std::nullopt;
+  };
+}
+
+}  // namespace
+
+void membership_studies(Builder& b) {
+  const bool small = b.scale().small;
+  const std::vector<int> counts = small ? std::vector<int>{1, 3} : std::vector<int>{1, 2, 3, 4, 5, 6};
+  const auto models = [&](const std::string& net, const std::string& set) {
+    const std::string id = fmt::format("membership/models-{}-{}", net, set);
+    Words words{"membership",
+                "train",
+                "--data",
+                b.data(set),
+                "--exits",
+                fmt::format("{}", fmt::join(counts, ",")),
+                "--epochs",
+                std::to_string(b.scale().membership_epochs)};
+    Builder::append(words, b.net(net));
+    if (small) Builder::append(words, {"--batch", "16", "--placement", "equal-cost"});
+    return b.stage(id, words);
+  };
+  const auto attacked =
+      [&](const std::string& net, const std::string& set, const std::string& mark, const Words& more) {
+        const auto trained = models(net, set);
+        Words words{"membership",
+                    "attack",
+                    b.path(trained),
+                    "--attacks",
+                    "score-top3,confidence",
+                    "--repetitions",
+                    std::to_string(small ? 4 : 10),
+                    "--epochs",
+                    small ? "2" : "50"};
+        Builder::append(words, more);
+        return b.stage(fmt::format("membership/attack-{}-{}{}", net, set, mark), words);
+      };
+  b.study("membership-exits",
+          "CCS Section 3",
+          "attacks on plain nets and nets of 2 to 6 exits; losses of members and others");
+  for (const Set set : {Set{"cifar10", "CIFAR10"}, Set{"cifar100", "CIFAR100"}})
+    for (const Net net : kNets) {
+      const auto id = attacked(net.name, set.name, "", {});
+      for (const int k : counts)
+        b.row(fmt::format("{}, {}", net.label, set.label),
+              fmt::format("{} exits", k),
+              id,
+              {{"ASR", of_attack(k, "score-top3", "original")},
+               {"JS bits", of_membership_net(k, "/target/js_bits")},
+               {"accuracy members", of_membership_net(k, "/target/accuracy_members")},
+               {"accuracy others", of_membership_net(k, "/target/accuracy_others")},
+               {"JS bits, first exit", of_membership_net(k, "/target/exits/0/js_bits")},
+               {"JS bits, last exit", of_membership_net(k, fmt::format("/target/exits/{}/js_bits", k - 1))},
+               {"others, first exit", others_at(k, 0)},
+               {"others, last exit", others_at(k, k - 1)}});
+    }
+  b.study("membership-hybrid",
+          "CCS Section 4",
+          "the same attacks with the exit as a feature: told, and read from running times");
+  for (const Set set : {Set{"cifar10", "CIFAR10"}, Set{"cifar100", "CIFAR100"}})
+    for (const Net net : kNets) {
+      const auto id = attacked(net.name, set.name, "", {});
+      for (const int k : counts) {
+        if (k == 1) continue;
+        b.row(fmt::format("{}, {}", net.label, set.label),
+              fmt::format("{} exits", k),
+              id,
+              {{"ASR original", of_attack(k, "score-top3", "original")},
+               {"ASR told", of_attack(k, "score-top3", "told")},
+               {"ASR timed", of_attack(k, "score-top3", "timed")},
+               {"exits right", of_membership_net(k, "/exit_times/accuracy")}});
+      }
+    }
+  b.study(
+      "membership-shadow", "CCS 4, other shadows", "shadow nets of another architecture than the target's");
+  {
+    const auto target = models("resnet-56", "cifar100"), shadow = models("vgg-16", "cifar100");
+    const auto id = attacked("resnet-56", "cifar100", "-shadow-vgg", {"--shadow", b.path(shadow)});
+    static_cast<void>(target);
+    for (const int k : counts)
+      if (k > 1)
+        b.row("ResNet by VGG, CIFAR100",
+              fmt::format("{} exits", k),
+              id,
+              {{"ASR original", of_attack(k, "score-top3", "original")},
+               {"ASR told", of_attack(k, "score-top3", "told")}});
+  }
+}
+
+}  // namespace offramp::tools::reproduce
