@@ -19,7 +19,7 @@
 namespace offramp::tools {
 namespace {
 
-nlohmann::ordered_json json_of(const stats::Interval& i) {
+nlohmann::ordered_json interval_json(const stats::Interval& i) {
   return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
 }
 
@@ -121,11 +121,12 @@ class StatsRocVerb final : public Verb {
     const stats::Roc roc = stats::roc_curve(g.members, g.others);
     nlohmann::ordered_json json{{"members", g.members.size()},
                                 {"non_members", g.others.size()},
-                                {"auc", json_of(stats::auc_interval(g.members, g.others, bootstrap))},
+                                {"auc", interval_json(stats::auc_interval(g.members, g.others, bootstrap))},
                                 {"best_balanced_accuracy", stats::best_balanced_accuracy(roc)},
                                 {"tpr_at_fpr", nlohmann::ordered_json::array()}};
     for (const double limit : fpr_) {
-      nlohmann::ordered_json at = json_of(stats::tpr_at_fpr_interval(g.members, g.others, limit, bootstrap));
+      nlohmann::ordered_json at =
+          interval_json(stats::tpr_at_fpr_interval(g.members, g.others, limit, bootstrap));
       at["fpr"] = limit;
       json["tpr_at_fpr"].push_back(at);
     }
@@ -165,8 +166,8 @@ class StatsCompareVerb final : public Verb {
     };
     answer(session,
            {{"pairs", table.rows()},
-            {"mean_a", json_of(stats::mean_interval(a))},
-            {"mean_b", json_of(stats::mean_interval(b))},
+            {"mean_a", interval_json(stats::mean_interval(a))},
+            {"mean_b", interval_json(stats::mean_interval(b))},
             {"sign", json_of_test(stats::sign_test(a, b))},
             {"wilcoxon", json_of_test(stats::wilcoxon_signed_rank(a, b))},
             {"welch", json_of_test(stats::welch_t_test(a, b))}});
