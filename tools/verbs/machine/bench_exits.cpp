@@ -63,8 +63,8 @@ class BenchExitsVerb final : public Verb {
         .example = "offramp bench exits --net resnet-56 --exits 4 --batch 1,8,128",
         .details =
             "Two nets with random weights, ready for answering as in `infer`: the backbone alone, and with "
-            "exits whose thresholds let about the same number of pictures leave at each. For each batch "
-            "size both answer all --images in alternating rounds. Speed-up is the plain net's time over "
+            "exits whose thresholds let about the same number of pictures leave at each, as far as their "
+            "confidences differ: the answer says how many did. For each batch size both answer all --images in alternating rounds. Speed-up is the plain net's time over "
             "the other's, efficiency is the speed-up over the one that multiplications promise. A "
             "picture is computed only as far as its own exit, and answers in a batch have the bits of "
             "answers one by one: where they have not, the exit code is 1."};
