@@ -254,7 +254,7 @@ class HttpListener::Impl : private httplib::Server {
       stream.begin_request(std::chrono::steady_clock::now() + limits_.request_time,
                            limits_.body_bytes + kHeaderBytes,
                            limits_.request_time);
-      t_current = {&stream, true};
+      t_current = {&stream, false};
       bool closed = false;
       const bool answered = process_request(stream, stopping_, closed, [](httplib::Request& request) {
         t_current.whole = request.method == "GET" || request.method == "HEAD";

@@ -164,6 +164,10 @@ TEST_F(AuditVerb, GoesOnAfterAKill) {
   first.wait();
   ASSERT_FALSE(fs::exists(*shared_ / "killed" / "DONE"));
   const std::string before = read_text(sections / "timing.json");
+  // What the first run chose by its clock is kept: the second would choose another number.
+  const fs::path chosen = *shared_ / "killed" / "timed_inputs.json";
+  const std::size_t inputs = json::parse(read_text(chosen)).at("inputs");
+  EXPECT_GE(inputs, 200u);
   Words again = audit("killed");
   again.push_back("--resume");
   const Outcome done = run(again);
@@ -171,6 +175,7 @@ TEST_F(AuditVerb, GoesOnAfterAKill) {
   EXPECT_EQ(read_text(sections / "timing.json"), before);
   EXPECT_NE(done.err.find("of work are kept"), std::string::npos) << done.err;
   EXPECT_TRUE(fs::exists(*shared_ / "killed" / "report.html"));
+  EXPECT_EQ(json::parse(read_text(*shared_ / "killed" / "trace" / "trace.json")).at("samples"), inputs);
 }
 
 TEST_F(AuditVerb, RecordedTimesAlone) {

@@ -5,6 +5,7 @@
 #include "attacks/extraction/stages.h"
 #include "attacks/query/pilot.h"
 #include "attacks/query/query_run.h"
+#include "base/json_file.h"
 #include "stats/exits/exit_estimation.h"
 #include "stats/membership/attribute_leak.h"
 #include "tools/report/figures.h"
@@ -98,6 +99,27 @@ Finding finding_of(const std::string& rule,
           ": no leak shown, and not shown to be smaller for every attacker; the table says what would decide"};
 }
 
+// Inputs that are timed: as many as a tenth of the budget has time for. Chosen once, since a clock never says the same
+// twice: an audit that goes on takes the number that it began with.
+std::size_t timed_inputs(const Work& work, const nets::Network& net, const attacks::ImageSource& all) {
+  const std::filesystem::path file = work.folder / "timed_inputs.json";
+  if (std::filesystem::exists(file)) {
+    const auto kept = json_member<std::size_t>(read_json_file(file), "inputs", file);
+    if (kept >= 1 && kept <= static_cast<std::size_t>(all.count)) return kept;
+    throw FileError(file.string(), fmt::format("expected 1 to {} inputs, got {}", all.count, kept));
+  }
+  const auto pilot =
+      attacks::exit_times(net, all, {.images = 20, .repetitions = 3, .seed = work.settings.seed});
+  std::vector<double> last = pilot.ns.back();
+  std::nth_element(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(last.size() / 2), last.end());
+  const double each_s = last[last.size() / 2] / 1e9;
+  const double room = kTimingShare * work.budget.total() / (each_s * kRepetitions);
+  const auto n = std::min<std::size_t>(static_cast<std::size_t>(all.count),
+                                       std::clamp(static_cast<std::size_t>(room), kLeastInputs, kMostInputs));
+  write_json_file(file, {{"inputs", n}});
+  return n;
+}
+
 }  // namespace
 
 stats::ClassifiedTimes classified(const Measured& m, const std::vector<int>& side) {
@@ -120,16 +142,7 @@ stats::ClassifiedTimes classified(const Measured& m, const std::vector<int>& sid
 
 Measured measure(Work& work, const Target& target) {
   const auto& net = *target.loaded->net;
-  // What one query takes, roughly: the pilot of the number of inputs.
-  const attacks::ImageSource all = attacks::image_source(target.images);
-  const auto pilot =
-      attacks::exit_times(net, all, {.images = 20, .repetitions = 3, .seed = work.settings.seed});
-  std::vector<double> last = pilot.ns.back();
-  std::nth_element(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(last.size() / 2), last.end());
-  const double each_s = last[last.size() / 2] / 1e9;
-  const double room = kTimingShare * work.budget.total() / (each_s * kRepetitions);
-  const auto n = std::min<std::size_t>(static_cast<std::size_t>(target.images.n),
-                                       std::clamp(static_cast<std::size_t>(room), kLeastInputs, kMostInputs));
+  const std::size_t n = timed_inputs(work, net, attacks::image_source(target.images));
   std::vector<std::int32_t> rows(n);
   std::iota(rows.begin(), rows.end(), 0);
   const data::ImageSet images = data::subset(target.images, rows);
