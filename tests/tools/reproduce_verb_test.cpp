@@ -1,10 +1,12 @@
 // offramp reproduce from the outside: what it lists, one small study to its end, and the same call again.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "tests/support/program.h"
 
@@ -109,6 +111,84 @@ TEST(Reproduce, MakesAStudyOnceAndSaysWhenItIsAnothers) {
   const Outcome unknown = reproduce(folder.path(), {"table-9"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_NE(unknown.err.find("there is no study 'table-9'"), std::string::npos) << unknown.err;
+}
+
+// The files of an engine, run here by what every machine has: level by level, a process a stage.
+TEST(Reproduce, APlanOfJobsMakesWhatOneCallMakes) {
+  test::TempFolder folder;
+  const Words study{"robustness-exit-count"};
+  const auto with = [&](Words more) {
+    more.insert(more.begin(), study.begin(), study.end());
+    return more;
+  };
+  const auto words_in = [](const fs::path& file) {
+    std::ifstream in(file);
+    Words words;
+    for (std::string word; std::getline(in, word);) words.push_back(word);
+    return words;
+  };
+  const fs::path jobs = folder / "it's jobs", plan = jobs / "smoke" / "plan";
+  std::string makefile, submit;
+  for (const char* engine : {"make", "parallel", "slurm"}) {
+    const Outcome written = reproduce(jobs, with({"--plan", engine}));
+    ASSERT_EQ(written.code, 0) << written.err;
+    EXPECT_EQ(json::parse(written.out)["stages"], 12);
+    if (engine == std::string("make")) makefile = read_text(plan / "Makefile");
+    if (engine == std::string("slurm")) submit = read_text(plan / "submit.sh");
+  }
+  EXPECT_FALSE(fs::exists(plan / "Makefile"));           // one plan at a time
+  EXPECT_FALSE(fs::exists(jobs / "smoke" / "victims"));  // nothing was run
+  EXPECT_EQ(words_in(plan / "level-01.txt"),
+            (Words{"victims/resnet-56-cifar10-3",
+                   "victims/resnet-56-cifar10-4",
+                   "victims/resnet-56-cifar10-5",
+                   "victims/resnet-56-cifar10-6"}));
+  // tune changes the net that the attack reads: the attack is behind both.
+  EXPECT_NE(makefile.find("../robustness/early-count-3/DONE: | ../victims/resnet-56-cifar10-3/DONE "
+                          "../victims/resnet-56-cifar10-3-tuned.json\n"),
+            std::string::npos)
+      << makefile;
+  EXPECT_NE(submit.find("array level-01.txt 4 \"$@\"\n"), std::string::npos);
+
+  const Outcome early = reproduce(jobs, with({"--stage", "robustness/early-count-3"}));
+  EXPECT_EQ(early.code, 1);
+  EXPECT_NE(early.err.find("needs victims/resnet-56-cifar10-3, which is not done"), std::string::npos)
+      << early.err;
+  const auto runs = [&](const char* script, const std::string& stage) {
+    return std::system(("\"" + (plan / script).string() + "\" " + stage + " >/dev/null 2>&1").c_str());
+  };
+  for (const char* level : {"level-01.txt", "level-02.txt", "level-03.txt"})
+    for (const std::string& stage : words_in(plan / level)) ASSERT_EQ(runs("stage.sh", stage), 0) << stage;
+  EXPECT_FALSE(fs::exists(plan / "level-04.txt"));
+  ASSERT_EQ(runs("collect.sh", ""), 0);
+  ASSERT_EQ(reproduce(folder / "one", study).code, 0);
+  EXPECT_EQ(json::parse(read_text(jobs / "smoke" / "results.json")),
+            json::parse(read_text(folder / "one" / "smoke" / "results.json")));
+}
+
+// What takes times has its machine to itself.
+TEST(Reproduce, StagesThatTakeTimesStandAlone) {
+  test::TempFolder folder;
+  const Outcome written = reproduce(
+      folder.path(), {"extraction-ablation,membership-shadow", "--scale", "short", "--plan", "slurm"});
+  ASSERT_EQ(written.code, 0) << written.err;
+  std::istringstream script(read_text(folder / "short" / "plan" / "submit.sh"));
+  int alone = 0;
+  for (std::string line; std::getline(script, line);) {
+    if (line.find("array level-") != 0) continue;
+    const std::string list = read_text(folder / "short" / "plan" / line.substr(6, 12));
+    const bool times =
+        list.find("membership/attack") != std::string::npos ||
+        (list.find("extractions/") != std::string::npos && list.find("search") == std::string::npos);
+    EXPECT_EQ(line.find("--exclusive") != std::string::npos, times) << line << "\n" << list;
+    alone += times;
+  }
+  EXPECT_EQ(alone, 1);
+  const Outcome two = reproduce(folder.path(), {"--list", "--collect"});
+  EXPECT_EQ(two.code, 2);
+  const Outcome unknown = reproduce(folder.path(), {"membership-shadow", "--stage", "victims/none"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.err.find("have no stage 'victims/none'"), std::string::npos) << unknown.err;
 }
 
 }  // namespace

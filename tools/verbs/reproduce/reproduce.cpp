@@ -6,6 +6,7 @@
 #include "tools/report/html_report.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/reproduce/plan.h"
+#include "tools/verbs/reproduce/schedule.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -107,7 +108,7 @@ class ReproduceVerb final : public Verb {
             "Without a name: all studies. A study is a list of stages, each a call of a verb with a folder of its own "
             "under FOLDER/SCALE. What is\ndone is skipped, what was begun goes on, and stages that several studies need "
             "are made once. After every call results.csv,\nresults.json and report.html there hold all that is known. "
-            "--list names the studies, --dry-run their stages.\n" +
+            "--list names the studies, --dry-run their stages. --plan writes the files with which make, GNU parallel or Slurm run\nthe stages side by side, those that take times by themselves.\n" +
             dataset_forms()};
   }
   void declare(Options& o) override {
@@ -121,11 +122,18 @@ class ReproduceVerb final : public Verb {
           "smoke: minutes; short: a fifth of the papers' queries and epochs; full: theirs")
         .choices(known);
     o.add("reproduce.folder", folder_, "where everything lies");
+    o.add("reproduce.plan", plan_, "run nothing: write FOLDER/SCALE/plan for one of these engines")
+        .choices({"make", "parallel", "slurm"})
+        .not_in_config();
+    o.add("reproduce.stage", stage_, "make this stage alone, and no table").not_in_config();
+    o.add("reproduce.collect", collect_, "run nothing: tables and report of what is done").not_in_config();
     o.add("reproduce.keep_going", keep_going_, "go on with the other stages where one fails").not_in_config();
     for (auto& [name, spec] : data_)
       o.add("reproduce." + name, spec, "data set that the studies call " + name);
   }
   int run(Session& session) override {
+    if (list_ + dry_run_ + collect_ + (plan_ ? 1 : 0) + (stage_ ? 1 : 0) > 1)
+      throw UsageError("reproduce: expected one of --list, --dry-run, --plan, --stage and --collect");
     Settings settings;
     settings.scale = *std::ranges::find(scales(), scale_, &Scale::name);
     settings.data = data_;
@@ -146,8 +154,12 @@ class ReproduceVerb final : public Verb {
     const std::vector<Stage> stages = stages_of(chosen);
     if (dry_run_) return answer_stages(session, settings, stages);
 
-    if (settings.scale.small) write_smoke_pictures(settings.folder / "pictures.npz");
-    const Ran ran = run_stages(stages, settings, keep_going_, session.log);
+    if (settings.scale.small && !std::filesystem::exists(settings.folder / "pictures.npz"))
+      write_smoke_pictures(settings.folder / "pictures.npz");
+    if (plan_) return answer_plan(session, settings, stages);
+    if (stage_) return make_one(session, settings, stages);
+    const Ran ran =
+        collect_ ? there_already(stages, settings) : run_stages(stages, settings, keep_going_, session.log);
     // All studies, not only these: what the folder knows.
     const auto measured = measure(all, settings);
     const auto verdicts = judge(measured);
@@ -165,9 +177,10 @@ class ReproduceVerb final : public Verb {
     for (const Verdict& v : verdicts)
       if (v.holds != Verdict::Holds::kOpen)
         text += fmt::format("{} {}: {} ({})\n", v.hypothesis, to_text(v.holds), v.claim, v.because);
-    text += fmt::format("{} stages made, {} were there{}\nreport: {}\n",
+    text += fmt::format("{} stages made, {} were there, of {}{}\nreport: {}\n",
                         ran.made,
                         ran.skipped,
+                        stages.size(),
                         ran.failed.empty() ? "" : fmt::format(", failed: {}", fmt::join(ran.failed, ", ")),
                         (settings.folder / "report.html").string());
     session.answer(text, json);
@@ -185,6 +198,45 @@ class ReproduceVerb final : public Verb {
   static int count(const Settings& settings, const std::vector<Stage>& stages, State state) {
     return static_cast<int>(
         std::ranges::count_if(stages, [&](const Stage& s) { return state_of(s, settings) == state; }));
+  }
+  static Ran there_already(const std::vector<Stage>& stages, const Settings& settings) {
+    Ran ran;
+    ran.skipped = count(settings, stages, State::kDone);
+    return ran;
+  }
+  int make_one(Session& session, const Settings& settings, const std::vector<Stage>& stages) const {
+    const auto at = std::ranges::find(stages, *stage_, &Stage::id);
+    if (at == stages.end())
+      throw UsageError(
+          fmt::format("reproduce: these studies have no stage '{}'; --dry-run names them", *stage_));
+    const auto needs = needs_of(stages, settings);
+    for (const std::size_t need : needs[static_cast<std::size_t>(at - stages.begin())])
+      if (state_of(stages[need], settings) != State::kDone)
+        throw Error(fmt::format("reproduce: stage {} needs {}, which is not done", *stage_, stages[need].id));
+    const Ran ran = run_stages({*at}, settings, false, session.log);
+    session.answer(fmt::format("{}: {}\n",
+                               *stage_,
+                               ran.made > 0      ? "made"
+                               : ran.skipped > 0 ? "was there"
+                                                 : "failed"),
+                   {{"stage", *stage_}, {"made", ran.made > 0}, {"done", ran.failed.empty()}});
+    return ran.failed.empty() ? kDone : kFailed;
+  }
+  int answer_plan(Session& session, const Settings& settings, const std::vector<Stage>& stages) const {
+    Words words{"reproduce"};
+    words.insert(words.end(), names_.begin(), names_.end());
+    words.insert(words.end(), {"--scale", scale_, "--folder", std::filesystem::absolute(folder_).string()});
+    for (const auto& [name, spec] : data_) words.insert(words.end(), {"--" + name, spec});
+    words.insert(words.end(), settings.common.begin(), settings.common.end());
+    const Engine engine = plan_ == "make"       ? Engine::kMake
+                          : plan_ == "parallel" ? Engine::kParallel
+                                                : Engine::kSlurm;
+    const std::string start = write_schedule(engine, stages, settings, words);
+    const int done = count(settings, stages, State::kDone);
+    session.answer(
+        fmt::format("{} stages, {} of them done; start the others with\n  {}\n", stages.size(), done, start),
+        {{"stages", stages.size()}, {"done", done}, {"start", start}});
+    return kDone;
   }
   static int answer_list(Session& session, const Settings& settings, const std::vector<Study>& all) {
     Table table({"study", "from", "stages done", "what"});
@@ -216,7 +268,8 @@ class ReproduceVerb final : public Verb {
   }
 
   std::vector<std::string> names_;
-  bool list_ = false, dry_run_ = false, keep_going_ = false;
+  bool list_ = false, dry_run_ = false, collect_ = false, keep_going_ = false;
+  std::optional<std::string> plan_, stage_;
   std::string scale_ = "smoke";
   std::filesystem::path folder_ = "out/reproduce";
   std::map<std::string, std::string> data_ = {{"cifar10", "cifar10:data/cifar10"},
