@@ -332,46 +332,57 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
   return true;
 }
 
-std::string Options::help_text() const {
-  constexpr std::size_t kHelpColumn = 28, kWidth = 100;
-  std::string out, section = "-";
+std::vector<OptionText> Options::described() const {
+  constexpr std::size_t kShortChoices = 23;
+  std::vector<OptionText> all;
   for (const Option& option : options_) {
-    if (section_of(option.key_) != section) {
-      section = section_of(option.key_);
-      out += fmt::format("\n{}\n", section.empty() ? "Options" : "Options [" + section + "]");
-    }
-    std::string left = "  " + option.flag_;
+    OptionText t{.section = section_of(option.key_),
+                 .flag = option.flag_,
+                 .value = "",
+                 .text = option.help_,
+                 .choices = option.choices_,
+                 .file = option.path_};
     const std::string choices = fmt::format("{}", fmt::join(option.choices_, "|"));
-    const bool short_choices = !choices.empty() && left.size() + choices.size() + 3 <= kHelpColumn;
-    if (option.type_ != 1) {
-      left += short_choices  ? " " + choices
-              : option.path_ ? " PATH"
-                             : " " + std::string(kHelpNames[option.type_]);
-    }
-    std::string text = option.help_;
-    if (!choices.empty() && !short_choices) text += fmt::format(": {}", fmt::join(option.choices_, ", "));
-    if (option.type_ == kWords) text += option.positional_ ? " (each argument is one)" : " (once for each)";
-    if (option.least_) text += " (" + range_text(*option.least_, *option.most_) + ")";
+    const bool short_choices = !choices.empty() && option.flag_.size() + choices.size() <= kShortChoices;
+    if (option.type_ != 1)
+      t.value = short_choices ? choices : option.path_ ? "PATH" : std::string(kHelpNames[option.type_]);
+    if (!choices.empty() && !short_choices) t.text += fmt::format(": {}", fmt::join(option.choices_, ", "));
+    if (option.type_ == kWords) t.text += option.positional_ ? " (each argument is one)" : " (once for each)";
+    if (option.least_) t.text += " (" + range_text(*option.least_, *option.most_) + ")";
     const bool empty_text = std::holds_alternative<std::string>(option.default_) &&
                             std::get<std::string>(option.default_).empty();
     if (option.required_) {
-      text += " [required]";
+      t.text += " [required]";
     } else if (std::holds_alternative<bool>(option.default_) && std::get<bool>(option.default_)) {
-      text += fmt::format(" [default on; --no-{} turns it off]", option.flag_.substr(2));
+      t.text += fmt::format(" [default on; --no-{} turns it off]", option.flag_.substr(2));
     } else if (option.type_ != 1 && !empty_text && option.default_.index() != 0) {
-      text += fmt::format(
+      t.text += fmt::format(
           " [default {}]",
           option.type_ == 4 ? std::get<std::string>(option.default_) : toml_text(option.default_));
     }
+    all.push_back(std::move(t));
+  }
+  return all;
+}
+
+std::string Options::help_text() const {
+  constexpr std::size_t kHelpColumn = 28, kWidth = 100;
+  std::string out, section = "-";
+  for (const OptionText& option : described()) {
+    if (option.section != section) {
+      section = option.section;
+      out += fmt::format("\n{}\n", section.empty() ? "Options" : "Options [" + section + "]");
+    }
+    std::string left = "  " + option.flag + (option.value.empty() ? "" : " ") + option.value;
     if (left.size() + 2 > kHelpColumn) {
       out += left + "\n";
       left.clear();
     }
     std::string line = fmt::format("{:<{}}", left, kHelpColumn);
     std::size_t begin = 0;
-    while (begin < text.size()) {  // wrapped at spaces
-      const std::size_t end = std::min(text.find(' ', begin), text.size());
-      const std::string word = text.substr(begin, end - begin);
+    while (begin < option.text.size()) {  // wrapped at spaces
+      const std::size_t end = std::min(option.text.find(' ', begin), option.text.size());
+      const std::string word = option.text.substr(begin, end - begin);
       if (line.size() > kHelpColumn && line.size() + 1 + word.size() > kWidth) {
         out += line + "\n";
         line = std::string(kHelpColumn, ' ');

@@ -80,6 +80,16 @@ class Option {
   std::function<void(const Value&)> store_;
 };
 
+// An option for those who read about it: --help, the manual page, a shell that completes.
+struct OptionText {
+  std::string section;               // "train" of "train.epochs"
+  std::string flag;                  // "--epochs"
+  std::string value;                 // "INT", "PATH", "f32|bf16"; empty: a switch
+  std::string text;                  // what it does, its choices, range and default
+  std::vector<std::string> choices;  // the words that it takes; empty: others too
+  bool file = false;                 // its value is a path
+};
+
 class Options {
  public:
   // T: bool, int, std::int64_t, std::uint64_t, double, std::string, std::filesystem::path, a vector of int,
@@ -110,6 +120,7 @@ class Options {
   // "a.b=c". Throws UsageError.
   void apply_set(std::string_view assignment);
 
+  std::vector<OptionText> described() const;
   std::string help_text() const;
   // The configuration that this run uses, as a TOML file that --config reads.
   std::string resolved_toml(const std::string& verb) const;

@@ -1,5 +1,6 @@
 #include "tools/frame/program.h"
 
+#include "base/atomic_file.h"
 #include "base/json_file.h"
 #include "base/memory_limit.h"
 #include "base/utf8.h"
@@ -9,6 +10,7 @@
 #include "tools/frame/nearest.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -143,7 +145,9 @@ std::string Program::help_text() const {
       "there already.\n"
       "stdout has the answer, stderr the progress. Exit codes: 0 done, 1 failed, 2 wrong use.\n"
       "Out of memory and a full disk are 1: what a run had saved stays, and --resume goes on from there.\n"
-      "Ctrl-C stops at the next good place (go on with --resume), a second Ctrl-C kills.\n";
+      "Ctrl-C stops at the next good place (go on with --resume), a second Ctrl-C kills.\n"
+      "\nofframp help man [VERB] prints a manual page, offramp help completion bash|zsh|fish what a shell needs\n"
+      "to complete; offramp help files DIR writes all of them below DIR/share.\n";
   if (!steps.empty()) out += "\nFirst steps\n" + steps;
   return out;
 }
@@ -273,6 +277,75 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
   }
 }
 
+std::vector<VerbText> Program::described() const {
+  std::vector<VerbText> all;
+  for (const auto& verb : verbs_) {
+    const VerbInfo info = verb->info();
+    Common common;
+    common.out = default_out(info);
+    Options own, shared;
+    verb->declare(own);
+    declare_common(shared, common, info);
+    all.push_back({info, own.described(), shared.described()});
+  }
+  return all;
+}
+
+// help VERB; help man [VERB]; help completion SHELL; help files DIR.
+int Program::help(const std::vector<std::string>& words) {
+  const auto wrong = [](const std::string& why) {
+    std::fputs(("offramp help: " + why + "\n").c_str(), stderr);
+    return kWrongUse;
+  };
+  const std::string version(build_info().version);
+  if (words[0] == "man" && words.size() == 1) {
+    print(man_page(described(), version));
+    return kDone;
+  }
+  if (words[0] == "man") {
+    const std::string name = fmt::format("{}", fmt::join(words.begin() + 1, words.end(), " "));
+    for (const VerbText& verb : described())
+      if (verb.info.name == name) {
+        print(man_page(verb, version));
+        return kDone;
+      }
+    return unknown_verb({words.begin() + 1, words.end()});
+  }
+  if (words[0] == "completion") {
+    const std::string shell = words.size() == 2 ? words[1] : "";
+    if (shell != "bash" && shell != "zsh" && shell != "fish")
+      return wrong("completion: expected bash, zsh or fish");
+    print(shell == "bash"  ? bash_completion(described())
+          : shell == "zsh" ? zsh_completion(described())
+                           : fish_completion(described()));
+    return kDone;
+  }
+  if (words[0] == "files") {
+    if (words.size() != 2) return wrong("files: expected the folder in which share/ is made");
+    const std::filesystem::path share = std::filesystem::path(words[1]) / "share";
+    try {
+      const auto write = [&](const std::filesystem::path& file, const std::string& text) {
+        std::filesystem::create_directories((share / file).parent_path());
+        write_file_atomically(share / file, text);
+      };
+      const auto verbs = described();
+      write("man/man1/offramp.1", man_page(verbs, version));
+      for (const VerbText& verb : verbs)
+        write("man/man1/" + page_name(verb.info.name) + ".1", man_page(verb, version));
+      write("bash-completion/completions/offramp", bash_completion(verbs));
+      write("zsh/vendor-completions/_offramp", zsh_completion(verbs));
+      write("fish/vendor_completions.d/offramp.fish", fish_completion(verbs));
+    } catch (const std::exception& error) {
+      std::fputs(fmt::format("offramp help: {}\n", error.what()).c_str(), stderr);
+      return kFailed;
+    }
+    return kDone;
+  }
+  std::vector<std::string> rest = words;
+  rest.emplace_back("--help");
+  return dispatch(rest);
+}
+
 int Program::dispatch(const std::vector<std::string>& words) {
   if (words.empty()) {
     std::fputs(help_text().c_str(), stderr);
@@ -290,11 +363,7 @@ int Program::dispatch(const std::vector<std::string>& words) {
                       build_info().cuda));
     return kDone;
   }
-  if (words[0] == "help") {
-    std::vector<std::string> rest(words.begin() + 1, words.end());
-    rest.emplace_back("--help");
-    return dispatch(rest);
-  }
+  if (words[0] == "help") return help({words.begin() + 1, words.end()});
   if (words[0].starts_with("-")) {
     std::fputs(fmt::format("offramp: the verb comes first, got {}\nofframp --help lists the verbs\n",
                            in_quotes(words[0]))

@@ -2,6 +2,7 @@
 // exit codes.
 #pragma once
 
+#include "tools/frame/manual.h"
 #include "tools/frame/verb.h"
 
 #include <functional>
@@ -28,6 +29,8 @@ class Program {
   std::string help_text(Verb& verb) const;
 
  private:
+  int help(const std::vector<std::string>& words);
+  std::vector<VerbText> described() const;
   int dispatch(const std::vector<std::string>& words);
   int run_verb(Verb& verb, const std::vector<std::string>& words);
   Verb* find(const std::vector<std::string>& words, std::size_t& used) const;
