@@ -5,23 +5,15 @@
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/exits/parts.h"
 
 namespace offramp::nets {
+namespace {
 
-EarlyExitResult infer(const SegmentedNet& net,
-                      const ExitPolicy& policy,
-                      const Tensor& x,
-                      const std::function<void(int, int)>& before_segment) {
-  return infer(net, policy, Features{x}, before_segment);
-}
-
-EarlyExitResult infer(const SegmentedNet& net,
-                      const ExitPolicy& policy,
-                      const Features& x,
-                      const std::function<void(int, int)>& before_segment) {
-  policy.check(net.num_exits());
-  if (x.empty() || !x[0]) throw ShapeError("infer: expected a batch of samples, got no tensor");
-  const NoGrad no_grad;
+EarlyExitResult infer_together(const SegmentedNet& net,
+                               const ExitPolicy& policy,
+                               const Features& x,
+                               const std::function<void(int, int)>& before_segment) {
   const int n = x[0].shape().n(), classes = net.classes();
   const auto count = static_cast<std::size_t>(n), width = static_cast<std::size_t>(classes);
   EarlyExitResult result{.n = n,
@@ -77,6 +69,39 @@ EarlyExitResult infer(const SegmentedNet& net,
     features.clear();
     for (const Tensor& map : segment.features) features.push_back(gather_rows(map, rows));
   }
+  return result;
+}
+
+void append(EarlyExitResult& to, const EarlyExitResult& part) {
+  const auto add = [](auto& all, const auto& some) { all.insert(all.end(), some.begin(), some.end()); };
+  to.n += part.n;
+  add(to.label, part.label);
+  add(to.exit, part.exit);
+  add(to.answered, part.answered);
+  add(to.confidence, part.confidence);
+  add(to.probabilities, part.probabilities);
+}
+
+}  // namespace
+
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Tensor& x,
+                      const std::function<void(int, int)>& before_segment) {
+  return infer(net, policy, Features{x}, before_segment);
+}
+
+EarlyExitResult infer(const SegmentedNet& net,
+                      const ExitPolicy& policy,
+                      const Features& x,
+                      const std::function<void(int, int)>& before_segment) {
+  policy.check(net.num_exits());
+  if (x.empty() || !x[0]) throw ShapeError("infer: expected a batch of samples, got no tensor");
+  const NoGrad no_grad;
+  EarlyExitResult result;
+  result.classes = net.classes();
+  for (const Features& part : in_cache_sized_parts(net, x))
+    append(result, infer_together(net, policy, part, before_segment));
   return result;
 }
 

@@ -20,8 +20,8 @@ struct EarlyExitResult {
 };
 
 // x as the net takes it. Throws ValueError where the policy does not fit the net, ShapeError where x does
-// not. A sample's result does not depend on the others. `before_segment(segment, samples)`, where given, sees
-// what each segment is run on.
+// not. A sample's result does not depend on the others. On the CPU a large batch goes through in parts (parts.h);
+// `before_segment(segment, samples)`, where given, sees what each segment of each part is run on.
 EarlyExitResult infer(const SegmentedNet& net,
                       const ExitPolicy& policy,
                       const Tensor& x,

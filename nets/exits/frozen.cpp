@@ -167,7 +167,8 @@ class FrozenNet::Builder {
   bool mixed_;
 };
 
-FrozenNet::FrozenNet(const Network& net) : classes_(net.classes()), inputs_(net.inputs()) {
+FrozenNet::FrozenNet(const Network& net)
+    : classes_(net.classes()), rows_together_(net.rows_together()), inputs_(net.inputs()) {
   const NoGrad no_grad;
   const Architecture& arch = net.architecture();
   const Builder builder(net);

@@ -20,6 +20,7 @@ class FrozenNet final : public SegmentedNet {
   int classes() const override { return classes_; }
   const std::vector<Extent>& inputs() const override { return inputs_; }
   Segment forward_segment(int segment, const Features& x) const override;
+  int rows_together() const override { return rows_together_; }
   std::vector<Tensor> forward(const Tensor& x) const;
   std::vector<Tensor> forward(Features x) const;
 
@@ -44,7 +45,7 @@ class FrozenNet final : public SegmentedNet {
   static Tensor run(const FrozenPath& path, const Features& x, const Tensor& residual = {});
   static Tensor run(const FrozenMap& map, const Features& x);
 
-  int classes_;
+  int classes_, rows_together_;
   std::vector<Extent> inputs_;
   std::vector<FrozenSegment> segments_;
 };

@@ -1,33 +1,13 @@
 #include "nets/exits/outputs.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/exits/parts.h"
 
 namespace offramp::nets {
-namespace {
-
-// On the CPU a large batch goes through the net in parts, whose activations the cache holds from layer to
-// layer. The answers have the same bits.
-std::vector<Tensor> in_cache_sized_parts(const Tensor& x) {
-  constexpr std::int32_t kRows = 64;
-  const std::int32_t n = x.shape().n();
-  if (x.device().kind() == DeviceKind::kCuda || n <= kRows) return {x};
-  std::vector<Tensor> parts;
-  for (std::int32_t first = 0; first < n; first += kRows) {
-    std::vector<std::int32_t> rows(static_cast<std::size_t>(std::min(kRows, n - first)));
-    std::iota(rows.begin(), rows.end(), first);
-    parts.push_back(gather_rows(
-        x, Tensor::from<std::int32_t>({static_cast<std::int64_t>(rows.size())}, rows, x.device())));
-  }
-  return parts;
-}
-
-}  // namespace
-
 ExitOutputs exit_outputs(const SegmentedNet& net,
                          BatchSource& source,
                          const std::function<void(int, int)>& progress,
@@ -49,9 +29,8 @@ ExitOutputs exit_outputs(const SegmentedNet& net,
     const Batch batch = source.next();
     const std::vector<std::int32_t> labels = batch.labels.to_host<std::int32_t>();
     out.labels.insert(out.labels.end(), labels.begin(), labels.end());
-    for (const Tensor& x : in_cache_sized_parts(batch.inputs)) {
-      const int rows = x.shape().n();
-      Features features = {x};
+    for (Features& features : in_cache_sized_parts(net, {batch.inputs})) {
+      const int rows = features[0].shape().n();
       for (int e = 0; e < out.num_exits; ++e) {
         Segment segment = net.forward_segment(e, features);
         features = std::move(segment.features);

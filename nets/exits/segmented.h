@@ -24,6 +24,8 @@ class SegmentedNet {
   const Extent& input() const { return inputs().front(); }
   // segment from 0. Evaluation: const and deterministic, a sample's result does not depend on its batch.
   virtual Segment forward_segment(int segment, const Features& x) const = 0;
+  // Samples that a CPU does best to take through the net together (parts.h).
+  virtual int rows_together() const { return 64; }
 };
 
 }  // namespace offramp::nets

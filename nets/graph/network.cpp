@@ -227,6 +227,10 @@ std::vector<Tensor> Network::run_training(Features x, const TrainPass& pass, con
   return run_all(std::move(x), Walk{pass.trunk_in_eval_mode ? PassContext{} : train, train, &observer});
 }
 
+// Where the weights stay in the cache, few samples do best: their maps stay there too. Else so many that reading the weights
+// again does not matter.
+int Network::rows_together() const { return costs_.exits.back().parameters <= 4'000'000 ? 16 : 64; }
+
 Segment Network::forward_segment(int segment, const Features& x) const {
   return run_segment(segment, x, Walk{});
 }

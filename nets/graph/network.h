@@ -66,6 +66,7 @@ class Network final : public SegmentedNet {
 
   // From the end of the segment before (the inputs for segment 0) to exit `segment` (from 0).
   Segment forward_segment(int segment, const Features& x) const override;
+  int rows_together() const override;
   Segment forward_segment(int segment, const Features& x, const Observer& observer) const;
 
  private:

@@ -49,7 +49,7 @@ std::string option_items(const std::vector<OptionText>& options) {
 }
 
 // Lines that stand as they are.
-std::string verbatim(const std::string& text) { return ".PP\n.nf\n" + roff(text) + "\n.fi\n"; }
+std::string verbatim(const std::string& text) { return ".nf\n" + roff(text) + "\n.fi\n"; }
 
 // "extract query" as words of its own.
 std::vector<std::string> parts(const std::string& verb) {

@@ -57,12 +57,6 @@ bool is_inside(const fs::path& path) {
   return !path.empty() && path.is_relative() && std::find(path.begin(), path.end(), "..") == path.end();
 }
 
-bool is_temporary_of(const std::string& name, const std::string& file) {  // .NAME.PID-COUNT.tmp
-  if (!name.starts_with("." + file + ".") || !name.ends_with(".tmp")) return false;
-  const std::size_t begin = file.size() + 2, end = name.size() - 4;
-  return begin < end && name.substr(begin, end - begin).find_first_not_of("0123456789-") == std::string::npos;
-}
-
 void remove_temporaries(const fs::path& path) {
   std::error_code none;
   std::vector<fs::path> found;
@@ -72,6 +66,12 @@ void remove_temporaries(const fs::path& path) {
 }
 
 }  // namespace
+
+bool is_temporary_of(const std::string& name, const std::string& file) {  // .NAME.PID-COUNT.tmp
+  if (!name.starts_with("." + file + ".") || !name.ends_with(".tmp")) return false;
+  const std::size_t begin = file.size() + 2, end = name.size() - 4;
+  return begin < end && name.substr(begin, end - begin).find_first_not_of("0123456789-") == std::string::npos;
+}
 
 RunFiles::RunFiles(fs::path folder, const std::string& verb) : folder_(std::move(folder)) {
   if (!fs::exists(folder_ / kName)) {

@@ -8,6 +8,9 @@
 
 namespace offramp::tools {
 
+// Whether a kill left a file of this name while `file` was being written.
+bool is_temporary_of(const std::string& name, const std::string& file);
+
 class RunFiles {
  public:
   static constexpr const char* kName = ".offramp-files";

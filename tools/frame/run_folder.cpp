@@ -105,8 +105,10 @@ std::string verb_of(const std::string& toml) {
 // Nothing in it, or only what is left of a run that was being begun or removed when its process died.
 bool is_free(const std::filesystem::path& folder) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const auto name = entry.path().filename();
-    if (name != RunLock::kName && name != RunFiles::kName) return false;
+    const std::string name = entry.path().filename().string();
+    if (name != RunLock::kName && name != RunFiles::kName && !is_temporary_of(name, RunFiles::kName) &&
+        !is_temporary_of(name, "config.toml"))
+      return false;
   }
   return true;
 }

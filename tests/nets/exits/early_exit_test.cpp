@@ -73,11 +73,14 @@ TEST(EarlyExit, EveryRuleAndFallbackAgreesWithComputingAllExits) {
 }
 
 TEST(EarlyExit, ASampleGetsTheSameBitsAloneAndInABatch) {
+  constexpr std::int32_t kSamples = 150;  // more than go through the net together
   const auto net = drawn(small_options("resnet-8"), 7);
-  const Tensor x = pixels(net->input(), 9, 5);
+  const Tensor x = pixels(net->input(), kSamples, 5);
   const ExitPolicy policy = spreading_policy(*net, x);
   const EarlyExitResult together = infer(*net, policy, x);
-  for (std::int32_t i = 0; i < 9; ++i) {
+  ASSERT_EQ(together.n, kSamples);
+  ASSERT_EQ(together.probabilities.size(), kSamples * static_cast<std::size_t>(net->classes()));
+  for (std::int32_t i = 0; i < kSamples; i += i < 9 ? 1 : 7) {
     const std::vector<std::int32_t> row = {i};
     const EarlyExitResult alone =
         infer(*net, policy, gather_rows(x, Tensor::from<std::int32_t>({1}, row, Device::cpu())));

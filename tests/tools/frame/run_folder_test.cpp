@@ -263,6 +263,21 @@ TEST(RunFolder, AnInterruptedRemovalGoesOn) {
   EXPECT_EQ(files_below(path), (std::vector<std::string>{"config.toml", "env.json"}));
 }
 
+// A process that died while it wrote the first files of a run: only their temporaries are there.
+TEST(RunFolder, ARunThatWasKilledBeforeItHadAConfigurationBeginsAgain) {
+  for (const Existing existing : {Existing::kRefuse, Existing::kResume, Existing::kForce})
+    for (const char* cut : {RunFiles::kName, "config.toml"}) {
+      const TempFolder folder;
+      write_text(folder / RunLock::kName, "");
+      write_text(folder / (std::string(".") + cut + ".123-0.tmp"), "half of i");
+      EXPECT_FALSE(Trial().open(folder.path(), existing).resumed());
+      EXPECT_EQ(files_below(folder.path()), (std::vector<std::string>{"config.toml", "env.json"}));
+    }
+  const TempFolder folder;
+  write_text(folder / ".photo.jpg.123-0.tmp", "of somebody else");
+  EXPECT_NE(Trial().refusal(folder.path()), "accepted");
+}
+
 TEST(RunFolder, OneProcessAtATimeWrites) {
   const TempFolder folder;
   const auto path = folder / "run";
