@@ -139,6 +139,48 @@ XyChart winograd() {
   return c;
 }
 
+// Hillis and Steele in place, one thread behind the other, all values 1: what the last place becomes.
+XyChart race() {
+  XyChart c =
+      chart("A scan in place without a barrier: the last place, all values 1", "threads", "sum", true);
+  Series right{.name = "right, and from the last thread to the first", .dash = 1},
+      forward{.name = "from the first thread to the last"};
+  for (int n = 2; n <= 256; n *= 2) {
+    std::vector<double> s(static_cast<std::size_t>(n), 1);
+    for (std::size_t offset = 1; offset < s.size(); offset *= 2)
+      for (std::size_t t = offset; t < s.size(); ++t) s[t] += s[t - offset];
+    point(right, n, n);
+    point(forward, n, s.back());
+  }
+  c.series = {right, forward};
+  return c;
+}
+
+// What thread t reads from s[0] when thread `writer` comes k-th, in random orders: the share of threads that are too late.
+XyChart missing_barrier() {
+  XyChart c = chart("Who reads s[0] too late, of 64 threads, when thread 0 writes it without a barrier",
+                    "place of thread 0 in the order",
+                    "threads that read a wrong value",
+                    false);
+  Series s{.name = "random orders", .draw = Draw::kPoints};
+  Random random(1);
+  for (int draw = 0; draw < 60; ++draw) {
+    std::vector<int> order(64);
+    for (int t = 0; t < 64; ++t) order[static_cast<std::size_t>(t)] = t;
+    for (std::size_t i = order.size(); i-- > 1;)
+      std::swap(order[i], order[static_cast<std::size_t>(random.from(0, static_cast<int>(i)))]);
+    int late = 0, place = 0;
+    bool written = false;
+    for (int i = 0; i < 64; ++i) {
+      late += written ? 1 : 0;
+      if (order[static_cast<std::size_t>(i)] == 0) written = true, place = i;
+    }
+    point(s, place, late);
+  }
+  c.series = {s};
+  return c;
+}
+
 struct Figure {
   const char* name;
   std::function<XyChart()> draw;
@@ -147,7 +189,9 @@ const Figure kFigures[] = {{"01_missing_gradient", missing_gradient},
                            {"02_wrong_tolerance", wrong_tolerance},
                            {"03_batch_norm_backward", batch_norm_backward},
                            {"04_im2col", im2col},
-                           {"05_winograd", winograd}};
+                           {"05_winograd", winograd},
+                           {"06_race", race},
+                           {"07_missing_barrier", missing_barrier}};
 
 }  // namespace
 
