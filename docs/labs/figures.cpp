@@ -1,4 +1,5 @@
 // lab_figures DIR: computes and draws the pictures of docs/labs.
+#include "stats/padding/groupings.h"
 #include "tests/labs/grading.h"
 #include "tools/report/svg_writer.h"
 #include "tools/report/xy_chart.h"
@@ -181,6 +182,142 @@ XyChart missing_barrier() {
   return c;
 }
 
+// Two classes, one of which leaves at the first of two exits more often: what the exit tells, and what part each exit has.
+XyChart leaky_exit() {
+  XyChart c = chart("Two classes: a half of the first leaves early, and of the second this share",
+                    "share of class 2 that leaves early",
+                    "bits",
+                    false);
+  Series both{.name = "exit and class"}, early{.name = "part of exit 1", .dash = 1},
+      late{.name = "part of exit 2", .dash = 2};
+  for (int i = 0; i <= 100; ++i) {
+    const double q = i / 100.0, p = 0.5;
+    const auto part = [](double a, double b) {  // joint shares a / 2, b / 2 of one exit
+      const double all = (a + b) / 2;
+      double sum = 0;
+      for (const double v : {a / 2, b / 2})
+        if (v > 0) sum += v * std::log2(v / (all * 0.5));
+      return sum;
+    };
+    point(both, q, part(p, q) + part(1 - p, 1 - q));
+    point(early, q, part(p, q));
+    point(late, q, part(1 - p, 1 - q));
+  }
+  c.series = {both, early, late};
+  return c;
+}
+
+// The count of right samples over the first threshold: with the second one best for it, and with the one that is best alone.
+XyChart threshold_search() {
+  XyChart c = chart("60 samples, 3 exits: how many leave where they should, over the first threshold",
+                    "threshold of exit 1",
+                    "samples",
+                    false);
+  Series joint{.name = "the second threshold best for it"},
+      alone{.name = "the second threshold chosen by itself", .dash = 1};
+  Random random(4);
+  std::vector<double> first, second;
+  std::vector<int> wanted;
+  for (int i = 0; i < 60; ++i) {
+    wanted.push_back(random.from(1, 3));
+    first.push_back(random.uniform() * 0.7 + (wanted.back() == 1 ? 0.3 : 0));
+    second.push_back(random.uniform() * 0.7 + (wanted.back() <= 2 ? 0.3 : 0));
+  }
+  const auto right = [&](double a, double b) {
+    int count = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+      count += (first[i] > a ? 1 : second[i] > b ? 2 : 3) == wanted[i] ? 1 : 0;
+    return count;
+  };
+  double fixed = 0;
+  int most = -1;
+  for (const double b : second) {
+    int count = 0;
+    for (std::size_t i = 0; i < wanted.size(); ++i) count += (second[i] > b) == (wanted[i] == 2) ? 1 : 0;
+    if (count > most) most = count, fixed = b;
+  }
+  for (double a = 0; a <= 1; a += 0.01) {
+    int best = right(a, -1);
+    for (const double b : second) best = std::max(best, right(a, b));
+    point(joint, a, best);
+    point(alone, a, right(a, fixed));
+  }
+  c.series = {joint, alone};
+  return c;
+}
+
+// Accuracy where there is nothing to find, over the number of records.
+XyChart flawed_control() {
+  XyChart c = chart(
+      "Members and others drawn alike: mean accuracy of the best threshold", "records", "accuracy", false);
+  c.frame.x.log = true;
+  Series same{.name = "learnt on the judged records", .draw = Draw::kLineAndPoints},
+      other{.name = "learnt on others", .draw = Draw::kLineAndPoints};
+  Random random(1);
+  for (int n = 4; n <= 256; n *= 2) {
+    double on_same = 0, on_other = 0;
+    for (int draw = 0; draw < 400; ++draw) {
+      const std::vector<double> a = random.normals(static_cast<std::size_t>(n)),
+                                b = random.normals(static_cast<std::size_t>(n));
+      const auto right = [n](const std::vector<double>& score, double t) {
+        int count = 0;
+        for (std::size_t i = 0; i < score.size(); ++i) count += (score[i] > t) == (i % 2 == 1) ? 1 : 0;
+        return static_cast<double>(count) / n;
+      };
+      double best = -1, t = -100;
+      for (const double candidate : a)
+        if (right(a, candidate) > best) best = right(a, candidate), t = candidate;
+      on_same += right(a, t) / 400;
+      on_other += right(b, t) / 400;
+    }
+    point(same, n, on_same);
+    point(other, n, on_other);
+  }
+  c.series = {same, other};
+  return c;
+}
+
+// Every grouping of five exits.
+XyChart padding() {
+  XyChart c = chart("Every grouping of five exits that answer after 1, 2, 3, 4 and 5 ms",
+                    "mean delay, ms",
+                    "bits that the time tells",
+                    false);
+  Series neighbours{.name = "groups of neighbours", .draw = Draw::kPoints},
+      others{.name = "others", .draw = Draw::kPoints};
+  const double share[] = {0.35, 0.05, 0.3, 0.05, 0.25};
+  offramp::stats::each_grouping(5, [&](const std::vector<int>& group) {
+    double latest[5] = {}, total[5] = {}, delay = 0, bits = 0;
+    bool ascending = true;
+    for (std::size_t k = 0; k < 5; ++k) {
+      const auto g = static_cast<std::size_t>(group[k]);
+      latest[g] = static_cast<double>(k + 1);
+      total[g] += share[k];
+      ascending = ascending && (k == 0 || group[k] >= group[k - 1]);
+    }
+    for (std::size_t k = 0; k < 5; ++k)
+      delay += share[k] * (latest[static_cast<std::size_t>(group[k])] - static_cast<double>(k + 1));
+    for (const double t : total)
+      if (t > 0) bits -= t * std::log2(t);
+    point(ascending ? neighbours : others, delay, bits);
+  });
+  c.series = {neighbours, others};
+  return c;
+}
+
+XyChart profile() {
+  XyChart c = chart("What the whole gains where one op becomes faster",
+                    "how many times faster the op",
+                    "the whole, times",
+                    false);
+  c.frame.x.log = true;
+  for (const int percent : {10, 30, 60, 90}) {
+    Series& s = add(c, std::to_string(percent) + " % of the time");
+    for (double f = 1; f < 101; f *= 1.1) point(s, f, 1 / (1 - percent / 100.0 + percent / 100.0 / f));
+  }
+  return c;
+}
+
 struct Figure {
   const char* name;
   std::function<XyChart()> draw;
@@ -191,7 +328,12 @@ const Figure kFigures[] = {{"01_missing_gradient", missing_gradient},
                            {"04_im2col", im2col},
                            {"05_winograd", winograd},
                            {"06_race", race},
-                           {"07_missing_barrier", missing_barrier}};
+                           {"07_missing_barrier", missing_barrier},
+                           {"08_leaky_exit", leaky_exit},
+                           {"09_threshold_search", threshold_search},
+                           {"10_flawed_control", flawed_control},
+                           {"11_padding", padding},
+                           {"12_profile", profile}};
 
 }  // namespace
 
