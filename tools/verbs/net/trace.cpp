@@ -46,7 +46,7 @@ std::vector<std::size_t> ranking_of(const std::vector<float>& probabilities) {
   return order;
 }
 
-std::string text_of(const ExitTrace& trace) {
+std::string trace_text(const ExitTrace& trace) {
   std::size_t widest = 0;
   for (const auto& exit : trace.exits)
     for (std::size_t k = 0; k < trace.top; ++k)
@@ -77,7 +77,7 @@ std::string text_of(const ExitTrace& trace) {
   return text + "\n" + answer_text(trace) + "\n";
 }
 
-ordered_json json_of(const ExitTrace& trace) {
+ordered_json trace_json(const ExitTrace& trace) {
   ordered_json exits = ordered_json::array();
   for (std::size_t e = 0; e < trace.exits.size(); ++e) {
     const ExitTrace::Exit& exit = trace.exits[e];
@@ -153,7 +153,7 @@ class TraceVerb final : public Verb {
     name_classes(trained, net, trace);
     follow(net, pixels_of("trace", trace.seen, net, device), trace);
     if (!html_.empty()) write_file_atomically(html_, trace_page(trace));
-    session.answer(text_of(trace), json_of(trace));
+    session.answer(trace_text(trace), trace_json(trace));
     return kDone;
   }
 
