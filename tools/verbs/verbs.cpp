@@ -12,6 +12,7 @@
   ROW(eval) \
   ROW(tune) \
   ROW(infer) \
+  ROW(trace) \
   ROW(serve) \
   ROW(import) \
   ROW(bench_op) \

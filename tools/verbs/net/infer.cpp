@@ -4,11 +4,11 @@
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/net/net_data.h"
+#include "tools/verbs/net/pictures.h"
 #include "tools/verbs/verbs.h"
 
 #include "base/utf8.h"
 #include "nets/data/image_file.h"
-#include "nets/data/transform.h"
 #include "nets/exits/early_exit.h"
 #include "nets/exits/frozen.h"
 
@@ -80,15 +80,7 @@ class InferVerb final : public Verb {
     const nets::LoadedNet loaded =
         nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
-    if (!net.architecture().pixels) throw UsageError("infer: the net takes rows of features, not pictures");
-    nets::ExitPolicy policy = loaded.policy;
-    if (threshold_) policy = nets::ExitPolicy::uniform(net.num_exits(), *threshold_);
-    if (policy.thresholds.empty() && net.num_exits() > 1) {
-      throw UsageError(fmt::format(
-          "infer: the checkpoint has no thresholds, so no exit is sure; offramp tune {} --drop 0.5 chooses "
-          "them, --threshold 0.9 sets one",
-          checkpoint_.string()));
-    }
+    const nets::ExitPolicy policy = picture_policy("infer", checkpoint_, loaded, threshold_);
     PictureFiles pictures;
     for (const std::string& image : images_) add(image, pictures);
     if (pictures.files.empty())
@@ -115,7 +107,7 @@ class InferVerb final : public Verb {
         continue;
       }
       if (picture.h != picture.w) ++squashed;
-      const Tensor x = pixels_of(as_trained(std::move(picture), trained, net.input()), net, device);
+      const Tensor x = pixels_of("infer", as_trained(std::move(picture), trained, net.input()), net, device);
       const auto begin = std::chrono::steady_clock::now();
       const nets::EarlyExitResult result = nets::infer(frozen, policy, x);
       const double ms =
@@ -152,10 +144,6 @@ class InferVerb final : public Verb {
   }
 
  private:
-  static Shape sample_shape(const nets::Network& net) {
-    return {1, net.input().c, net.input().h, net.input().w};
-  }
-
   std::vector<std::string> class_names(Session& session,
                                        const nets::Network& net,
                                        const TrainedOn& trained) const {
@@ -163,33 +151,6 @@ class InferVerb final : public Verb {
     NetData set(session, trained, samples_for(session, trained, net.input(), {.set = data_}));
     set.fit_to(net, trained.class_names, data_);
     return set.class_names();
-  }
-
-  static void say_how_pictures_are_treated(Session& session,
-                                           const nets::Network& net,
-                                           const TrainedOn& trained,
-                                           const std::vector<std::string>& names) {
-    const nets::Extent& in = net.input();
-    std::string how =
-        fmt::format("pictures as {}x{} {}", in.h, in.w, trained.grey || in.c == 1 ? "grey" : "colour");
-    if (trained.padding > 0)
-      how += fmt::format(" with a border of {} zeros around {}x{}",
-                         trained.padding,
-                         in.h - 2 * trained.padding,
-                         in.w - 2 * trained.padding);
-    session.log.info(fmt::format("data from the checkpoint: {}{}, {}",
-                                 trained.set.empty() ? "" : trained.set + ", ",
-                                 how,
-                                 names.empty() ? "no class names (--data names a data set that has them)"
-                                               : fmt::format("{} class names", names.size())));
-  }
-
-  static Tensor pixels_of(const data::Picture& picture, const nets::Network& net, const Device& device) {
-    if (picture.c != net.input().c)
-      throw UsageError(fmt::format("infer: the net takes {} channels, pictures have 1 or 3", net.input().c));
-    std::vector<float> values(picture.pixels.size());
-    data::to_unit_range<float>(picture.pixels, values.data());
-    return Tensor::from<float>(sample_shape(net), values, device);
   }
 
   fs::path checkpoint_;
