@@ -14,6 +14,7 @@
   ROW(infer) \
   ROW(serve) \
   ROW(import) \
+  ROW(embed) \
   ROW(bench_op) \
   ROW(bench_step) \
   ROW(bench_image) \
