@@ -291,6 +291,31 @@ std::vector<std::byte> checkpoint_bytes(const Network& net, const ExitPolicy& po
   return safetensors::file_bytes(contents.sources, contents.metadata);
 }
 
+void save_pytorch_state(const std::filesystem::path& path, const Network& net) {
+  Contents contents;
+  contents.metadata = {{"format", "pt"}, {"net", net.options().name}};
+  for (const ParameterSet::Entry& entry : net.parameters().entries()) {
+    if (!entry.info.name.starts_with("normalize.")) {
+      contents.add(entry.info.name, entry, entry.value);
+      continue;
+    }
+    std::vector<double> values;
+    const bool inverse = entry.info.name == "normalize.inv_std";
+    for (const float v : entry.value.to_host<float>()) values.push_back(inverse ? 1.0 / v : v);
+    contents.metadata[inverse ? "normalize.std" : entry.info.name] = text::list(values);
+  }
+  constexpr std::int64_t kNoBatches = 0;
+  for_each_layer(net.architecture(), [&](const Layer& layer, int) {
+    if (const auto* norm = std::get_if<BatchNorm>(&layer)) {
+      contents.sources.push_back({norm->name + ".num_batches_tracked",
+                                  safetensors::Dtype::kI64,
+                                  {},
+                                  std::as_bytes(std::span(&kNoBatches, 1))});
+    }
+  });
+  safetensors::write(path, contents.sources, contents.metadata);
+}
+
 LoadedNet load_net(const std::filesystem::path& path, const Device& device, const std::string& precision) {
   const MappedFile mapped(path);
   std::span<const std::byte> bytes = mapped.bytes();

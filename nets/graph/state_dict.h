@@ -57,6 +57,11 @@ std::vector<std::byte> checkpoint_bytes(const Network& net,
                                         const ExitPolicy& policy,
                                         const Metadata& extra = {});
 
+// Writes the state dict alone, in PyTorch's names, layouts and order of dimensions, atomically: what a reference module
+// loads with strict=True. Counters of batches are 0; normalisation, which is no part of the modules, stands in the
+// metadata ("normalize.mean", "normalize.std").
+void save_pytorch_state(const std::filesystem::path& path, const Network& net);
+
 struct LoadedNet {
   std::unique_ptr<Network> net;
   ExitPolicy policy;

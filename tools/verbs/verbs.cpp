@@ -14,6 +14,7 @@
   ROW(infer) \
   ROW(serve) \
   ROW(import) \
+  ROW(export) \
   ROW(embed) \
   ROW(bench_op) \
   ROW(bench_step) \

@@ -135,7 +135,7 @@ TEST_F(EmbedVerb, WrongUseIsSaidAndNothingIsWritten) {
           1,
           "a program without weights; offramp embed MODEL --to FILE");
   refuses({"embed", net_.string(), "--to", (folder_ / "no" / "folder").string()}, 1, "folder");
-  for (const char* verb : {"infer picture.ppm", "eval", "serve"}) {
+  for (const char* verb : {"infer picture.ppm", "eval", "serve", "export --to x.onnx"}) {
     const Outcome outcome = test::run_offramp_line(verb);
     EXPECT_EQ(outcome.code, 2) << outcome.text();
     EXPECT_NE(outcome.err.find(
