@@ -82,6 +82,10 @@ void AtomicFile::write_through(std::span<const std::byte> bytes) {
   }
 }
 
+void AtomicFile::make_executable() {
+  if (::fchmod(fd_, 0755) != 0) fail("make executable", errno);
+}
+
 void AtomicFile::commit() {
   flush();
   if (::fsync(fd_) != 0) fail("fsync", errno);

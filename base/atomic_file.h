@@ -28,6 +28,8 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+  // The file gets mode 0755 instead of 0666 less the umask.
+  void make_executable();
   // After this the file is under its final name and survives a power cut. At most once.
   void commit();
 

@@ -132,8 +132,27 @@ std::span<const std::byte> Reader::bytes(std::string_view name) const {
   return bytes(*entry);
 }
 
-void write(const std::filesystem::path& path, std::span<const Source> sources, const Metadata& metadata) {
+namespace {
+
+// A file before it is written: its header, and the tensors in the order of their bytes.
+struct Laid {
+  std::string header;
   std::vector<const Source*> order;
+  std::uint64_t data_bytes = 0;
+
+  std::uint64_t bytes() const { return kLengthBytes + header.size() + data_bytes; }
+  template <class Put>
+  void put_all(Put put) const {
+    const std::uint64_t header_bytes = header.size();
+    put(std::as_bytes(std::span(&header_bytes, 1)));
+    put(std::as_bytes(std::span(header.data(), header.size())));
+    for (const Source* source : order) put(source->bytes);
+  }
+};
+
+Laid lay_out(const std::filesystem::path& path, std::span<const Source> sources, const Metadata& metadata) {
+  Laid laid;
+  std::vector<const Source*>& order = laid.order;
   std::set<std::string_view> names;
   for (const Source& source : sources) {
     const std::string of_tensor = " of tensor " + in_quotes(source.name);
@@ -158,14 +177,25 @@ void write(const std::filesystem::path& path, std::span<const Source> sources, c
     return a_bits != b_bits ? a_bits > b_bits : a->name < b->name;
   });
 
-  std::uint64_t at = 0;
-  const std::string text = header_text(path, order, metadata, at);
-  AtomicFile file(path, kLengthBytes + text.size() + at);
-  const std::uint64_t header_bytes = text.size();
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(text);
-  for (const Source* source : order) file.write(source->bytes);
+  laid.header = header_text(path, order, metadata, laid.data_bytes);
+  return laid;
+}
+
+}  // namespace
+
+void write(const std::filesystem::path& path, std::span<const Source> sources, const Metadata& metadata) {
+  const Laid laid = lay_out(path, sources, metadata);
+  AtomicFile file(path, laid.bytes());
+  laid.put_all([&](std::span<const std::byte> bytes) { file.write(bytes); });
   file.commit();
+}
+
+std::vector<std::byte> file_bytes(std::span<const Source> sources, const Metadata& metadata) {
+  const Laid laid = lay_out("in memory", sources, metadata);
+  std::vector<std::byte> file(laid.bytes());
+  auto at = file.begin();
+  laid.put_all([&](std::span<const std::byte> bytes) { at = std::copy(bytes.begin(), bytes.end(), at); });
+  return file;
 }
 
 }  // namespace offramp::safetensors

@@ -118,5 +118,7 @@ struct Source {
 // gives equal bytes whatever the order of `sources`. Throws ValueError for bad names, shapes or sizes,
 // FileError if writing fails.
 void write(const std::filesystem::path& path, std::span<const Source> sources, const Metadata& metadata = {});
+// The bytes of that file.
+std::vector<std::byte> file_bytes(std::span<const Source> sources, const Metadata& metadata = {});
 
 }  // namespace offramp::safetensors

@@ -1,45 +1,18 @@
 #include "nets/exits/frozen.h"
 
-#include <cmath>
 #include <utility>
 
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/exits/folded_conv.h"
 #include "nets/graph/overloaded.h"
 
 namespace offramp::nets {
 namespace {
 
-// A convolution with the batch norm behind it: w'[k] = w[k] * s, b'[k] = (b[k] - mean) * s + beta with
-// s = gamma / sqrt(var + eps), in double, rounded once.
-struct Folded {
-  std::vector<float> weight, bias;
-};
-
-Folded fold(const Conv2d& conv, const BatchNorm* norm) {
-  Folded f{conv.weight.to_host<float>(), std::vector<float>(static_cast<std::size_t>(conv.out), 0.f)};
-  if (conv.bias) f.bias = conv.bias.to_host<float>();
-  if (!norm) return f;
-  const auto gamma = norm->tensors.gamma.to_host<float>(), beta = norm->tensors.beta.to_host<float>(),
-             mean = norm->tensors.running_mean.to_host<float>(),
-             var = norm->tensors.running_var.to_host<float>();
-  const std::size_t taps = f.weight.size() / f.bias.size();  // memory K,R,S,C: a filter is contiguous
-  for (std::size_t k = 0; k < f.bias.size(); ++k) {
-    const double scale = static_cast<double>(gamma[k]) /
-                         std::sqrt(static_cast<double>(var[k]) + static_cast<double>(norm->tensors.eps));
-    for (std::size_t i = 0; i < taps; ++i) {
-      float& w = f.weight[k * taps + i];
-      w = static_cast<float>(static_cast<double>(w) * scale);
-    }
-    f.bias[k] = static_cast<float>((static_cast<double>(f.bias[k]) - static_cast<double>(mean[k])) * scale +
-                                   static_cast<double>(beta[k]));
-  }
-  return f;
-}
-
 template <class T>
-auto packed_step(const Device& device, Conv2dGeom g, const Folded& folded, bool relu) {
+auto packed_step(const Device& device, Conv2dGeom g, const FoldedConv& folded, bool relu) {
   using Run = std::function<Tensor(const Tensor&, const Tensor&)>;
   // The packing reads device memory.
   const Tensor w = Tensor::from<float>({g.w_size()}, folded.weight, device);
@@ -137,7 +110,7 @@ class FrozenNet::Builder {
                        .stride = conv.stride,
                        .pad = conv.pad,
                        .groups = conv.groups};
-    const Folded folded = fold(conv, norm);
+    const FoldedConv folded = fold(conv, norm);
     return mixed_ ? packed_step<bf16>(device_, g, folded, relu)
                   : packed_step<float>(device_, g, folded, relu);
   }

@@ -5,7 +5,9 @@
 #include <set>
 #include <string_view>
 
+#include "base/embedded_weights.h"
 #include "base/errors.h"
+#include "base/mapped_file.h"
 #include "base/pth.h"
 #include "nets/graph/metadata_text.h"
 
@@ -237,44 +239,100 @@ ImportReport load_state_dict(Network& net,
   return report;
 }
 
-void save_checkpoint(const std::filesystem::path& path,
-                     const Network& net,
-                     const ExitPolicy& policy,
-                     const Metadata& extra,
-                     Optimizer* optimizer) {
-  Metadata metadata = {{"format", kFormat}};
-  metadata.merge(to_metadata(net.options()));
-  if (!policy.thresholds.empty()) metadata.merge(to_metadata(policy));
-  metadata.merge(cost_metadata(net.costs()));
-  for (const auto& [key, value] : extra) metadata.insert_or_assign(key, value);
+namespace {
 
+// What a checkpoint holds, ready to be written.
+struct Contents {
   std::vector<std::vector<float>> values;  // what the sources point into; moving a vector keeps its memory
   std::vector<safetensors::Source> sources;
-  const auto add = [&](std::string name, const ParameterSet::Entry& entry, const Tensor& memory) {
+  Metadata metadata = {{"format", kFormat}};
+
+  void add(std::string name, const ParameterSet::Entry& entry, const Tensor& memory) {
     values.push_back(disk_values(entry, memory));
     sources.push_back({std::move(name),
                        safetensors::Dtype::kF32,
                        dims_of(entry.value.shape()),
                        std::as_bytes(std::span<const float>(values.back()))});
-  };
+  }
+};
+
+Contents contents_of(const Network& net,
+                     const ExitPolicy& policy,
+                     const Metadata& extra,
+                     Optimizer* optimizer) {
+  Contents out;
+  out.metadata.merge(to_metadata(net.options()));
+  if (!policy.thresholds.empty()) out.metadata.merge(to_metadata(policy));
+  out.metadata.merge(cost_metadata(net.costs()));
+  for (const auto& [key, value] : extra) out.metadata.insert_or_assign(key, value);
   for (const ParameterSet::Entry& entry : net.parameters().entries()) {
-    add(entry.info.name, entry, entry.value);
+    out.add(entry.info.name, entry, entry.value);
     if (!optimizer || !entry.trainable) continue;
     for (const Optimizer::Moment& moment : optimizer->moments()) {
-      add(moment_name(moment.name, entry), entry, slice(moment.values, entry));
+      out.add(moment_name(moment.name, entry), entry, slice(moment.values, entry));
     }
   }
-  safetensors::write(path, sources, metadata);
+  return out;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path,
+                     const Network& net,
+                     const ExitPolicy& policy,
+                     const Metadata& extra,
+                     Optimizer* optimizer) {
+  const Contents contents = contents_of(net, policy, extra, optimizer);
+  safetensors::write(path, contents.sources, contents.metadata);
+}
+
+std::vector<std::byte> checkpoint_bytes(const Network& net, const ExitPolicy& policy, const Metadata& extra) {
+  const Contents contents = contents_of(net, policy, extra, nullptr);
+  return safetensors::file_bytes(contents.sources, contents.metadata);
+}
+
+void save_pytorch_state(const std::filesystem::path& path, const Network& net) {
+  Contents contents;
+  contents.metadata = {{"format", "pt"}, {"net", net.options().name}};
+  for (const ParameterSet::Entry& entry : net.parameters().entries()) {
+    if (!entry.info.name.starts_with("normalize.")) {
+      contents.add(entry.info.name, entry, entry.value);
+      continue;
+    }
+    std::vector<double> values;
+    const bool inverse = entry.info.name == "normalize.inv_std";
+    for (const float v : entry.value.to_host<float>()) values.push_back(inverse ? 1.0 / v : v);
+    contents.metadata[inverse ? "normalize.std" : entry.info.name] = text::list(values);
+  }
+  constexpr std::int64_t kNoBatches = 0;
+  for_each_layer(net.architecture(), [&](const Layer& layer, int) {
+    if (const auto* norm = std::get_if<BatchNorm>(&layer)) {
+      contents.sources.push_back({norm->name + ".num_batches_tracked",
+                                  safetensors::Dtype::kI64,
+                                  {},
+                                  std::as_bytes(std::span(&kNoBatches, 1))});
+    }
+  });
+  safetensors::write(path, contents.sources, contents.metadata);
 }
 
 LoadedNet load_net(const std::filesystem::path& path, const Device& device, const std::string& precision) {
-  if (pth::looks_like(MappedFile(path).bytes())) {
+  const MappedFile mapped(path);
+  std::span<const std::byte> bytes = mapped.bytes();
+  if (embedded::is_program(bytes)) {
+    bytes = embedded::weights_of(path, bytes);
+    if (bytes.empty()) {
+      throw FileError(path.string(),
+                      "a program without weights; offramp embed MODEL --to FILE makes one that carries them");
+    }
+  }
+  if (pth::looks_like(bytes)) {
     throw FileError(path.string(),
                     "a PyTorch file does not say which net its values belong to; make a checkpoint of it: "
                     "offramp import " +
                         path.string() + " --net NAME ... --to FILE.safetensors");
   }
-  const safetensors::Reader file(path);
+  const safetensors::Reader file(path, bytes);
   const auto format = file.metadata().find("format");
   if (format == file.metadata().end() || format->second != kFormat) {
     throw FileError(path.string(),

@@ -52,13 +52,23 @@ void save_checkpoint(const std::filesystem::path& path,
                      const Metadata& extra = {},
                      Optimizer* optimizer = nullptr);
 
+// The bytes of such a file, without moments.
+std::vector<std::byte> checkpoint_bytes(const Network& net,
+                                        const ExitPolicy& policy,
+                                        const Metadata& extra = {});
+
+// Writes the state dict alone, in PyTorch's names, layouts and order of dimensions, atomically: what a reference module
+// loads with strict=True. Counters of batches are 0; normalisation, which is no part of the modules, stands in the
+// metadata ("normalize.mean", "normalize.std").
+void save_pytorch_state(const std::filesystem::path& path, const Network& net);
+
 struct LoadedNet {
   std::unique_ptr<Network> net;
   ExitPolicy policy;
   Metadata metadata;
 };
-// Rebuilds a net from its checkpoint alone. Throws FileError for a file that is no checkpoint of ours, is
-// damaged, or has costs other than the net that it describes. `precision`: "" keeps the file's.
+// Rebuilds a net from its checkpoint alone, or from a program that carries one (base/embedded_weights.h). Throws
+// FileError for a file that is neither, is damaged, or has costs other than the net that it describes. `precision`: "" keeps the file's.
 LoadedNet load_net(const std::filesystem::path& path,
                    const Device& device,
                    const std::string& precision = "");

@@ -13,6 +13,7 @@
 // jpeglib.h needs size_t and FILE declared before.
 #include <jpeglib.h>
 
+#include "base/embedded_weights.h"
 #include "nets/data/image_file.h"
 #include "nets/data/npy.h"
 
@@ -147,6 +148,21 @@ int main(int argc, char** argv) {
   for (std::size_t i = 0; i < record.size(); ++i) record[i] = fine[i + 1] = static_cast<std::uint8_t>(i % 9);
   put("cifar/ten", record);
   put("cifar/hundred", fine);
+
+  Bytes elf(64 + 56 + 3);  // a header, one segment of 3 bytes, no sections
+  const Bytes magic = {0x7f, 'E', 'L', 'F', 2, 1, 1};
+  std::copy(magic.begin(), magic.end(), elf.begin());
+  elf[32] = 64;  // where the program headers are, and how many
+  elf[56] = 1;
+  elf[64 + 8] = 64 + 56;  // where the segment is
+  elf[64 + 32] = 3;       // how long it is
+  put("embedded/none", elf);
+  const auto weights = std::as_bytes(std::span("weights", 7));
+  embedded::write_program_with_weights(
+      corpus / "embedded/seven", "elf", std::as_bytes(std::span(elf)), weights);
+  Bytes cut = elf;
+  cut.resize(200, 'x');
+  put("embedded/cut", cut);
 
   put("csv/plain", std::string("1,0,1\n2,0.5,-1e-3\n"));
   put("csv/excel", std::string("\xEF\xBB\xBF\"label\", \"a\", \"b\"\r\n\"1.0\", 0, 1\r\n\r\n2.0, 3, 4\r\n"));

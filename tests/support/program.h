@@ -28,6 +28,7 @@ struct Surroundings {
   decltype(RLIMIT_AS) resource = RLIMIT_CORE;  // the limit that is lowered to `bytes`
   rlim_t bytes = 0;
   std::string stdout_to = {};  // a file, e.g. /dev/full; empty: Outcome::out
+  std::string program = OFFRAMP_BINARY;
 };
 
 // Started with `words`; its streams go to files in a folder of its own.
@@ -36,7 +37,7 @@ class Program {
   explicit Program(const std::vector<std::string>& words, const Surroundings& around = {}) {
     const std::string out = around.stdout_to.empty() ? (folder_ / "out").string() : around.stdout_to,
                       err = (folder_ / "err").string();
-    std::vector<char*> argv = {const_cast<char*>(OFFRAMP_BINARY)};
+    std::vector<char*> argv = {const_cast<char*>(around.program.c_str())};
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     child_ = fork();
@@ -47,7 +48,7 @@ class Program {
         dup2(open(out.c_str(), kCreate, 0600), STDOUT_FILENO) < 0 ||
         dup2(open(err.c_str(), kCreate, 0600), STDERR_FILENO) < 0 || setrlimit(around.resource, &limit) != 0)
       _exit(126);
-    execv(OFFRAMP_BINARY, argv.data());
+    execv(argv[0], argv.data());
     _exit(127);
   }
   void send(int signal) const { ::kill(child_, signal); }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/embedded_weights.h"
+#include "base/mapped_file.h"
 #include "nets/data/class_names.h"
 #include "nets/data/text.h"
 #include "nets/data/transform.h"
@@ -67,6 +69,18 @@ std::filesystem::path checkpoint_of(const std::filesystem::path& given) {
   return first_in(
       given,
       {"victim.safetensors", "checkpoints/last.safetensors", "copy.safetensors", "substitute.safetensors"});
+}
+
+std::filesystem::path checkpoint_or_own(const std::string& verb, const std::filesystem::path& given) {
+  if (!given.empty()) return checkpoint_of(given);
+  const std::filesystem::path own = embedded::this_program();
+  if (embedded::weights_of(own, MappedFile(own).bytes()).empty()) {
+    throw UsageError(
+        verb +
+        ": expected a checkpoint (--weights FILE), got none, and this program carries no weights; offramp "
+        "embed MODEL --to FILE makes one that does");
+  }
+  return own;
 }
 
 std::filesystem::path copy_checkpoint_of(const std::filesystem::path& given) {

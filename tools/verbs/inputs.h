@@ -17,6 +17,12 @@ namespace offramp::tools {
 // A checkpoint: the file itself, or what a run folder holds: the victim of a demo, the net of `train`, the copy of
 // `extract fit`. A path that is no folder is returned as it is. Throws UsageError for a folder without any.
 std::filesystem::path checkpoint_of(const std::filesystem::path& given);
+// The same for a verb that needs no name: where nothing is given, this program, if it carries weights (offramp embed).
+// Throws UsageError where it carries none, FileError where they are damaged.
+std::filesystem::path checkpoint_or_own(const std::string& verb, const std::filesystem::path& given);
+// What such an option says of itself.
+inline constexpr const char* kCheckpointOrOwn =
+    "checkpoint, or run folder of train (--weights is the same); where none is named, the weights in this program (embed)";
 // The same where a copy is wanted: that of `demo` and `extract run` comes first.
 std::filesystem::path copy_checkpoint_of(const std::filesystem::path& given);
 

@@ -15,6 +15,8 @@
   ROW(trace) \
   ROW(serve) \
   ROW(import) \
+  ROW(export) \
+  ROW(embed) \
   ROW(bench_op) \
   ROW(bench_step) \
   ROW(bench_image) \

@@ -81,6 +81,33 @@ TEST_F(TrainVerb, ARunKilledThreeTimesEndsWithTheBitsOfAnUninterruptedOne) {
   EXPECT_TRUE(fs::exists(folder_ / "killed" / "DONE"));
 }
 
+// The scalars of metrics.jsonl once an epoch, also where the run was left and gone on with.
+TEST_F(TrainVerb, TensorBoardGetsEveryEpochOnce) {
+  std::vector<std::string> words = train_words("run", 4);
+  words.push_back("--tensorboard");
+  {
+    const test::Program child(words);
+    for (int i = 0; i < 6000 && epochs_logged("run") < 2; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    child.send(SIGKILL);
+    child.wait();
+  }
+  words.push_back("--resume");
+  ASSERT_EQ(run(words), 0) << said();
+  const std::string events = read_text(folder_ / "run/tensorboard/events.out.tfevents.offramp");
+  const auto count = [&](const std::string& tag) {
+    std::size_t found = 0;
+    for (std::size_t at = events.find(tag); at != std::string::npos; at = events.find(tag, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("brain.Event:2"), 1u);
+  EXPECT_EQ(count("learning_rate"), epochs_logged("run"));
+  EXPECT_EQ(count("test_accuracy/exit_2"), epochs_logged("run"));
+  EXPECT_NE(read_text(folder_ / "run/.offramp-files").find("tensorboard/events"), std::string::npos);
+  ASSERT_EQ(run(train_words("without", 1)), 0) << said();
+  EXPECT_FALSE(fs::exists(folder_ / "without/tensorboard"));
+}
+
 TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
   ASSERT_EQ(run(train_words("run", 4)), 0) << said();
   const std::string data = "folder:" + (folder_ / "data").string() + "?side=16",

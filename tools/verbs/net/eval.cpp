@@ -32,7 +32,7 @@ class EvalVerb final : public Verb {
   }
 
   void declare(Options& o) override {
-    o.add("eval.checkpoint", checkpoint_, "checkpoint, or run folder of train").positional().required();
+    o.add("eval.checkpoint", checkpoint_, kCheckpointOrOwn).positional().alias("eval.weights", "--weights");
     o.add("eval.data", data_, "data set; default: the checkpoint's").flag("--data");
     o.add("eval.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("eval.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy");
@@ -48,8 +48,9 @@ class EvalVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
+    const std::filesystem::path checkpoint = checkpoint_or_own("eval", checkpoint_);
     const nets::LoadedNet loaded =
-        nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
+        nets::load_net(checkpoint, device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
     const nets::ExitPolicy policy = policy_of(loaded);
     const TrainedOn trained = trained_on(loaded.metadata);
@@ -65,7 +66,7 @@ class EvalVerb final : public Verb {
       milliseconds = exit_milliseconds(net, source->next().inputs, latency_images_);
     }
     std::string text = fmt::format("{}: {} samples\n", samples.text(), with_thousands(outputs.n));
-    ordered_json object{{"checkpoint", checkpoint_.string()},
+    ordered_json object{{"checkpoint", (checkpoint_.empty() ? checkpoint : checkpoint_).string()},
                         {"data", samples.set},
                         {"split", samples.held_out > 0 ? "held-out" : samples.split},
                         {"samples", outputs.n}};

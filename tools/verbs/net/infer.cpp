@@ -65,7 +65,7 @@ class InferVerb final : public Verb {
   }
 
   void declare(Options& o) override {
-    o.add("infer.checkpoint", checkpoint_, "checkpoint, or run folder of train").required();
+    o.add("infer.checkpoint", checkpoint_, kCheckpointOrOwn).alias("infer.weights", "--weights");
     o.add("infer.images", images_, "picture files, and folders of them").positional().required();
     o.add("infer.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
         .range(0, 1);
@@ -77,10 +77,11 @@ class InferVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
+    const std::filesystem::path checkpoint = checkpoint_or_own("infer", checkpoint_);
     const nets::LoadedNet loaded =
-        nets::load_net(checkpoint_of(checkpoint_), device, precision_ == "checkpoint" ? "" : precision_);
+        nets::load_net(checkpoint, device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
-    const nets::ExitPolicy policy = picture_policy("infer", checkpoint_, loaded, threshold_);
+    const nets::ExitPolicy policy = picture_policy("infer", checkpoint, loaded, threshold_);
     PictureFiles pictures;
     for (const std::string& image : images_) add(image, pictures);
     if (pictures.files.empty())

@@ -131,7 +131,7 @@ class TraceVerb final : public Verb {
 
   void declare(Options& o) override {
     o.add("trace.image", image_, "picture file, or one image of a data set").positional().required();
-    o.add("trace.model", model_, "checkpoint, or run folder of train").required();
+    o.add("trace.model", model_, kCheckpointOrOwn).alias("trace.weights", "--weights");
     o.add("trace.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
         .range(0, 1);
     o.add("trace.top", top_, "classes to show of each exit").range(1, 1000);
@@ -141,13 +141,14 @@ class TraceVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
-    const nets::LoadedNet loaded = nets::load_net(checkpoint_of(model_), device);
+    const std::filesystem::path checkpoint = checkpoint_or_own("trace", model_);
+    const nets::LoadedNet loaded = nets::load_net(checkpoint, device);
     const nets::Network& net = *loaded.net;
     const TrainedOn trained = trained_on(loaded.metadata);
     ExitTrace trace;
     trace.picture = visible(image_);
     trace.net = net.architecture().name;
-    trace.policy = picture_policy("trace", model_, loaded, threshold_);
+    trace.policy = picture_policy("trace", checkpoint, loaded, threshold_);
     trace.top = std::min(static_cast<std::size_t>(top_), static_cast<std::size_t>(net.classes()));
     trace.seen = picture(session, net, trained, trace);
     name_classes(trained, net, trace);

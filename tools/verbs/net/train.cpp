@@ -1,4 +1,5 @@
 // offramp train: a net with exits on a data set, resumable after any step.
+#include "tools/frame/event_file.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
@@ -97,6 +98,10 @@ class TrainVerb final : public Verb {
         .free_on_resume();
     o.add("train.capture", capture_, "a step is one CUDA graph launch; same bits (--device cuda)")
         .free_on_resume();
+    o.add("train.tensorboard",
+          tensorboard_,
+          "scalars for TensorBoard too: tensorboard/events.out.tfevents.offramp")
+        .free_on_resume();
     o.add("train.profile_steps",
           profile_steps_,
           "A:B: the steps that Nsight records (docs/reference/profiling.md)")
@@ -131,6 +136,8 @@ class TrainVerb final : public Verb {
     RunFolder& folder = session.folder();
     const std::filesystem::path last = folder.folder("checkpoints") / "last.safetensors";
     start(session, folder, net, trainer, last);
+    if (tensorboard_)
+      events_.emplace(folder.folder("tensorboard") / "events.out.tfevents.offramp", trainer.steps_done());
     describe(session, net, train_data, *test);
     const ordered_json final_metrics = loop(session, folder, net, trainer, *source, *test, last);
     finish(session, folder, net, final_metrics, last);
@@ -317,6 +324,7 @@ class TrainVerb final : public Verb {
                  {"images_per_second", static_cast<double>(seen) / seconds},
                  {"loader_waits", source.waits()}};
       folder.metric(metrics);
+      if (events_) add_event(metrics);
       trainer.save(last, metadata_);
       session.log.info(fmt::format("epoch {:>3}  rate {:g}  loss {:.4f}  {} {:.2f} %  {:.0f} img/s",
                                    end->epoch,
@@ -328,6 +336,18 @@ class TrainVerb final : public Verb {
                        metrics);
     }
     return metrics;
+  }
+
+  // The line of metrics.jsonl as scalars: numbers by their key, lists by exit.
+  void add_event(const ordered_json& metrics) {
+    EventFile::Scalars scalars;
+    for (const auto& [key, value] : metrics.items()) {
+      if (value.is_number() && key != "step") scalars.emplace_back(key, value.get<double>());
+      if (!value.is_array()) continue;
+      for (std::size_t e = 0; e < value.size(); ++e)
+        scalars.emplace_back(fmt::format("{}/exit_{}", key, e + 1), value[e].get<double>());
+    }
+    events_->add(metrics["step"].get<std::int64_t>(), scalars);
   }
 
   static std::vector<double> percent(std::vector<double> shares) {
@@ -385,7 +405,8 @@ class TrainVerb final : public Verb {
                      optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps", recipe_ = "sdn";
   std::string profile_steps_;
   std::unique_ptr<ProfilerWindow> window_;
-  bool augment_ = true, moving_trunk_ = false, capture_ = false;
+  std::optional<EventFile> events_;
+  bool augment_ = true, moving_trunk_ = false, capture_ = false, tensorboard_ = false;
   int side_ = 0, held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
   std::optional<int> epochs_;
   std::optional<double> learning_rate_, weight_decay_;

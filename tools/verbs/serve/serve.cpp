@@ -36,7 +36,7 @@ class ServeVerb final : public Verb {
 
 #if OFFRAMP_HAVE_HTTP
   void declare(Options& o) override {
-    o.add("serve.checkpoint", checkpoint_, "checkpoint, or run folder of train").positional().required();
+    o.add("serve.checkpoint", checkpoint_, kCheckpointOrOwn).positional().alias("serve.weights", "--weights");
     o.add("serve.host", host_, "address to listen on; 0.0.0.0: all");
     o.add("serve.port", port_, "0: a free one").range(0, 65535);
     o.add("serve.unix", unix_, "listen on this socket instead of a port, for this user alone");
@@ -68,7 +68,7 @@ class ServeVerb final : public Verb {
   int run(Session& session) override {
     if (session.device() != "cpu")
       throw UsageError("serve: answers on the CPU, got --device " + session.device());
-    options_.checkpoint = checkpoint_of(checkpoint_);
+    options_.checkpoint = checkpoint_or_own("serve", checkpoint_);
     if (options_.workers == 0)
       options_.workers =
           session.threads() > 0 ? session.threads() : static_cast<int>(std::thread::hardware_concurrency());
