@@ -221,7 +221,7 @@ TEST_F(AuditVerb, SaysWhatItCannotTake) {
     EXPECT_EQ(o.code, code) << o.text();
     EXPECT_NE(o.err.find(why), std::string::npos) << o.err;
   };
-  refused({"audit", "http://localhost:1", "--out", at("x")}, "a served model cannot be asked yet");
+  refused({"audit", model(), "--max-queries", "9", "--out", at("x")}, "are about a served model");
   refused({"audit", "net.pth", "--out", at("x")}, "offramp import net.pth");
   refused({"audit", at("nowhere.csv"), "--out", at("x")}, "nowhere.csv", 1);
   write_text(at("bad.csv"), "exit,nanoseconds\n1,100\n1,-3\n");

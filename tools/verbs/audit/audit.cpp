@@ -10,6 +10,7 @@
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/audit/sections.h"
 #include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/extract/served_victim.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
@@ -51,6 +52,9 @@ class AuditVerb final : public Verb {
             "class of an input in exit and time; membership; slowdown; defences; extraction with growing numbers of queries\n"
             "until the time is used. A section that lacks something says so. With recorded times instead (a CSV file: columns\n"
             "nanoseconds, or t1, t2, .., and where known an exit and an attribute) the sections of the clock are done.\n"
+            "A served model (the URL of an Open Inference Protocol server: http://HOST:PORT, with /v2/models/NAME where it has\n"
+            "several, unix:/PATH) is asked about --data: its exits are estimated from the times, and what needs the net itself\n"
+            "is left out. --max-queries bounds how often it is asked; what was answered is never asked again.\n"
             "Findings carry the ids of NIST AI 100-2, MITRE ATLAS and OWASP AISVS. The run folder holds report.html,\n"
             "results.json, audit.sarif (SARIF 2.1.0) and README.md (a model card); --resume goes on after a kill.\n"
             "Run nothing else meanwhile.\n" +
@@ -58,12 +62,24 @@ class AuditVerb final : public Verb {
         .run_folder = true};
   }
   void declare(Options& o) override {
-    o.add("audit.target", target_, "checkpoint, run folder, or CSV file of times").positional().required();
+    o.add("audit.target", target_, "checkpoint, run folder, URL of a served model, or CSV file of times")
+        .positional()
+        .required();
     o.add("audit.data", data_, "labelled data set; default: the checkpoint's").flag("--data");
     o.add("audit.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("audit.queries", settings_.queries, "images that an attacker would ask; default: half of the data");
     o.add("audit.threshold", threshold_, "of every exit, instead of the checkpoint's");
     o.add("audit.budget", budget_min_, "minutes; extraction stops where they are used").range(0.05, 1e4);
+    o.add("audit.max_queries",
+          settings_.max_queries,
+          "served: images that it may be asked about in all; 0: what the time allows")
+        .range(0, 1e9);
+    o.add("audit.copy_net", settings_.copy_net, "served: family of the copies that queries buy");
+    o.add("audit.members",
+          settings_.members,
+          "served: labelled images of its training, as 'SET@train[FIRST:COUNT]'");
+    o.add("audit.others", settings_.others, "served: labelled images of the same kind that it never saw");
+    served_.declare(o, "audit");
     o.add("audit.alpha", settings_.alpha, "chance of a wrong verdict on the times").range(1e-4, 0.2);
     o.add("audit.exit", exit_, "times: column of the exit; without it exits are estimated");
     o.add("audit.attribute", attribute_, "times: column of an attribute of the input");
@@ -74,23 +90,31 @@ class AuditVerb final : public Verb {
   int run(Session& session) override {
     settings_.seed = session.seed();
     settings_.threads = static_cast<unsigned>(session.threads());
-    const bool times_alone = target_.extension() == ".csv";
-    if (target_.string().rfind("http://", 0) == 0 || target_.string().rfind("https://", 0) == 0)
+    audit::Target target;
+    target.name = target_;
+    target.source = attacks::is_remote(target_)                            ? audit::Source::kServed
+                    : std::filesystem::path(target_).extension() == ".csv" ? audit::Source::kTimes
+                                                                           : audit::Source::kModel;
+    const bool times_alone = target.source == audit::Source::kTimes,
+               served = target.source == audit::Source::kServed;
+    if (!served && (served_.named() || settings_.max_queries > 0 || !settings_.members.empty() ||
+                    !settings_.others.empty()))
       throw UsageError(
-          "audit: a served model cannot be asked yet; give its checkpoint, or times that were recorded (a CSV file)");
-    if (target_.extension() == ".pth" || target_.extension() == ".pt")
+          "--model, --shape, --input, --output, --max-queries, --members and --others are about a served model; " +
+          target_ + " is a file");
+    if (served) open_served(session, target);
+    if (const auto extension = std::filesystem::path(target_).extension();
+        extension == ".pth" || extension == ".pt")
       throw UsageError(fmt::format(
           "{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that",
-          target_.string(),
-          target_.string()));
-    audit::Target target;
-    target.name = target_.string();
-    if (!times_alone) open_model(session, target);
+          target_,
+          target_));
+    if (target.source == audit::Source::kModel) open_model(session, target);
     audit::Measured recorded;
     if (times_alone) recorded = read_recorded();
 
     RunFolder& folder = session.folder();
-    if (!times_alone && !target.tuned) {
+    if (target.loaded && !target.tuned) {
       target.checkpoint = folder.file("victim.safetensors");
       nets::save_checkpoint(
           target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
@@ -109,6 +133,7 @@ class AuditVerb final : public Verb {
       const std::filesystem::path file = kept / (name + ".json");
       if (std::filesystem::exists(file)) {
         sections.push_back(audit::section_from(read_json_file(file), file));
+        work.asked += sections.back().data.value("queries", std::int64_t{0});
         return;
       }
       throw_if_interrupted();
@@ -116,31 +141,42 @@ class AuditVerb final : public Verb {
       const double begin = budget.used();
       Section done = make();
       done.seconds = budget.used() - begin;
+      work.asked += done.data.value("queries", std::int64_t{0});
       write_json_file(file, to_json(done));
       folder.metric({{"section", name}, {"seconds", done.seconds}});
       sections.push_back(std::move(done));
     };
-    section("model", [&] { return audit_model(work, target); });
     std::optional<audit::Measured> measured;
     const auto times = [&]() -> const audit::Measured& {
-      if (!measured) measured = times_alone ? std::move(recorded) : audit::measure(work, target);
+      if (!measured)
+        measured = times_alone ? std::move(recorded)
+                   : served    ? audit::measure_served(work, target)
+                               : audit::measure(work, target);
       return *measured;
     };
+    section("model",
+            [&] { return served ? audit_served_model(target, times()) : audit_model(work, target); });
     section("timing", [&] { return audit_exit_timing(work, times()); });
     section("attribute", [&] { return audit_attribute(work, times()); });
-    section("membership", [&] { return audit_membership(work, target); });
+    section("membership",
+            [&] { return served ? audit_served_membership(work, target) : audit_membership(work, target); });
     section("slowdown", [&] { return audit_slowdown(work, target); });
     section("defences", [&] { return audit_defences(work, target, times()); });
-    section("extraction", [&] { return audit_extraction(work, target); });
+    section("extraction", [&] {
+      return served ? audit_served_extraction(work, target, times()) : audit_extraction(work, target);
+    });
 
     const audit::Head head{target.name,
-                           times_alone ? "recorded times" : "model",
+                           times_alone ? "recorded times"
+                           : served    ? "served model"
+                                       : "model",
                            target.images_text,
                            {{"data", target.samples.set},
                             {"budget_minutes", budget_min_},
                             {"alpha", settings_.alpha},
                             {"seed", settings_.seed},
-                            {"seconds", budget.used()}}};
+                            {"seconds", budget.used()},
+                            {"queries", work.asked}}};
     const std::string text = text_of(head, sections);
     const nlohmann::ordered_json json = json_of(head, sections);
     write_file_atomically(folder.file("report.html"),
@@ -179,6 +215,28 @@ class AuditVerb final : public Verb {
         attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
   }
 
+  void open_served(Session& session, audit::Target& target) const {
+    if (data_.empty())
+      throw UsageError(
+          "audit: a served model does not tell what it was trained on: --data names labelled images for it");
+    if (threshold_)
+      throw UsageError(
+          "--threshold: the exits of a served model are chosen where it is served (offramp serve --threshold)");
+    auto box = served_.connect(session, target_);
+    const nets::Extent input = input_of(*box);
+    target.described = box->description();
+    target.samples = samples_for(session, target.trained, input, {.set = data_, .split = split_});
+    const data::ImageSet all = open_pictures(session, target.trained, target.samples, input);
+    if (all.num_classes() > box->classes())
+      throw UsageError(fmt::format("{}: {} classes, the served model tells {} apart",
+                                   target.samples.set,
+                                   all.num_classes(),
+                                   box->classes()));
+    target.images = data::subset(all, data::permutation(all.n, 1, 0xA0D17u, 1));
+    target.images_text = target.samples.text();
+    target.box = std::move(box);
+  }
+
   audit::Measured read_recorded() const {
     audit::Measured m;
     const NumberTable table = read_number_table(target_);
@@ -193,7 +251,7 @@ class AuditVerb final : public Verb {
     for (std::size_t i = 0; i < m.ns.size(); ++i) {
       if (!(m.ns[i] > 0 && std::isfinite(m.ns[i])))
         throw FileError(
-            target_.string(),
+            target_,
             fmt::format(
                 "line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
       m.ns[i] *= unit_ns_;
@@ -214,7 +272,8 @@ class AuditVerb final : public Verb {
     return m;
   }
 
-  std::filesystem::path target_;
+  std::string target_;  // a path, or a URL
+  ServedVictim served_;
   std::string data_, split_ = "auto", exit_, attribute_, time_;
   std::optional<double> threshold_;
   double budget_min_ = 10, unit_ns_ = 1;
