@@ -12,6 +12,7 @@
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/extract/served_victim.h"
 #include "tools/verbs/inputs.h"
+#include "tools/verbs/net/state_import.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -47,7 +48,8 @@ class AuditVerb final : public Verb {
         .summary = "what a model's answers and times give away, and what each defence costs: one report",
         .example = "offramp audit out/small --budget 10",
         .details =
-            "MODEL is a checkpoint or a run folder (a PyTorch state dict: offramp import first). Sections: the model itself;\n"
+            "MODEL is a checkpoint, a run folder, or a state dict (.pth, .safetensors) with --net for the net that it is of and what\n"
+            "else `offramp import` would be told. Sections: the model itself;\n"
             "the exit in the time, for attackers on the same core (1 ns), in the LAN (100 ns) and on the internet (50 us); the\n"
             "class of an input in exit and time; membership; slowdown; defences; extraction with growing numbers of queries\n"
             "until the time is used. A section that lacks something says so. With recorded times instead (a CSV file: columns\n"
@@ -63,8 +65,7 @@ class AuditVerb final : public Verb {
   }
   void declare(Options& o) override {
     o.add("audit.target", target_, "checkpoint, run folder, URL of a served model, or CSV file of times")
-        .positional()
-        .required();
+        .positional();
     o.add("audit.data", data_, "labelled data set; default: the checkpoint's").flag("--data");
     o.add("audit.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("audit.queries", settings_.queries, "images that an attacker would ask; default: half of the data");
@@ -80,7 +81,9 @@ class AuditVerb final : public Verb {
           "served: labelled images of its training, as 'SET@train[FIRST:COUNT]'");
     o.add("audit.others", settings_.others, "served: labelled images of the same kind that it never saw");
     served_.declare(o, "audit");
+    state_.declare(o, "audit", "");
     o.add("audit.alpha", settings_.alpha, "chance of a wrong verdict on the times").range(1e-4, 0.2);
+    o.add("audit.from_csv", from_csv_, "the CSV file of times, whatever its name");
     o.add("audit.exit", exit_, "times: column of the exit; without it exits are estimated");
     o.add("audit.attribute", attribute_, "times: column of an attribute of the input");
     o.add("audit.time", time_, "times: column; default: nanoseconds, or t1, t2, ..");
@@ -90,31 +93,28 @@ class AuditVerb final : public Verb {
   int run(Session& session) override {
     settings_.seed = session.seed();
     settings_.threads = static_cast<unsigned>(session.threads());
+    if (target_.empty() == from_csv_.empty())
+      throw UsageError("audit: expected one target: a model, a URL, or recorded times (--from-csv FILE)");
     audit::Target target;
-    target.name = target_;
-    target.source = attacks::is_remote(target_)                            ? audit::Source::kServed
-                    : std::filesystem::path(target_).extension() == ".csv" ? audit::Source::kTimes
-                                                                           : audit::Source::kModel;
+    target.name = from_csv_.empty() ? target_ : from_csv_.string();
+    if (!from_csv_.empty() || std::filesystem::path(target_).extension() == ".csv")
+      target.source = audit::Source::kTimes;
+    else if (attacks::is_remote(target_))
+      target.source = audit::Source::kServed;
     const bool times_alone = target.source == audit::Source::kTimes,
                served = target.source == audit::Source::kServed;
     if (!served && (served_.named() || settings_.max_queries > 0 || !settings_.members.empty() ||
                     !settings_.others.empty()))
       throw UsageError(
           "--model, --shape, --input, --output, --max-queries, --members and --others are about a served model; " +
-          target_ + " is a file");
+          target.name + " is a file");
     if (served) open_served(session, target);
-    if (const auto extension = std::filesystem::path(target_).extension();
-        extension == ".pth" || extension == ".pt")
-      throw UsageError(fmt::format(
-          "{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that",
-          target_,
-          target_));
-    if (target.source == audit::Source::kModel) open_model(session, target);
+    const bool imported = target.source == audit::Source::kModel && open_model(session, target);
     audit::Measured recorded;
-    if (times_alone) recorded = read_recorded();
+    if (times_alone) recorded = read_recorded(target.name);
 
     RunFolder& folder = session.folder();
-    if (target.loaded && !target.tuned) {
+    if (target.loaded && (!target.tuned || imported)) {
       target.checkpoint = folder.file("victim.safetensors");
       nets::save_checkpoint(
           target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
@@ -196,9 +196,25 @@ class AuditVerb final : public Verb {
   }
 
  private:
-  void open_model(Session& session, audit::Target& target) const {
+  // True: a state dict from elsewhere, which is no checkpoint yet.
+  bool open_model(Session& session, audit::Target& target) {
     target.checkpoint = checkpoint_of(target_);
-    target.loaded = nets::load_net(target.checkpoint, Device::make_cpu({.threads = 1}), "f32");
+    const Device one_thread = Device::make_cpu({.threads = 1});
+    const bool import = is_state_dict(target.checkpoint);
+    if (import) {
+      auto read = state_.read(session, target.checkpoint, nets::Strictness::kComplete, one_thread);
+      session.log.info(fmt::format("{}: {} tensors of a {} with {} exits",
+                                   target_,
+                                   read.report.matched.size(),
+                                   read.net->options().name,
+                                   read.net->num_exits()));
+      target.loaded = nets::LoadedNet{std::move(read.net), {}, std::move(read.metadata)};
+    } else {
+      if (state_.named())
+        throw UsageError(target_ +
+                         " is a checkpoint, which says its net: --net is about state dicts from elsewhere");
+      target.loaded = nets::load_net(target.checkpoint, one_thread, "f32");
+    }
     nets::LoadedNet& loaded = *target.loaded;
     target.trained = trained_on(loaded.metadata);
     target.tuned = !threshold_ && (!loaded.policy.thresholds.empty() || loaded.net->num_exits() == 1);
@@ -213,6 +229,7 @@ class AuditVerb final : public Verb {
     target.images_text = target.samples.text();
     target.box = std::make_unique<attacks::InProcessBlackBox>(
         attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
+    return import;
   }
 
   void open_served(Session& session, audit::Target& target) const {
@@ -237,11 +254,11 @@ class AuditVerb final : public Verb {
     target.box = std::move(box);
   }
 
-  audit::Measured read_recorded() const {
+  audit::Measured read_recorded(const std::filesystem::path& file) const {
     audit::Measured m;
-    const NumberTable table = read_number_table(target_);
+    const NumberTable table = read_number_table(file);
     if (time_.empty()) {
-      const attacks::RecordedTimes times = attacks::read_times(target_);
+      const attacks::RecordedTimes times = attacks::read_times(file);
       m.ns = times.ns;
       m.repetitions = times.repetitions;
       m.order = times.order;
@@ -251,7 +268,7 @@ class AuditVerb final : public Verb {
     for (std::size_t i = 0; i < m.ns.size(); ++i) {
       if (!(m.ns[i] > 0 && std::isfinite(m.ns[i])))
         throw FileError(
-            target_,
+            file.string(),
             fmt::format(
                 "line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
       m.ns[i] *= unit_ns_;
@@ -273,7 +290,9 @@ class AuditVerb final : public Verb {
   }
 
   std::string target_;  // a path, or a URL
+  std::filesystem::path from_csv_;
   ServedVictim served_;
+  StateImport state_;
   std::string data_, split_ = "auto", exit_, attribute_, time_;
   std::optional<double> threshold_;
   double budget_min_ = 10, unit_ns_ = 1;
