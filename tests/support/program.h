@@ -50,6 +50,7 @@ class Program {
     execv(OFFRAMP_BINARY, argv.data());
     _exit(127);
   }
+  pid_t pid() const { return child_; }
   void send(int signal) const { ::kill(child_, signal); }
   Outcome wait() const {
     int status = 0;

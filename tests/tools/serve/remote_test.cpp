@@ -172,6 +172,28 @@ TEST(Remote, ABusyServerIsAskedAgainAndWhatItSaysIsHeard) {
   EXPECT_EQ(victim.repeated(), 6);
 }
 
+// A machine that slept finds its patience gone at the first answer that did not come: one is no reason to give up.
+TEST(Remote, OneAnswerThatTookLongerThanAllPatienceIsAskedForAgain) {
+  std::atomic<int> asked{0};
+  Fake fake([&](const HttpRequest& request) -> HttpAnswer {
+    if (request.path.ends_with("/infer") && ++asked == 2) std::this_thread::sleep_for(700ms);
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    return logits_server(inner);
+  });
+  RemoteOptions options;
+  options.warm_up = 0;
+  options.answer_timeout = 250ms;
+  options.patience = 50ms;
+  std::vector<std::string> why;
+  options.on_wait = [&](const std::string& text) { why.push_back(text); };
+  RemoteBlackBox victim(url_of(fake.http.port()), options);
+  const Answer answer = victim.query(Tensor::zeros({1, 2}, Device::cpu()), Timing::kPerQuery);
+  EXPECT_EQ(answer.nanoseconds.size(), 1u);
+  ASSERT_FALSE(why.empty());
+  EXPECT_EQ(why[0], "POST /v2/models/m/infer: no answer (Read)");
+}
+
 TEST(Remote, AnswersThatAreNoneAreRefused) {
   std::string answer;
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
