@@ -49,7 +49,7 @@ class NetServer::Impl {
             TogetherOptions{options_.together, options_.max_wait},
             arrivals_,
             [this, device = worker->device](const std::vector<float>& values) {
-              return Tensor::from<float>(
+              return Tensor::from_nchw(
                   shape_of(static_cast<int>(values.size() / numbers_of(1))), values, device);
             });
     model_.name = options_.name;
@@ -181,7 +181,7 @@ class NetServer::Impl {
       result = infer_together(http, request, release);
     } else {
       const Lease worker(*this);
-      const Tensor images = Tensor::from<float>(shape_of(request.images), request.values, worker->device);
+      const Tensor images = Tensor::from_nchw(shape_of(request.images), request.values, worker->device);
       result = nets::infer(*worker->net, policy_, images);
       if (options_.defence)
         release = attacks::release_time(

@@ -99,6 +99,30 @@ TEST(NetServer, AnswersAreThoseOfTheNetBitForBit) {
   EXPECT_EQ(exits, (std::vector<std::uint64_t>{32, 32, 32}));
 }
 
+// The protocol's tensors are row-major, channels before rows, whatever the net keeps in memory.
+TEST(NetServer, PicturesAreReadInTheOrderThatTheirShapeTells) {
+  nets::NetOptions small = test::tiny_options();
+  small.channels = 3;
+  const test::Served net(small, 8);
+  const nets::FrozenNet frozen(net.net);
+  const nets::EarlyExitResult truth =
+      nets::infer(frozen, net.policy, Tensor::from_nchw({8, 3, 8, 8}, net.pixels, test::one_thread()));
+  for (const int together : {1, 4}) {
+    Running running({.checkpoint = net.checkpoint, .together = together});
+    RawClient client(running.server.port());
+    for (const bool binary : {false, true}) {
+      const auto body = attacks::infer_body(
+          "images", std::vector<std::int64_t>{8, 3, 8, 8}, net.pixels, "probabilities", binary);
+      EXPECT_EQ(
+          probabilities_of(client.ask(test::post(
+              "/v2/models/net/infer",
+              body.bytes,
+              binary ? "Inference-Header-Content-Length: " + std::to_string(body.json_bytes) + "\r\n" : ""))),
+          truth.probabilities);
+    }
+  }
+}
+
 TEST(NetServer, TheExitIsToldToWhoAsksWhereItsOwnerAllowsIt) {
   NetServerOptions o = options();
   const auto ask = [&](NetServer& server, const char* parameters) {

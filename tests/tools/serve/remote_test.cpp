@@ -151,6 +151,31 @@ TEST(Remote, LogitsOfAServerThatTellsLittleBecomeProbabilities) {
   EXPECT_NE(victim.description().find("JSON tensors, logits"), std::string::npos) << victim.description();
 }
 
+TEST(Remote, PicturesAreSentInTheOrderThatTheirShapeTells) {
+  std::vector<float> got;
+  std::mutex mutex;
+  Fake fake([&](const HttpRequest& request) -> HttpAnswer {
+    if (request.path == "/v2/models/m")
+      return {
+          200,
+          R"({"name":"m","inputs":[{"name":"in","datatype":"FP32","shape":[-1,2,2,3]}],"outputs":[{"name":"o","datatype":"FP32","shape":[-1,2]}]})"};
+    if (request.path.ends_with("/infer")) {
+      const std::unique_lock lock(mutex);
+      got = json::parse(request.body)["inputs"][0]["data"].get<std::vector<float>>();
+      return {200, R"({"outputs":[{"name":"o","datatype":"FP32","shape":[1,2],"data":[0.25,0.75]}]})"};
+    }
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    return logits_server(inner);
+  });
+  RemoteBlackBox victim(url_of(fake.http.port()));
+  std::vector<float> row_major(12);
+  for (std::size_t i = 0; i < row_major.size(); ++i) row_major[i] = static_cast<float>(i);
+  victim.query(Tensor::from_nchw({1, 2, 2, 3}, row_major, Device::cpu()), Timing::kNone);
+  const std::unique_lock lock(mutex);
+  EXPECT_EQ(got, row_major);
+}
+
 TEST(Remote, ABusyServerIsAskedAgainAndWhatItSaysIsHeard) {
   std::atomic<int> asked{0};
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
