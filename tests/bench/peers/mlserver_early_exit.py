@@ -31,7 +31,10 @@ class EarlyExit(MLModel):
         tensors, metadata = reference_nets.load_safetensors(os.path.join(folder, "net.safetensors"))
         exits = sorted(int(name.split(".")[1]) for name in tensors if name.endswith("output.linear.weight"))
         classes = next(t for n, t in tensors.items() if n.endswith("output.linear.weight")).shape[0]
-        self.net = reference_nets.resnet(9, 1, classes, exits, [0.0] * 3, [1.0] * 3)
+        mean = tensors.get("normalize.mean", torch.zeros(3))
+        std = 1 / tensors.get("normalize.inv_std", torch.ones(3))
+        self.mean, self.std = mean.view(1, 3, 1, 1), std.view(1, 3, 1, 1)
+        self.net = reference_nets.resnet(9, 1, classes, exits, mean.tolist(), std.tolist())
         missing, unexpected = self.net.load_state_dict(tensors, strict=False)
         assert not missing and all(n.startswith("normalize.") for n in unexpected), (missing, unexpected)
         self.net.eval()
@@ -45,7 +48,7 @@ class EarlyExit(MLModel):
     @torch.inference_mode()
     def answer(self, x):
         net, at = self.net, 0
-        x = net.init_conv(x)
+        x = net.init_conv((x - self.mean) / self.std)
         for block in net.layers:
             x = block(x)
             if block.output is None:

@@ -1,8 +1,8 @@
 // Requests a second and times of servers beside each other, through the same client, in turn in the same run.
 //
-//   serve_beside make FOLDER [--net resnet-56] [--seed 1]
-//     an SDN of random weights whose thresholds let about half of the work be saved: FOLDER/net.safetensors, thresholds.json
-//     (as the other server may want them) and pictures.bin
+//   serve_beside make FOLDER CHECKPOINT IMAGES
+//     thresholds for the net of CHECKPOINT that let about half of the work be saved on the first pictures of the data set
+//     IMAGES (its test part): FOLDER/net.safetensors, thresholds.json (as the other server may want them) and pictures.bin
 //   serve_beside ask FOLDER [--rounds 10] [--queries 100] [--json] NAME=URL NAME=URL ..
 //     each round asks every server about the same pictures, one a request over one connection; --json: no binary tensors.
 //
@@ -11,17 +11,18 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "attacks/extraction/images.h"
 #include "attacks/query/remote.h"
 #include "base/json_file.h"
-#include "kernels/philox.h"
+#include "nets/data/open_dataset.h"
 #include "nets/exits/early_exit.h"
 #include "nets/exits/frozen.h"
 #include "nets/graph/state_dict.h"
@@ -30,18 +31,6 @@ namespace offramp {
 namespace {
 
 constexpr int kPictures = 512;
-
-std::vector<float> pictures(const nets::Extent& input, std::uint64_t seed) {
-  const std::size_t size = static_cast<std::size_t>(input.c * input.h * input.w);
-  std::vector<float> pixels(size * kPictures);
-  const PhiloxKey draw{seed, 5};
-  for (std::size_t i = 0; i < pixels.size(); ++i) {
-    // Each picture with a contrast of its own: confidences differ.
-    const float contrast = static_cast<float>(1 + i / size % 64) / 64.0f;
-    pixels[i] = 0.5f + contrast * (draw.uniform(i) - 0.5f);
-  }
-  return pixels;
-}
 
 // The share `leave` of those who are still there leaves at each exit.
 nets::ExitPolicy policy_that_lets_go(const std::vector<std::vector<float>>& confidences, double leave) {
@@ -62,17 +51,22 @@ nets::ExitPolicy policy_that_lets_go(const std::vector<std::vector<float>>& conf
   return policy;
 }
 
-int make(const std::filesystem::path& folder, std::map<std::string, std::string>& given) {
+int make(const std::filesystem::path& folder,
+         const std::filesystem::path& checkpoint,
+         const std::string& set_name) {
   std::filesystem::create_directories(folder);
-  const auto seed = static_cast<std::uint64_t>(std::atoll(given["--seed"].c_str()));
-  nets::NetOptions options;
-  options.name = given["--net"];
-  options.placement = nets::Placement::kSdn;
-  nets::Network net(options, Device::make_cpu({.threads = 1}));
-  nets::initialize(net, seed);
-  const std::vector<float> pixels = pictures(net.input(), seed);
-  const Tensor images =
-      Tensor::from_nchw({kPictures, net.input().c, net.input().h, net.input().w}, pixels, net.device());
+  const nets::LoadedNet loaded = nets::load_net(checkpoint, Device::make_cpu({.threads = 1}));
+  const nets::Network& net = *loaded.net;
+  data::OpenOptions open;
+  open.side_of_files = net.input().h;
+  data::ImageSet set = data::open_images(set_name, "test", open);
+  if (set.n < kPictures || set.c != net.input().c || set.h != net.input().h)
+    throw DataError(set_name + ": too few pictures, or not those of the net");
+  std::vector<std::int32_t> first(kPictures);
+  std::iota(first.begin(), first.end(), 0);
+  set = data::subset(set, first);
+  const Tensor images = attacks::image_source(set).load(first).to(net.device());
+  const std::vector<float> pixels = images.to_nchw();
   const nets::FrozenNet frozen(net);
   std::vector<std::vector<float>> confidences;
   for (const Tensor& logits : frozen.forward(images))
@@ -99,7 +93,7 @@ int make(const std::filesystem::path& folder, std::map<std::string, std::string>
       .write(reinterpret_cast<const char*>(pixels.data()),
              static_cast<std::streamsize>(pixels.size() * sizeof(float)));
   fmt::print("{} with {} exits: {:.1f} % of the work on average; pictures by exit: {}\n",
-             options.name,
+             net.options().name,
              net.num_exits(),
              100 * share,
              fmt::join(left, ", "));
@@ -186,8 +180,7 @@ int ask(const std::filesystem::path& folder,
 }  // namespace offramp
 
 int main(int argc, char** argv) {
-  std::map<std::string, std::string> given = {
-      {"--net", "resnet-56"}, {"--seed", "1"}, {"--rounds", "10"}, {"--queries", "100"}};
+  std::map<std::string, std::string> given = {{"--rounds", "10"}, {"--queries", "100"}};
   std::vector<std::string> words;
   bool json = false;
   for (int i = 1; i < argc; ++i) {
@@ -200,9 +193,9 @@ int main(int argc, char** argv) {
       words.push_back(word);
     }
   }
-  if (words.size() == 2 && words[0] == "make") return offramp::make(words[1], given);
+  if (words.size() == 4 && words[0] == "make") return offramp::make(words[1], words[2], words[3]);
   if (words.size() > 2 && words[0] == "ask")
     return offramp::ask(words[1], given, json, {words.begin() + 2, words.end()});
-  std::fprintf(stderr, "serve_beside: expected make FOLDER, or ask FOLDER NAME=URL ..\n");
+  std::fprintf(stderr, "serve_beside: expected make FOLDER CHECKPOINT IMAGES, or ask FOLDER NAME=URL ..\n");
   return 2;
 }
