@@ -110,7 +110,7 @@ class RemoteBlackBox::Connection {
 
   Answer query(const Tensor& images, Timing timing) {
     check(images);
-    const std::vector<float> pixels = images.to_host<float>();
+    const std::vector<float> pixels = images.to_nchw();  // the order that the shape tells
     const int n = static_cast<int>(images.shape()[0]);
     const std::size_t size = n == 0 ? 0 : pixels.size() / static_cast<std::size_t>(n);
     const auto body_of = [&](int first, int count) {

@@ -8,6 +8,41 @@
 #include "nets/exits/parts.h"
 
 namespace offramp::nets {
+
+EarlyExitResult unanswered(int n, int classes) {
+  const auto count = static_cast<std::size_t>(n), width = static_cast<std::size_t>(classes);
+  return {.n = n,
+          .classes = classes,
+          .label = std::vector<std::int32_t>(count),
+          .exit = std::vector<std::int32_t>(count),
+          .answered = std::vector<std::int32_t>(count),
+          .confidence = std::vector<float>(count, -1.f),
+          .probabilities = std::vector<float>(count * width)};
+}
+
+bool take_exit(const ExitPolicy& policy,
+               int s,
+               bool last,
+               std::span<const float> probabilities,
+               std::size_t sample,
+               EarlyExitResult& result) {
+  const auto top = std::max_element(probabilities.begin(), probabilities.end());
+  const bool stops = last || policy.stops(s, *top);
+  const bool sure = !last && stops;
+  // An output is kept where it answers: at a confident exit, at the last one, or as the most confident so far.
+  const bool answers = sure || (policy.fallback == Fallback::kLast ? last : *top > result.confidence[sample]);
+  if (answers) {
+    result.label[sample] = static_cast<std::int32_t>(top - probabilities.begin());
+    result.answered[sample] = s + 1;
+    result.confidence[sample] = *top;
+    std::copy(probabilities.begin(),
+              probabilities.end(),
+              result.probabilities.begin() + static_cast<std::ptrdiff_t>(sample * probabilities.size()));
+  }
+  if (stops) result.exit[sample] = s + 1;
+  return stops;
+}
+
 namespace {
 
 EarlyExitResult infer_together(const SegmentedNet& net,
@@ -16,13 +51,7 @@ EarlyExitResult infer_together(const SegmentedNet& net,
                                const std::function<void(int, int)>& before_segment) {
   const int n = x[0].shape().n(), classes = net.classes();
   const auto count = static_cast<std::size_t>(n), width = static_cast<std::size_t>(classes);
-  EarlyExitResult result{.n = n,
-                         .classes = classes,
-                         .label = std::vector<std::int32_t>(count),
-                         .exit = std::vector<std::int32_t>(count),
-                         .answered = std::vector<std::int32_t>(count),
-                         .confidence = std::vector<float>(count, -1.f),
-                         .probabilities = std::vector<float>(count * width)};
+  EarlyExitResult result = unanswered(n, classes);
   std::vector<std::int32_t> remaining(count);  // sample of each row that is still in the net
   for (int i = 0; i < n; ++i) remaining[static_cast<std::size_t>(i)] = i;
 
@@ -35,25 +64,9 @@ EarlyExitResult infer_together(const SegmentedNet& net,
     std::vector<std::int32_t> stay;  // rows of this segment
     for (std::size_t row = 0; row < remaining.size(); ++row) {
       const auto sample = static_cast<std::size_t>(remaining[row]);
-      const float* p = probabilities.data() + row * width;
-      const float* top = std::max_element(p, p + width);
-      const bool stops = s == last || policy.stops(s, *top);
-      const bool sure = s < last && stops;
-      // An output is kept where it answers: at a confident exit, at the last one, or as the most confident so
-      // far.
-      const bool answers =
-          sure || (policy.fallback == Fallback::kLast ? s == last : *top > result.confidence[sample]);
-      if (answers) {
-        result.label[sample] = static_cast<std::int32_t>(top - p);
-        result.answered[sample] = s + 1;
-        result.confidence[sample] = *top;
-        std::copy(p, p + width, result.probabilities.data() + sample * width);
-      }
-      if (stops) {
-        result.exit[sample] = s + 1;
-      } else {
+      if (!take_exit(
+              policy, s, s == last, std::span(probabilities).subspan(row * width, width), sample, result))
         stay.push_back(static_cast<std::int32_t>(row));
-      }
     }
     if (s == last) break;
     if (stay.size() == remaining.size()) {

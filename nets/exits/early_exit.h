@@ -3,6 +3,7 @@
 // only they enter the next segment.
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "nets/exits/exit_policy.h"
@@ -18,6 +19,17 @@ struct EarlyExitResult {
   std::vector<float> confidence;       // [n] of that output
   std::vector<float> probabilities;    // [n, classes]
 };
+
+// Of n samples that have no answer yet.
+EarlyExitResult unanswered(int n, int classes);
+// What exit `s` (from 0) makes of `sample`, whose probabilities there are given: kept in `result` where they are its answer.
+// True: it stops here.
+bool take_exit(const ExitPolicy& policy,
+               int s,
+               bool last,
+               std::span<const float> probabilities,
+               std::size_t sample,
+               EarlyExitResult& result);
 
 // x as the net takes it. Throws ValueError where the policy does not fit the net, ShapeError where x does
 // not. A sample's result does not depend on the others. On the CPU a large batch goes through in parts (parts.h);

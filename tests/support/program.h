@@ -51,6 +51,7 @@ class Program {
     execv(argv[0], argv.data());
     _exit(127);
   }
+  pid_t pid() const { return child_; }
   void send(int signal) const { ::kill(child_, signal); }
   Outcome wait() const {
     int status = 0;

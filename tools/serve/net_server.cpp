@@ -10,6 +10,7 @@
 #include "nets/exits/early_exit.h"
 #include "nets/exits/frozen.h"
 #include "nets/graph/state_dict.h"
+#include "tools/serve/together.h"
 
 namespace offramp::tools {
 namespace {
@@ -20,6 +21,7 @@ using SteadyClock = std::chrono::steady_clock;
 struct Worker {
   Device device = Device::make_cpu({.threads = 1});
   std::unique_ptr<nets::FrozenNet> net;
+  std::unique_ptr<TogetherWorker> together;  // its thread uses the rest
 };
 
 HttpAnswer refused(int status, const std::string& what) { return {status, error_text(what)}; }
@@ -29,6 +31,8 @@ HttpAnswer refused(int status, const std::string& what) { return {status, error_
 class NetServer::Impl {
  public:
   explicit Impl(NetServerOptions options) : options_(std::move(options)) {
+    if (options_.together < 1 || options_.max_wait.count() < 0)
+      throw ValueError("at least one image at a time and a wait of 0 or more are wanted");
     if (options_.workers < 1 || options_.max_batch < 1)
       throw ValueError("at least one worker and one image a request are wanted");
     const std::string allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -37,6 +41,17 @@ class NetServer::Impl {
           "model name: expected letters, digits, '.', '_' and '-' (it stands in addresses), got " +
           in_quotes(options_.name));
     for (int w = 0; w < options_.workers; ++w) add_worker();
+    if (options_.together > 1)
+      for (const auto& worker : workers_)
+        worker->together = std::make_unique<TogetherWorker>(
+            *worker->net,
+            policy_,
+            TogetherOptions{options_.together, options_.max_wait},
+            arrivals_,
+            [this, device = worker->device](const std::vector<float>& values) {
+              return Tensor::from_nchw(
+                  shape_of(static_cast<int>(values.size() / numbers_of(1))), values, device);
+            });
     model_.name = options_.name;
     model_.tells_exits = options_.tell_exits;
     model_.max_batch = options_.defence ? 1 : options_.max_batch;
@@ -53,6 +68,11 @@ class NetServer::Impl {
     infer_path_[1] = "/v2/models/" + model_.name + "/versions/1/infer";
     http_ = std::make_unique<HttpListener>(options_.limits,
                                            [this](const HttpRequest& request) { return answer(request); });
+  }
+
+  ~Impl() {
+    http_.reset();  // nobody asks any more
+    arrivals_.stop();
   }
 
   HttpListener& http() { return *http_; }
@@ -154,12 +174,14 @@ class NetServer::Impl {
   }
 
   HttpAnswer infer(const HttpRequest& http) {
-    const InferenceRequest request = read_inference_request(http.body, http.json_length, model_);
+    InferenceRequest request = read_inference_request(http.body, http.json_length, model_);
     nets::EarlyExitResult result;
     SteadyClock::time_point release{};
-    {
+    if (options_.together > 1) {
+      result = infer_together(http, request, release);
+    } else {
       const Lease worker(*this);
-      const Tensor images = Tensor::from<float>(shape_of(request.images), request.values, worker->device);
+      const Tensor images = Tensor::from_nchw(shape_of(request.images), request.values, worker->device);
       result = nets::infer(*worker->net, policy_, images);
       if (options_.defence)
         release = attacks::release_time(
@@ -182,10 +204,25 @@ class NetServer::Impl {
             body.json_bytes};
   }
 
+  nets::EarlyExitResult infer_together(const HttpRequest& http,
+                                       InferenceRequest& request,
+                                       SteadyClock::time_point& release) {
+    Arrivals::Request one;
+    one.values = std::move(request.values);
+    if (options_.defence)
+      one.answered = [&](const nets::EarlyExitResult& result, const Tensor& image) {
+        release = attacks::release_time(
+            *options_.defence, image, result.exit.at(0) - 1, http.read, options_.padding_slack);
+      };
+    arrivals_.ask(one);
+    return std::move(one.asked.result);
+  }
+
   NetServerOptions options_;
   nets::ExitPolicy policy_;
   ServedModel model_;
   std::string infer_path_[2];
+  Arrivals arrivals_;  // outlives the workers
   std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex mutex_;
   std::condition_variable freed_;

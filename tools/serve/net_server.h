@@ -27,6 +27,10 @@ struct NetServerOptions {
   std::string version = "0";                    // of the server, for its metadata
   int workers = 1;     // images that are answered at a time, each on one thread with weights of its own
   int max_batch = 32;  // images of one request; with a defence 1
+  // More than 1: images of several requests advance together, so many at a time, waiting so long for company at each exit
+  // (nets/exits/in_flight.h). The answers are the same.
+  int together = 1;
+  std::chrono::nanoseconds max_wait{0};
   bool tell_exits = false;
   std::optional<attacks::Defence> defence = {};
   std::chrono::nanoseconds padding_slack{0};  // attacks/defences/release.h

@@ -53,7 +53,9 @@ int main(int argc, char** argv) {
     server.listen_tcp("127.0.0.1", 0);
     server.start();
     const test::JitterProxy proxy(server.port(), std::chrono::microseconds(number("--jitter-us")), seed);
-    attacks::RemoteBlackBox victim("http://127.0.0.1:" + std::to_string(proxy.port()));
+    attacks::RemoteOptions remote;
+    remote.on_wait = [](const std::string& why) { fmt::print(stderr, "remote_bench: {}\n", why); };
+    attacks::RemoteBlackBox victim("http://127.0.0.1:" + std::to_string(proxy.port()), remote);
     test::TempFolder folder;
     attacks::QueryOptions query;
     query.repetitions = number("--repetitions");

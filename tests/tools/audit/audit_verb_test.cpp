@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "base/safetensors.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
 
@@ -199,8 +200,10 @@ TEST_F(AuditVerb, RecordedTimesAlone) {
   EXPECT_GE(verdicts[1].at("effect_ns").at("high"), 4000);
   expect_sarif(json::parse(read_text(*shared_ / "told" / "audit.sarif")));
 
-  // Nobody tells the exits: the times show them.
-  const Outcome seen = run({"audit", csv, "--out", at("seen")});
+  // Nobody tells the exits: the times show them. Whatever the file is called.
+  const std::string other_name = at("times");
+  fs::copy_file(csv, other_name);
+  const Outcome seen = run({"audit", "--from-csv", other_name, "--out", at("seen")});
   ASSERT_EQ(seen.code, 0) << seen.err;
   const json b = json::parse(read_text(*shared_ / "seen" / "results.json"));
   EXPECT_EQ(b.at("sections").at("timing").at("data").at("estimated_exits"), 2);
@@ -215,14 +218,81 @@ TEST_F(AuditVerb, RecordedTimesAlone) {
   EXPECT_EQ(c.at("sections").at("timing").at("data").at("verdicts")[2].at("verdict"), "smaller");
 }
 
+// A state dict of somebody else's is audited as the checkpoint that import makes of it is.
+TEST_F(AuditVerb, AStateDictFromElsewhere) {
+  const std::string file = at("theirs.safetensors");
+  {  // the net's tensors without what our checkpoints say of them
+    const safetensors::Reader ours(*shared_ / "model" / "checkpoints" / "last.safetensors");
+    std::vector<safetensors::Source> sources;
+    for (const auto& entry : ours.entries())
+      if (entry.name.rfind("optimizer.", 0) != 0 && entry.name.rfind("normalize.", 0) != 0)
+        sources.push_back({entry.name, entry.dtype, entry.shape, ours.bytes(entry)});
+    safetensors::write(file, sources, {});
+  }
+  const Words net = {"--net",
+                     "small-cnn",
+                     "--width-divisor",
+                     "4",
+                     "--exits",
+                     "3",
+                     "--classes",
+                     "2",
+                     "--side",
+                     "16",
+                     "--mean",
+                     "0.5,0.5,0.5",
+                     "--std",
+                     "0.25,0.25,0.25"};
+  Words import = {"import", file, "--to", at("imported.safetensors")},
+        audit = {"audit",
+                 file,
+                 "--data",
+                 data(),
+                 "--threshold",
+                 "0.6",
+                 "--budget",
+                 "0.05",
+                 "--out",
+                 at("theirs")},
+        other = {"audit",
+                 at("imported.safetensors"),
+                 "--data",
+                 data(),
+                 "--threshold",
+                 "0.6",
+                 "--budget",
+                 "0.05",
+                 "--out",
+                 at("imported")};
+  import.insert(import.end(), net.begin(), net.end());
+  audit.insert(audit.end(), net.begin(), net.end());
+  for (const Words& words : {import, audit, other}) {
+    const Outcome done = run(words);
+    ASSERT_EQ(done.code, 0) << done.err;
+  }
+  const auto model_of = [&](const char* out) {
+    json data = json::parse(read_text(*shared_ / out / "results.json")).at("sections").at("model").at("data");
+    for (const char* part : {"exits", "thresholds"})
+      for (json& row : data.at(part)) row.erase("milliseconds");
+    return data;
+  };
+  EXPECT_EQ(model_of("theirs"), model_of("imported"));
+  EXPECT_EQ(model_of("theirs").at("net"), "small-cnn");
+  EXPECT_GT(model_of("theirs").at("plain_macs"), 0);
+}
+
 TEST_F(AuditVerb, SaysWhatItCannotTake) {
   const auto refused = [&](const Words& words, const char* why, int code = 2) {
     const Outcome o = run(words);
     EXPECT_EQ(o.code, code) << o.text();
     EXPECT_NE(o.err.find(why), std::string::npos) << o.err;
   };
-  refused({"audit", "http://localhost:1", "--out", at("x")}, "a served model cannot be asked yet");
-  refused({"audit", "net.pth", "--out", at("x")}, "offramp import net.pth");
+  refused({"audit", model(), "--max-queries", "9", "--out", at("x")}, "are about a served model");
+  refused({"audit", "net.pth", "--out", at("x")}, "a state dict does not say which net it is of: --net NET");
+  refused({"audit", "net.pth", "--out", at("x")}, "resnet-<6n+2>");
+  refused({"audit", model(), "--net", "resnet-8", "--out", at("x")}, "--net is about state dicts");
+  refused({"audit", "--out", at("x")}, "expected one target");
+  refused({"audit", model(), "--from-csv", at("times"), "--out", at("x")}, "expected one target");
   refused({"audit", at("nowhere.csv"), "--out", at("x")}, "nowhere.csv", 1);
   write_text(at("bad.csv"), "exit,nanoseconds\n1,100\n1,-3\n");
   refused({"audit", at("bad.csv"), "--out", at("x")}, "bad.csv", 1);

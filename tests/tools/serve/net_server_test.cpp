@@ -99,6 +99,30 @@ TEST(NetServer, AnswersAreThoseOfTheNetBitForBit) {
   EXPECT_EQ(exits, (std::vector<std::uint64_t>{32, 32, 32}));
 }
 
+// The protocol's tensors are row-major, channels before rows, whatever the net keeps in memory.
+TEST(NetServer, PicturesAreReadInTheOrderThatTheirShapeTells) {
+  nets::NetOptions small = test::tiny_options();
+  small.channels = 3;
+  const test::Served net(small, 8);
+  const nets::FrozenNet frozen(net.net);
+  const nets::EarlyExitResult truth =
+      nets::infer(frozen, net.policy, Tensor::from_nchw({8, 3, 8, 8}, net.pixels, test::one_thread()));
+  for (const int together : {1, 4}) {
+    Running running({.checkpoint = net.checkpoint, .together = together});
+    RawClient client(running.server.port());
+    for (const bool binary : {false, true}) {
+      const auto body = attacks::infer_body(
+          "images", std::vector<std::int64_t>{8, 3, 8, 8}, net.pixels, "probabilities", binary);
+      EXPECT_EQ(
+          probabilities_of(client.ask(test::post(
+              "/v2/models/net/infer",
+              body.bytes,
+              binary ? "Inference-Header-Content-Length: " + std::to_string(body.json_bytes) + "\r\n" : ""))),
+          truth.probabilities);
+    }
+  }
+}
+
 TEST(NetServer, TheExitIsToldToWhoAsksWhereItsOwnerAllowsIt) {
   NetServerOptions o = options();
   const auto ask = [&](NetServer& server, const char* parameters) {
@@ -120,8 +144,20 @@ TEST(NetServer, TheExitIsToldToWhoAsksWhereItsOwnerAllowsIt) {
             served().truth.exit[5]);
 }
 
-TEST(NetServer, ManyClientsOfFewWorkersGetTheirOwnAnswers) {
-  NetServerOptions o = options();
+// Each request alone, or advancing with others.
+class NetServerTogether : public ::testing::TestWithParam<int> {
+ protected:
+  static NetServerOptions together() {
+    NetServerOptions o = options();
+    o.together = GetParam();
+    if (o.together > 1) o.max_wait = 200us;
+    return o;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, NetServerTogether, ::testing::Values(1, 4, 64));
+
+TEST_P(NetServerTogether, ManyClientsOfFewWorkersGetTheirOwnAnswers) {
+  NetServerOptions o = together();
   o.workers = 2;
   Running running(o);
   std::atomic<int> right{0};
@@ -130,12 +166,15 @@ TEST(NetServer, ManyClientsOfFewWorkersGetTheirOwnAnswers) {
     clients.emplace_back([&, c] {
       RawClient client(running.server.port());
       for (int i = 0; i < 24; ++i) {
-        const int at = (c + i) % 24;
-        if (probabilities_of(client.ask(infer_request(at, 1, i % 2 == 0))) == truth(at)) ++right;
+        const int count = 1 + i % 5 % 3, at = (c + i) % (25 - count);
+        if (probabilities_of(client.ask(infer_request(at, count, i % 2 == 0))) == truth(at, count)) ++right;
       }
     });
   for (auto& client : clients) client.join();
   EXPECT_EQ(right, 12 * 24);
+  std::uint64_t images = 0;
+  for (const std::uint64_t at_exit : running.server.counts().exits) images += at_exit;
+  EXPECT_EQ(images, running.server.counts().images);
 }
 
 attacks::Defence padding(std::vector<double> deadlines_ns) {
@@ -147,8 +186,8 @@ attacks::Defence padding(std::vector<double> deadlines_ns) {
   return {.name = "constant", .time_guard = {}, .padding = plan};
 }
 
-TEST(NetServer, PaddedAnswersKeepTheirDeadline) {
-  NetServerOptions o = options();
+TEST_P(NetServerTogether, PaddedAnswersKeepTheirDeadline) {
+  NetServerOptions o = together();
   o.defence = padding({10e6, 20e6, 30e6});
   Running running(o);
   RawClient client(running.server.port());
@@ -164,8 +203,8 @@ TEST(NetServer, PaddedAnswersKeepTheirDeadline) {
   EXPECT_NE(two.find("expected the shape [1,1,8,8]"), std::string::npos) << two;
 }
 
-TEST(NetServer, AnswersAfterTheirDeadlineAreCounted) {
-  NetServerOptions o = options();
+TEST_P(NetServerTogether, AnswersAfterTheirDeadlineAreCounted) {
+  NetServerOptions o = together();
   o.defence = padding({1, 2, 3});  // nanoseconds
   Running running(o);
   RawClient client(running.server.port());
@@ -180,12 +219,12 @@ TEST(NetServer, AnswersAfterTheirDeadlineAreCounted) {
   EXPECT_EQ(patient.server.counts().late, 0u);
 }
 
-TEST(NetServer, TimeGuardDelaysAnInputByItsOwnDraw) {
+TEST_P(NetServerTogether, TimeGuardDelaysAnInputByItsOwnDraw) {
   attacks::TimeGuardOptions guard;
   guard.sigma_ns = 20e6;
   guard.seed.secret = "s";
   guard.seed.hash = attacks::InputHash::kExact;
-  NetServerOptions o = options();
+  NetServerOptions o = together();
   o.defence = attacks::Defence{.name = "guard", .time_guard = guard, .padding = {}};
   Running running(o);
   RawClient client(running.server.port());
@@ -210,6 +249,8 @@ TEST(NetServer, WrongUseIsNamed) {
             "model name: expected letters, digits, '.', '_' and '-' (it stands in addresses), got 'a/b'");
   EXPECT_EQ(said([](NetServerOptions& o) { o.workers = 0; }),
             "at least one worker and one image a request are wanted");
+  EXPECT_EQ(said([](NetServerOptions& o) { o.together = 0; }),
+            "at least one image at a time and a wait of 0 or more are wanted");
   EXPECT_EQ(said([](NetServerOptions& o) {
               o.defence = padding({1, 2});
             }),

@@ -8,11 +8,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace offramp::test {
 
@@ -44,6 +46,11 @@ class RawClient {
       bytes.remove_prefix(static_cast<std::size_t>(n));
     }
     return true;
+  }
+  // send() gives up where nothing can be sent for so long.
+  void limit_waiting(std::chrono::seconds most) {
+    const timeval time{.tv_sec = most.count(), .tv_usec = 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
   }
   void end_of_sending() { ::shutdown(socket_, SHUT_WR); }
 

@@ -151,6 +151,31 @@ TEST(Remote, LogitsOfAServerThatTellsLittleBecomeProbabilities) {
   EXPECT_NE(victim.description().find("JSON tensors, logits"), std::string::npos) << victim.description();
 }
 
+TEST(Remote, PicturesAreSentInTheOrderThatTheirShapeTells) {
+  std::vector<float> got;
+  std::mutex mutex;
+  Fake fake([&](const HttpRequest& request) -> HttpAnswer {
+    if (request.path == "/v2/models/m")
+      return {
+          200,
+          R"({"name":"m","inputs":[{"name":"in","datatype":"FP32","shape":[-1,2,2,3]}],"outputs":[{"name":"o","datatype":"FP32","shape":[-1,2]}]})"};
+    if (request.path.ends_with("/infer")) {
+      const std::unique_lock lock(mutex);
+      got = json::parse(request.body)["inputs"][0]["data"].get<std::vector<float>>();
+      return {200, R"({"outputs":[{"name":"o","datatype":"FP32","shape":[1,2],"data":[0.25,0.75]}]})"};
+    }
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    return logits_server(inner);
+  });
+  RemoteBlackBox victim(url_of(fake.http.port()));
+  std::vector<float> row_major(12);
+  for (std::size_t i = 0; i < row_major.size(); ++i) row_major[i] = static_cast<float>(i);
+  victim.query(Tensor::from_nchw({1, 2, 2, 3}, row_major, Device::cpu()), Timing::kNone);
+  const std::unique_lock lock(mutex);
+  EXPECT_EQ(got, row_major);
+}
+
 TEST(Remote, ABusyServerIsAskedAgainAndWhatItSaysIsHeard) {
   std::atomic<int> asked{0};
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
@@ -170,6 +195,28 @@ TEST(Remote, ABusyServerIsAskedAgainAndWhatItSaysIsHeard) {
   ASSERT_EQ(why.size(), before + 4);
   EXPECT_EQ(why[0], "POST /v2/models/m/infer: status 503, 'too many'");
   EXPECT_EQ(victim.repeated(), 6);
+}
+
+// A machine that slept finds its patience gone at the first answer that did not come: one is no reason to give up.
+TEST(Remote, OneAnswerThatTookLongerThanAllPatienceIsAskedForAgain) {
+  std::atomic<int> asked{0};
+  Fake fake([&](const HttpRequest& request) -> HttpAnswer {
+    if (request.path.ends_with("/infer") && ++asked == 2) std::this_thread::sleep_for(700ms);
+    HttpRequest inner{
+        request.method, "/serving" + request.path, request.json_length, request.body, request.read};
+    return logits_server(inner);
+  });
+  RemoteOptions options;
+  options.warm_up = 0;
+  options.answer_timeout = 250ms;
+  options.patience = 50ms;
+  std::vector<std::string> why;
+  options.on_wait = [&](const std::string& text) { why.push_back(text); };
+  RemoteBlackBox victim(url_of(fake.http.port()), options);
+  const Answer answer = victim.query(Tensor::zeros({1, 2}, Device::cpu()), Timing::kPerQuery);
+  EXPECT_EQ(answer.nanoseconds.size(), 1u);
+  ASSERT_FALSE(why.empty());
+  EXPECT_EQ(why[0], "POST /v2/models/m/infer: no answer (Read)");
 }
 
 TEST(Remote, AnswersThatAreNoneAreRefused) {

@@ -10,7 +10,9 @@
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/audit/sections.h"
 #include "tools/verbs/dataset/dataset_spec.h"
+#include "tools/verbs/extract/served_victim.h"
 #include "tools/verbs/inputs.h"
+#include "tools/verbs/net/state_import.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -46,11 +48,15 @@ class AuditVerb final : public Verb {
         .summary = "what a model's answers and times give away, and what each defence costs: one report",
         .example = "offramp audit out/small --budget 10",
         .details =
-            "MODEL is a checkpoint or a run folder (a PyTorch state dict: offramp import first). Sections: the model itself;\n"
+            "MODEL is a checkpoint, a run folder, or a state dict (.pth, .safetensors) with --net for the net that it is of and what\n"
+            "else `offramp import` would be told. Sections: the model itself;\n"
             "the exit in the time, for attackers on the same core (1 ns), in the LAN (100 ns) and on the internet (50 us); the\n"
             "class of an input in exit and time; membership; slowdown; defences; extraction with growing numbers of queries\n"
             "until the time is used. A section that lacks something says so. With recorded times instead (a CSV file: columns\n"
             "nanoseconds, or t1, t2, .., and where known an exit and an attribute) the sections of the clock are done.\n"
+            "A served model (the URL of an Open Inference Protocol server: http://HOST:PORT, with /v2/models/NAME where it has\n"
+            "several, unix:/PATH) is asked about --data: its exits are estimated from the times, and what needs the net itself\n"
+            "is left out. --max-queries bounds how often it is asked; what was answered is never asked again.\n"
             "Findings carry the ids of NIST AI 100-2, MITRE ATLAS and OWASP AISVS. The run folder holds report.html,\n"
             "results.json, audit.sarif (SARIF 2.1.0) and README.md (a model card); --resume goes on after a kill.\n"
             "Run nothing else meanwhile.\n" +
@@ -58,13 +64,26 @@ class AuditVerb final : public Verb {
         .run_folder = true};
   }
   void declare(Options& o) override {
-    o.add("audit.target", target_, "checkpoint, run folder, or CSV file of times").positional().required();
+    o.add("audit.target", target_, "checkpoint, run folder, URL of a served model, or CSV file of times")
+        .positional();
     o.add("audit.data", data_, "labelled data set; default: the checkpoint's").flag("--data");
     o.add("audit.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("audit.queries", settings_.queries, "images that an attacker would ask; default: half of the data");
     o.add("audit.threshold", threshold_, "of every exit, instead of the checkpoint's");
     o.add("audit.budget", budget_min_, "minutes; extraction stops where they are used").range(0.05, 1e4);
+    o.add("audit.max_queries",
+          settings_.max_queries,
+          "served: images that it may be asked about in all; 0: what the time allows")
+        .range(0, 1e9);
+    o.add("audit.copy_net", settings_.copy_net, "served: family of the copies that queries buy");
+    o.add("audit.members",
+          settings_.members,
+          "served: labelled images of its training, as 'SET@train[FIRST:COUNT]'");
+    o.add("audit.others", settings_.others, "served: labelled images of the same kind that it never saw");
+    served_.declare(o, "audit");
+    state_.declare(o, "audit", "");
     o.add("audit.alpha", settings_.alpha, "chance of a wrong verdict on the times").range(1e-4, 0.2);
+    o.add("audit.from_csv", from_csv_, "the CSV file of times, whatever its name");
     o.add("audit.exit", exit_, "times: column of the exit; without it exits are estimated");
     o.add("audit.attribute", attribute_, "times: column of an attribute of the input");
     o.add("audit.time", time_, "times: column; default: nanoseconds, or t1, t2, ..");
@@ -74,23 +93,28 @@ class AuditVerb final : public Verb {
   int run(Session& session) override {
     settings_.seed = session.seed();
     settings_.threads = static_cast<unsigned>(session.threads());
-    const bool times_alone = target_.extension() == ".csv";
-    if (target_.string().rfind("http://", 0) == 0 || target_.string().rfind("https://", 0) == 0)
-      throw UsageError(
-          "audit: a served model cannot be asked yet; give its checkpoint, or times that were recorded (a CSV file)");
-    if (target_.extension() == ".pth" || target_.extension() == ".pt")
-      throw UsageError(fmt::format(
-          "{}: a state dict does not say which net it is of: offramp import {} --net NET --to model.safetensors, then audit that",
-          target_.string(),
-          target_.string()));
+    if (target_.empty() == from_csv_.empty())
+      throw UsageError("audit: expected one target: a model, a URL, or recorded times (--from-csv FILE)");
     audit::Target target;
-    target.name = target_.string();
-    if (!times_alone) open_model(session, target);
+    target.name = from_csv_.empty() ? target_ : from_csv_.string();
+    if (!from_csv_.empty() || std::filesystem::path(target_).extension() == ".csv")
+      target.source = audit::Source::kTimes;
+    else if (attacks::is_remote(target_))
+      target.source = audit::Source::kServed;
+    const bool times_alone = target.source == audit::Source::kTimes,
+               served = target.source == audit::Source::kServed;
+    if (!served && (served_.named() || settings_.max_queries > 0 || !settings_.members.empty() ||
+                    !settings_.others.empty()))
+      throw UsageError(
+          "--model, --shape, --input, --output, --max-queries, --members and --others are about a served model; " +
+          target.name + " is a file");
+    if (served) open_served(session, target);
+    const bool imported = target.source == audit::Source::kModel && open_model(session, target);
     audit::Measured recorded;
-    if (times_alone) recorded = read_recorded();
+    if (times_alone) recorded = read_recorded(target.name);
 
     RunFolder& folder = session.folder();
-    if (!times_alone && !target.tuned) {
+    if (target.loaded && (!target.tuned || imported)) {
       target.checkpoint = folder.file("victim.safetensors");
       nets::save_checkpoint(
           target.checkpoint, *target.loaded->net, target.loaded->policy, target.loaded->metadata);
@@ -109,6 +133,7 @@ class AuditVerb final : public Verb {
       const std::filesystem::path file = kept / (name + ".json");
       if (std::filesystem::exists(file)) {
         sections.push_back(audit::section_from(read_json_file(file), file));
+        work.asked += sections.back().data.value("queries", std::int64_t{0});
         return;
       }
       throw_if_interrupted();
@@ -116,31 +141,42 @@ class AuditVerb final : public Verb {
       const double begin = budget.used();
       Section done = make();
       done.seconds = budget.used() - begin;
+      work.asked += done.data.value("queries", std::int64_t{0});
       write_json_file(file, to_json(done));
       folder.metric({{"section", name}, {"seconds", done.seconds}});
       sections.push_back(std::move(done));
     };
-    section("model", [&] { return audit_model(work, target); });
     std::optional<audit::Measured> measured;
     const auto times = [&]() -> const audit::Measured& {
-      if (!measured) measured = times_alone ? std::move(recorded) : audit::measure(work, target);
+      if (!measured)
+        measured = times_alone ? std::move(recorded)
+                   : served    ? audit::measure_served(work, target)
+                               : audit::measure(work, target);
       return *measured;
     };
+    section("model",
+            [&] { return served ? audit_served_model(target, times()) : audit_model(work, target); });
     section("timing", [&] { return audit_exit_timing(work, times()); });
     section("attribute", [&] { return audit_attribute(work, times()); });
-    section("membership", [&] { return audit_membership(work, target); });
+    section("membership",
+            [&] { return served ? audit_served_membership(work, target) : audit_membership(work, target); });
     section("slowdown", [&] { return audit_slowdown(work, target); });
     section("defences", [&] { return audit_defences(work, target, times()); });
-    section("extraction", [&] { return audit_extraction(work, target); });
+    section("extraction", [&] {
+      return served ? audit_served_extraction(work, target, times()) : audit_extraction(work, target);
+    });
 
     const audit::Head head{target.name,
-                           times_alone ? "recorded times" : "model",
+                           times_alone ? "recorded times"
+                           : served    ? "served model"
+                                       : "model",
                            target.images_text,
                            {{"data", target.samples.set},
                             {"budget_minutes", budget_min_},
                             {"alpha", settings_.alpha},
                             {"seed", settings_.seed},
-                            {"seconds", budget.used()}}};
+                            {"seconds", budget.used()},
+                            {"queries", work.asked}}};
     const std::string text = text_of(head, sections);
     const nlohmann::ordered_json json = json_of(head, sections);
     write_file_atomically(folder.file("report.html"),
@@ -160,9 +196,25 @@ class AuditVerb final : public Verb {
   }
 
  private:
-  void open_model(Session& session, audit::Target& target) const {
+  // True: a state dict from elsewhere, which is no checkpoint yet.
+  bool open_model(Session& session, audit::Target& target) {
     target.checkpoint = checkpoint_of(target_);
-    target.loaded = nets::load_net(target.checkpoint, Device::make_cpu({.threads = 1}), "f32");
+    const Device one_thread = Device::make_cpu({.threads = 1});
+    const bool import = is_state_dict(target.checkpoint);
+    if (import) {
+      auto read = state_.read(session, target.checkpoint, nets::Strictness::kComplete, one_thread);
+      session.log.info(fmt::format("{}: {} tensors of a {} with {} exits",
+                                   target_,
+                                   read.report.matched.size(),
+                                   read.net->options().name,
+                                   read.net->num_exits()));
+      target.loaded = nets::LoadedNet{std::move(read.net), {}, std::move(read.metadata)};
+    } else {
+      if (state_.named())
+        throw UsageError(target_ +
+                         " is a checkpoint, which says its net: --net is about state dicts from elsewhere");
+      target.loaded = nets::load_net(target.checkpoint, one_thread, "f32");
+    }
     nets::LoadedNet& loaded = *target.loaded;
     target.trained = trained_on(loaded.metadata);
     target.tuned = !threshold_ && (!loaded.policy.thresholds.empty() || loaded.net->num_exits() == 1);
@@ -177,13 +229,36 @@ class AuditVerb final : public Verb {
     target.images_text = target.samples.text();
     target.box = std::make_unique<attacks::InProcessBlackBox>(
         attacks::early_exit_victim(*loaded.net, loaded.policy), loaded.net->classes());
+    return import;
   }
 
-  audit::Measured read_recorded() const {
+  void open_served(Session& session, audit::Target& target) const {
+    if (data_.empty())
+      throw UsageError(
+          "audit: a served model does not tell what it was trained on: --data names labelled images for it");
+    if (threshold_)
+      throw UsageError(
+          "--threshold: the exits of a served model are chosen where it is served (offramp serve --threshold)");
+    auto box = served_.connect(session, target_);
+    const nets::Extent input = input_of(*box);
+    target.described = box->description();
+    target.samples = samples_for(session, target.trained, input, {.set = data_, .split = split_});
+    const data::ImageSet all = open_pictures(session, target.trained, target.samples, input);
+    if (all.num_classes() > box->classes())
+      throw UsageError(fmt::format("{}: {} classes, the served model tells {} apart",
+                                   target.samples.set,
+                                   all.num_classes(),
+                                   box->classes()));
+    target.images = data::subset(all, data::permutation(all.n, 1, 0xA0D17u, 1));
+    target.images_text = target.samples.text();
+    target.box = std::move(box);
+  }
+
+  audit::Measured read_recorded(const std::filesystem::path& file) const {
     audit::Measured m;
-    const NumberTable table = read_number_table(target_);
+    const NumberTable table = read_number_table(file);
     if (time_.empty()) {
-      const attacks::RecordedTimes times = attacks::read_times(target_);
+      const attacks::RecordedTimes times = attacks::read_times(file);
       m.ns = times.ns;
       m.repetitions = times.repetitions;
       m.order = times.order;
@@ -193,7 +268,7 @@ class AuditVerb final : public Verb {
     for (std::size_t i = 0; i < m.ns.size(); ++i) {
       if (!(m.ns[i] > 0 && std::isfinite(m.ns[i])))
         throw FileError(
-            target_.string(),
+            file.string(),
             fmt::format(
                 "line {}: expected a time above 0, found {}", table.line_of(i / m.repetitions), m.ns[i]));
       m.ns[i] *= unit_ns_;
@@ -214,7 +289,10 @@ class AuditVerb final : public Verb {
     return m;
   }
 
-  std::filesystem::path target_;
+  std::string target_;  // a path, or a URL
+  std::filesystem::path from_csv_;
+  ServedVictim served_;
+  StateImport state_;
   std::string data_, split_ = "auto", exit_, attribute_, time_;
   std::optional<double> threshold_;
   double budget_min_ = 10, unit_ns_ = 1;

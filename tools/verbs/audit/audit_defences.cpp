@@ -110,10 +110,13 @@ Section audit_defences(Work& work, const Target& target, const Measured& m) {
   s.figures.push_back({plot_of(frontier, "promised by the plan"),
                        "Delay against what one answer's time tells about the exit."});
   if (!target.loaded) {
-    s.findings.push_back({"defence",
-                          Kind::kOpen,
-                          "none",
-                          "planned only: with recorded times nothing can be measured behind a defence"});
+    s.findings.push_back(
+        {"defence",
+         Kind::kOpen,
+         "none",
+         target.source == Source::kServed
+             ? "planned only: nothing can be put behind a defence from outside; offramp serve --defence does, and an audit of that measures it"
+             : "planned only: with recorded times nothing can be measured behind a defence"});
     return s;
   }
 

@@ -1,4 +1,5 @@
 // An audit as SARIF 2.1.0 (OASIS), what code scanners and dashboards read, and as a model card.
+#include "attacks/query/remote.h"
 #include "tools/frame/build_info.h"
 #include "tools/verbs/audit/sections.h"
 
@@ -34,11 +35,11 @@ ordered_json rule_json(const Rule& rule) {
 
 // A path as a URI reference: RFC 3986's unreserved characters and '/', the rest in per cent.
 std::string uri_of(const std::string& path) {
+  const std::string_view also = attacks::is_remote(path) ? "-._~/:[]" : "-._~/";  // a URL is one
   std::string out;
   for (const char c : path) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain =
-        byte < 128 && (std::isalnum(byte) || std::string_view("-._~/").find(c) != std::string_view::npos);
+    const bool plain = byte < 128 && (std::isalnum(byte) || also.find(c) != std::string_view::npos);
     out += plain ? std::string(1, c) : fmt::format("%{:02X}", byte);
   }
   return out;
@@ -94,19 +95,20 @@ std::string card_of(const Head& head, const std::vector<Section>& sections) {
   const Section* model = nullptr;
   for (const Section& s : sections)
     if (s.name == "model" && s.skipped.empty()) model = &s;
+  const bool owned = model && model->data.contains("net");  // not seen through its answers alone
   const bool has_policy = model && model->data.contains("policy");
   std::string text =
       "---\nlibrary_name: offramp\npipeline_tag: image-classification\ntags:\n- early-exit\n- security-audit\n";
   if (!head.data.empty()) text += "datasets:\n- " + quoted(head.settings.value("data", head.data)) + "\n";
   if (model) {
-    const std::string name = model->data.at("net").get<std::string>();
+    const std::string name = model->data.value("net", head.target);
     text += fmt::format(
         "model-index:\n- name: {}\n  results:\n  - task:\n      type: image-classification\n    dataset:\n      name: {}\n      type: {}\n    metrics:\n",
         quoted(name),
         quoted(head.data),
         quoted(head.settings.value("data", head.data)));
     text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n",
-                        quoted("accuracy of the last exit"),
+                        quoted(owned ? "accuracy of the last exit" : "accuracy as it is served"),
                         model->data.at("accuracy").get<double>());
     if (has_policy)
       text += fmt::format("    - type: accuracy\n      name: {}\n      value: {:.6f}\n",
@@ -114,7 +116,7 @@ std::string card_of(const Head& head, const std::vector<Section>& sections) {
                           model->data.at("policy").at("accuracy").get<double>());
   }
   text += "---\n\n# " + head.target + "\n\n";
-  if (model) {
+  if (owned) {
     text += fmt::format("A {} with {} exits for images; {} MACs to the last one.\n",
                         model->data.at("net").get<std::string>(),
                         model->data.at("num_exits").get<int>(),
@@ -126,6 +128,12 @@ std::string card_of(const Head& head, const std::vector<Section>& sections) {
                       head.data,
                       100 * model->data.at("policy").at("relative_macs").get<double>());
   }
+  if (model && !owned)
+    text += fmt::format("{}. It is right on {:.2f} % of {}; an answer takes {:.3f} ms in the median.\n",
+                        model->data.at("served").get<std::string>(),
+                        100 * model->data.at("accuracy").get<double>(),
+                        head.data,
+                        model->data.at("milliseconds").get<double>());
   text +=
       "\n## What an audit found\n\n| question | result | finding | NIST AI 100-2 | MITRE ATLAS | OWASP AISVS |\n|---|---|---|---|---|---|\n";
   for (const Section& s : sections) {

@@ -35,6 +35,12 @@ void append(ev::Judgement& all, ev::Judgement more) {
 
 Section audit_slowdown(Work& work, const Target& target) {
   Section s{.name = "slowdown", .title = "Slowdown"};
+  if (target.source == Source::kServed)
+    return skipped(
+        s.name,
+        s.title,
+        "slowdown",
+        "it needs the gradients of the net: offramp audit of the checkpoint (against a copy: offramp evade transfer)");
   if (!target.loaded) return skipped(s.name, s.title, "slowdown", "there is no model, only its times");
   const nets::Network& net = *target.loaded->net;
   if (net.num_exits() == 1)

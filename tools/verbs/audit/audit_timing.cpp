@@ -169,6 +169,19 @@ Measured measure(Work& work, const Target& target) {
 Section audit_exit_timing(Work& work, const Measured& m) {
   Section s{.name = "timing", .title = "The exit in the time"};
   const std::vector<int> exits = common_exits(m, stats::kLeastMeasurements);
+  if (exits.size() < 2 && m.exits_estimated) {  // looked for, not left out
+    const stats::ExitEstimate estimate =
+        stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+    s.data["estimated_exits"] = estimate.num_exits;
+    s.paragraphs.push_back("The exits are not given, and the times show no two groups: " + estimate.advice +
+                           ".");
+    s.findings.push_back({"exit-timing",
+                          Kind::kOpen,
+                          "none",
+                          fmt::format("the exit in the time: no two groups of {} inputs or more are seen",
+                                      stats::kLeastMeasurements)});
+    return s;
+  }
   if (exits.size() < 2)
     return skipped(s.name,
                    s.title,

@@ -12,6 +12,7 @@ struct Work {
   const Settings& settings;
   const Budget& budget;
   std::filesystem::path folder;
+  std::int64_t asked = 0;  // images that a served model was asked about by the sections before
 };
 
 Section audit_model(Work& work, const Target& target);
@@ -24,9 +25,25 @@ Section audit_slowdown(Work& work, const Target& target);
 Section audit_defences(Work& work, const Target& target, const Measured& measured);
 Section audit_extraction(Work& work, const Target& target);
 
+// A served model: what its answers and their times say. A section's data "queries" is the number of images asked about.
+Section audit_served_model(const Target& target, const Measured& measured);
+Measured measure_served(Work& work, const Target& target);
+Section audit_served_membership(Work& work, const Target& target);
+Section audit_served_extraction(Work& work, const Target& target, const Measured& measured);
+// How often to ask what: as many inputs as `room_s` seconds have time for at `each_s` seconds a question, and no more than
+// three fifths of `max_queries` (0: any number) in questions. Few inputs get fewer repetitions, not less than ten.
+// UsageError where max_queries is too small for any.
+struct TimedPlan {
+  std::int64_t inputs = 0;
+  int repetitions = 0;
+};
+TimedPlan timed_plan(double each_s, double room_s, std::int64_t count, std::int64_t max_queries);
+// With what RemoteBlackBox asks to warm up before each block.
+std::int64_t questions(std::int64_t inputs, int repetitions);
+
 // The results.
 struct Head {
-  std::string target, kind, data;  // as given; "model", "times"; the data set
+  std::string target, kind, data;  // as given; "model", "served model", "recorded times"; the data set
   nlohmann::ordered_json settings;
 };
 std::string text_of(const Head& head, const std::vector<Section>& sections);

@@ -4,6 +4,7 @@
 
 #include "attacks/query/black_box.h"
 #include "attacks/query/in_process.h"
+#include "attacks/query/trace.h"
 #include "nets/data/image_set.h"
 #include "nets/exits/outputs.h"
 #include "nets/graph/state_dict.h"
@@ -30,12 +31,16 @@ struct Measured {
   std::vector<int> attribute;       // [n] index into attribute_names; empty: none
   std::string attribute_name;
   std::vector<std::string> attribute_names;
+  std::optional<attacks::Trace> trace;  // of a served model: its answers beside the times
   std::size_t inputs() const { return ns.size() / repetitions; }
 };
 // The measurements of inputs of group_a against group_b (of each input, -1: leave out), in the order measured.
 stats::ClassifiedTimes classified(const Measured& measured, const std::vector<int>& side);
 
+enum class Source { kModel, kServed, kTimes };
+
 struct Target {
+  Source source = Source::kModel;
   std::string name;                       // as it was given
   std::filesystem::path checkpoint;       // with thresholds; empty: no model of ours
   std::optional<nets::LoadedNet> loaded;  // on one thread
@@ -45,11 +50,16 @@ struct Target {
   std::string images_text;                 // "test set of fashion-mnist"
   Samples samples;                         // where they come from
   bool tuned = true;                       // the checkpoint had thresholds
+  std::string described;                   // a served model: what its server tells of it
 };
 
 struct Settings {
   double alpha = 0.01;
   std::vector<std::string> queries = {};  // images for extraction; empty: half of the target's
+  // Of a served model.
+  std::int64_t max_queries = 0;        // images that it is asked about in all; 0: what time allows
+  std::string copy_net = "small-cnn";  // the attacker does not know the net's family
+  std::vector<std::string> members = {}, others = {};  // labelled images, in the training set and not
   std::size_t resamples = 1999;
   std::uint64_t seed = 1;
   unsigned threads = 0;

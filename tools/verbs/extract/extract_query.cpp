@@ -2,17 +2,14 @@
 #include "attacks/extraction/victim.h"
 #include "attacks/query/remote.h"
 #include "attacks/query/shown.h"
-#include "nets/data/text.h"
 #include "nets/graph/state_dict.h"
-#include "tools/frame/interrupt.h"
 #include "tools/verbs/extract/options.h"
+#include "tools/verbs/extract/served_victim.h"
 #include "tools/verbs/extract/session_listener.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
-
-#include <sstream>
 
 namespace offramp::tools {
 namespace {
@@ -49,28 +46,13 @@ class ExtractQueryVerb final : public Verb {
             "each pass but the first asks images changed by up to this much (1: black to white), each on its "
             "own: against defences that answer an input always at the same time")
         .range(0, 1);
-    options.add("query.model", remote_.model, "served: name of the model, where the server has several");
-    options.add(
-        "query.shape", shape_, "served: shape of one image, C,H,W, where the server does not tell it");
-    options.add("query.input", remote_.input, "served: the tensor of the images, where there are several");
-    options.add("query.output",
-                remote_.output,
-                "served: the tensor of the probabilities or logits; default: the first");
-    options.add("query.json_tensors",
-                remote_.json,
-                "served: numbers as JSON even where the server takes binary tensors");
-    options
-        .add("query.patience",
-             patience_s_,
-             "served: seconds that a server which is away or busy is asked again")
-        .range(0, 1e6)
-        .free_on_resume();
+    served_.declare(options, "query");
     tools::declare_answers(options, "query", answers_);
     tools::declare(options, query_);
   }
   int run(Session& session) override {
     if (attacks::is_remote(victim_)) return ask_server(session);
-    if (!shape_.empty() || !remote_.model.empty() || !remote_.input.empty() || !remote_.output.empty())
+    if (served_.named())
       throw UsageError("--model, --shape, --input and --output are about a served net; " + victim_ +
                        " is a file");
     return ask_own(session);
@@ -80,24 +62,11 @@ class ExtractQueryVerb final : public Verb {
   int ask_server(Session& session) {
     if (!defence_.empty())
       throw UsageError("--defence goes before a net of yours: offramp serve --defence puts it there");
-    remote_.shape = numbers_of(shape_);
-    remote_.patience = std::chrono::milliseconds(static_cast<std::int64_t>(1000 * patience_s_));
-    std::string said;
-    remote_.on_wait = [&](const std::string& why) {
-      throw_if_interrupted();
-      if (why != said) session.log.warn("waiting for the server: " + (said = why));
-    };
-    attacks::RemoteBlackBox victim(victim_, remote_);
-    session.log.info(victim.description());
-    nets::Extent input;
-    if (victim.shape().size() != 3)
-      throw UsageError("extract query: the served model takes rows of features, not pictures");
-    input.c = static_cast<int>(victim.shape()[0]);
-    input.h = static_cast<int>(victim.shape()[1]);
-    input.w = static_cast<int>(victim.shape()[2]);
+    const auto remote = served_.connect(session, victim_);
+    attacks::RemoteBlackBox& victim = *remote;
     query_.victim = victim.description();
     attacks::choose_for_network(query_);
-    return ask(session, victim, input, [&](nlohmann::ordered_json& results) {
+    return ask(session, victim, input_of(victim), [&](nlohmann::ordered_json& results) {
       results["requests"] = victim.requests();
       results["repeated"] = victim.repeated();
     });
@@ -146,24 +115,10 @@ class ExtractQueryVerb final : public Verb {
     return kDone;
   }
 
-  // "3,32,32"
-  static std::vector<std::int64_t> numbers_of(const std::string& text) {
-    std::vector<std::int64_t> numbers;
-    std::istringstream in(text);
-    for (std::string word; std::getline(in, word, ',');) {
-      const auto number = data::parse_int(word);
-      if (!number || *number < 1)
-        throw UsageError("--shape: expected whole numbers as in 3,32,32, got '" + text + "'");
-      numbers.push_back(*number);
-    }
-    return numbers;
-  }
-
-  std::string victim_, shape_, answers_ = "full";
+  std::string victim_, answers_ = "full";
   std::filesystem::path defence_;
   std::vector<std::string> images_;
-  attacks::RemoteOptions remote_;
-  double patience_s_ = 60;
+  ServedVictim served_;
   attacks::QueryOptions query_;
 };
 

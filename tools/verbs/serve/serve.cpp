@@ -46,6 +46,15 @@ class ServeVerb final : public Verb {
     o.add("serve.workers", options_.workers, "images answered at a time; 0: one for each processor")
         .range(0, 1024);
     o.add("serve.max_batch", options_.max_batch, "images of one request").range(1, 65536);
+    o.add(
+         "serve.together",
+         options_.together,
+         "images of several requests that advance together, each leaving at its own exit; 1: each request alone")
+        .range(1, 65536);
+    o.add("serve.max_wait_us",
+          max_wait_us_,
+          "with --together: microseconds that an image waits for company at each exit")
+        .range(0, 1e7);
     o.add("serve.tell_exits",
           options_.tell_exits,
           "who asks for it (\"parameters\": {\"exit\": true}) is told which exit answered");
@@ -74,6 +83,9 @@ class ServeVerb final : public Verb {
           session.threads() > 0 ? session.threads() : static_cast<int>(std::thread::hardware_concurrency());
     if (!defence_.empty()) options_.defence = attacks::read_defence(defence_);
     options_.version = build_info().version;
+    if (max_wait_us_ > 0 && options_.together == 1)
+      throw UsageError("--max-wait-us: an image waits for company only with --together");
+    options_.max_wait = std::chrono::microseconds(max_wait_us_);
     options_.padding_slack = std::chrono::microseconds(slack_us_);
     const auto ms = [](double seconds) {
       return std::chrono::milliseconds(static_cast<std::int64_t>(1000 * seconds));
@@ -142,7 +154,7 @@ class ServeVerb final : public Verb {
  private:
   std::filesystem::path checkpoint_, unix_, defence_;
   std::string host_ = "127.0.0.1";
-  int port_ = 8000, slack_us_ = 0, max_body_mb_ = 0;
+  int port_ = 8000, max_wait_us_ = 0, slack_us_ = 0, max_body_mb_ = 0;
   double request_s_ = 10, idle_s_ = 300, grace_s_ = 10;
   std::optional<double> threshold_;
   NetServerOptions options_{.checkpoint = {}, .workers = 0};

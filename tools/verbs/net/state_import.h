@@ -1,0 +1,44 @@
+// A state dict from elsewhere as a net of ours: which net it is of, by options, and the values into it. `import` writes it
+// as a checkpoint, `audit` takes it as it is.
+#pragma once
+
+#include "nets/graph/options.h"
+#include "nets/graph/state_dict.h"
+#include "tools/frame/verb.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace offramp::tools {
+
+// A file that does not say which net it is of: .pth, .pt, or safetensors that no verb of ours wrote.
+bool is_state_dict(const std::filesystem::path& file);
+
+class StateImport {
+ public:
+  // --net and what else says which net, keys "net.*"; --entry, key in `group`. `default_net`: empty where the file may be a
+  // checkpoint that says it.
+  void declare(Options& options, const std::string& group, const std::string& default_net);
+  bool named() const { return !net_.name.empty(); }
+
+  struct Imported {
+    std::unique_ptr<nets::Network> net;
+    nets::ImportReport report;  // without what --mean and --std give
+    std::string entry;          // of the .pth
+    nets::Metadata metadata;    // where it came from
+  };
+  // UsageError: no net named, or no tensor fits it; else as nets::load_state_dict.
+  Imported read(Session& session,
+                const std::filesystem::path& file,
+                nets::Strictness strictness,
+                const Device& device);
+
+ private:
+  nets::NetOptions net_;
+  std::string placement_ = "equal-cost", form_ = "linear", entry_;
+  std::vector<double> mean_, std_;
+};
+
+}  // namespace offramp::tools
