@@ -12,17 +12,16 @@ foreach(name ${installed_rooms} options http kernels_cuda)
   endif()
 endforeach()
 install(TARGETS ${installed_targets} EXPORT OfframpTargets
-  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/offramp)
 
 foreach(folder base kernels engine stats nets attacks)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/offramp
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/offramp COMPONENT development
     FILES_MATCHING PATTERN "*.h")
 endforeach()
 if(TARGET offramp)
-  install(TARGETS offramp RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS offramp RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
 endif()
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # Which packages the libraries were linked with, so that the config finds the same ones again.
 get_directory_property(OFFRAMP_USES_OPENMP DIRECTORY ${PROJECT_SOURCE_DIR}/kernels DEFINITION OpenMP_CXX_FOUND)
@@ -39,5 +38,5 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/OfframpConfig.cmake.in $
   INSTALL_DESTINATION ${package_folder} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/OfframpConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/OfframpConfig.cmake ${PROJECT_BINARY_DIR}/OfframpConfigVersion.cmake
-  DESTINATION ${package_folder})
-install(EXPORT OfframpTargets NAMESPACE offramp:: DESTINATION ${package_folder})
+  DESTINATION ${package_folder} COMPONENT development)
+install(EXPORT OfframpTargets NAMESPACE offramp:: DESTINATION ${package_folder} COMPONENT development)
