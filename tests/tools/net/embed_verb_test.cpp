@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <chrono>
+#include <csignal>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/support/pictures.h"
 #include "tests/tools/net/deployed.h"
@@ -143,6 +146,31 @@ TEST_F(EmbedVerb, WrongUseIsSaidAndNothingIsWritten) {
               std::string::npos)
         << verb << outcome.err;
   }
+}
+
+TEST_F(EmbedVerb, ServesTheWeightsThatItCarries) {
+  ASSERT_EQ(embed(net_, to_).code, 0);
+  const auto socket = folder_ / "socket";
+  const test::Program server({"serve", "--unix", socket.string(), "--workers", "1", "--threads", "1"},
+                             {.program = to_.string()});
+  for (int i = 0; i < 1500 && !std::filesystem::is_socket(socket); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  server.send(SIGTERM);
+  const Outcome outcome = server.wait();
+  if (outcome.err.find("this build has no HTTP") != std::string::npos) GTEST_SKIP() << "built without HTTP";
+  EXPECT_EQ(outcome.code, 0) << outcome.text();
+  EXPECT_NE(outcome.err.find("serves " + to_.string() + ", 4 exits"), std::string::npos) << outcome.err;
+}
+
+TEST_F(EmbedVerb, TuneWritesIntoNoProgram) {
+  ASSERT_EQ(embed(net_, to_).code, 0);
+  const std::string before = read_text(to_);
+  const Outcome outcome = run_offramp({"tune", to_.string(), "--threshold", "0.5"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("is a program with weights, and tune writes into a checkpoint"),
+            std::string::npos)
+      << outcome.err;
+  EXPECT_EQ(read_text(to_), before);
 }
 
 TEST_F(EmbedVerb, SaysWhereNoExitWillBeSure) {

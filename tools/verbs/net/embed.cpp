@@ -24,8 +24,8 @@ class EmbedVerb final : public Verb {
         .details =
             "The file is this program, unchanged, with the checkpoint behind it (thresholds, class names and "
             "normalisation included;\nan optimiser's moments left out) and a footer with its SHA-256 digest. It is "
-            "still this program: every verb works.\n`infer`, `eval` and `serve` take the weights that it carries "
-            "where none are named, and --weights FILE where they are.\nOther verbs take it as a checkpoint by its "
+            "still this program: every verb works.\n`infer`, `eval`, `serve` and `export` take the weights that it carries "
+            "where none are named, and --weights FILE where they are.\nVerbs that read a checkpoint take it by its "
             "name. A program that carries weights already gives the new file its own\npart: weights are replaced, "
             "not stacked. Damaged weights are noticed when they are wanted, and exit code 1 says so.\nWhat the file "
             "needs on another machine is what this program needs; the standalone build needs libc and libm alone.\n"

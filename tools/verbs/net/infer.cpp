@@ -81,7 +81,8 @@ class InferVerb final : public Verb {
     const nets::LoadedNet loaded =
         nets::load_net(checkpoint, device, precision_ == "checkpoint" ? "" : precision_);
     const nets::Network& net = *loaded.net;
-    const nets::ExitPolicy policy = picture_policy("infer", checkpoint, loaded, threshold_);
+    const nets::ExitPolicy policy =
+        picture_policy("infer", checkpoint_.empty() ? "CHECKPOINT" : checkpoint_, loaded, threshold_);
     PictureFiles pictures;
     for (const std::string& image : images_) add(image, pictures);
     if (pictures.files.empty())

@@ -148,7 +148,7 @@ class TraceVerb final : public Verb {
     ExitTrace trace;
     trace.picture = visible(image_);
     trace.net = net.architecture().name;
-    trace.policy = picture_policy("trace", checkpoint, loaded, threshold_);
+    trace.policy = picture_policy("trace", model_.empty() ? "CHECKPOINT" : model_, loaded, threshold_);
     trace.top = std::min(static_cast<std::size_t>(top_), static_cast<std::size_t>(net.classes()));
     trace.seen = picture(session, net, trained, trace);
     name_classes(trained, net, trace);

@@ -5,6 +5,8 @@
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
+#include "base/embedded_weights.h"
+#include "base/mapped_file.h"
 #include "nets/exits/choose_policy.h"
 #include "stats/search/threshold_choice.h"
 
@@ -59,6 +61,11 @@ class TuneVerb final : public Verb {
       throw UsageError("tune: expected exactly one of --drop, --budget and --threshold");
     const Device device = Device::by_name(session.device());
     const std::filesystem::path path = checkpoint_of(checkpoint_);
+    if (embedded::is_program(MappedFile(path).bytes()))
+      throw UsageError(
+          "tune: " + path.string() +
+          " is a program with weights, and tune writes into a checkpoint; tune the checkpoint and embed it "
+          "again");
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");
