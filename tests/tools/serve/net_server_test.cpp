@@ -188,13 +188,13 @@ attacks::Defence padding(std::vector<double> deadlines_ns) {
 
 TEST_P(NetServerTogether, PaddedAnswersKeepTheirDeadline) {
   NetServerOptions o = together();
-  o.defence = padding({10e6, 20e6, 30e6});
+  o.defence = padding({100e6, 200e6, 400e6});  // far beyond what the net takes on a busy machine
   Running running(o);
   RawClient client(running.server.port());
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 2; ++i) {
     const auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(probabilities_of(client.ask(infer_request(i, 1, true))), truth(i));
-    EXPECT_GE(std::chrono::steady_clock::now() - start, 30ms);
+    EXPECT_GE(std::chrono::steady_clock::now() - start, 400ms);
   }
   EXPECT_EQ(running.server.counts().late, 0u);
   // Several images at once would be a way around it.
@@ -210,12 +210,12 @@ TEST_P(NetServerTogether, AnswersAfterTheirDeadlineAreCounted) {
   RawClient client(running.server.port());
   EXPECT_EQ(probabilities_of(client.ask(infer_request(0, 1, true))), truth(0));
   EXPECT_EQ(running.server.counts().late, 1u);
-  o.padding_slack = 20ms;
+  o.padding_slack = 500ms;
   Running patient(o);
   RawClient other(patient.server.port());
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(probabilities_of(other.ask(infer_request(0, 1, true))), truth(0));
-  EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 500ms);
   EXPECT_EQ(patient.server.counts().late, 0u);
 }
 
