@@ -23,9 +23,14 @@ HttpLimits small_limits() {
   return {.body_bytes = 1000, .connections = 8, .request_time = 5s, .idle_time = 5s};
 }
 
+std::atomic<int> g_slow_begun{0};
+
 // Says back what it was asked; "/slow" takes a quarter of a second, "/bad" throws.
 HttpAnswer echo(const HttpRequest& request) {
-  if (request.path == "/slow") std::this_thread::sleep_for(250ms);
+  if (request.path == "/slow") {
+    ++g_slow_begun;
+    std::this_thread::sleep_for(250ms);
+  }
   if (request.path == "/bad") throw std::runtime_error("out of order");
   return {.status = 200,
           .body = request.method + " " + request.path + " [" + request.json_length + "] " + request.body,
@@ -231,8 +236,9 @@ TEST(HttpListener, StoppingLetsRequestsFinishAndEndsIdleConnections) {
   Listener listener;
   RawClient idle(listener.port()), busy(listener.port());
   EXPECT_EQ(test::status_of(idle.ask(test::get("/a"))), 200);
+  g_slow_begun = 0;
   busy.send(test::get("/slow"));
-  std::this_thread::sleep_for(50ms);  // it is being answered now
+  while (g_slow_begun == 0) std::this_thread::sleep_for(1ms);
   const auto start = std::chrono::steady_clock::now();
   const int port = listener.port();
   EXPECT_EQ(listener.http.stop(5s), 0);
@@ -246,8 +252,9 @@ TEST(HttpListener, StoppingLetsRequestsFinishAndEndsIdleConnections) {
 TEST(HttpListener, WhoDoesNotFinishInTimeIsCounted) {
   Listener listener;
   RawClient half(listener.port());
-  half.send("POST /a HTTP/1.1\r\nContent-Length: 50\r\n\r\nhalf");
-  std::this_thread::sleep_for(50ms);
+  half.send("POST /a HTTP/1.1\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(test::status_of(half.answer()), 100);  // it waits for the body now
+  half.send("half");
   EXPECT_EQ(listener.http.stop(50ms), 1);
   EXPECT_TRUE(half.ends());
 }

@@ -106,6 +106,19 @@ inline std::string post(const std::string& path, const std::string& body, const 
 inline std::string get(const std::string& path, const std::string& headers = "") {
   return "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + headers + "\r\n";
 }
+// Whether somebody takes connections at this socket within a minute. It is there a moment before that.
+inline bool is_listened_on(const std::string& path) {
+  for (int i = 0; i < 3000; ++i) {
+    try {
+      const RawClient client(path);
+      return true;
+    } catch (const std::exception&) {
+      ::usleep(20000);
+    }
+  }
+  return false;
+}
+
 inline int status_of(const std::string& answer) {
   return answer.starts_with("HTTP/1.1 ") ? std::atoi(answer.c_str() + 9) : 0;
 }

@@ -35,7 +35,7 @@ test::Served& net_on_disk() {
 class Server {
  public:
   explicit Server(const std::vector<std::string>& more = {}) : program_(words(more)) {
-    for (int i = 0; i < 500 && !std::filesystem::is_socket(socket()); ++i) std::this_thread::sleep_for(20ms);
+    EXPECT_TRUE(test::is_listened_on(socket().string()));
   }
   std::filesystem::path socket() const { return folder_ / "s"; }
   std::string url() const { return "unix:" + socket().string(); }
