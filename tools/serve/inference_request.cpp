@@ -7,6 +7,8 @@
 #include <optional>
 #include <span>
 
+#include "tools/serve/number_list.h"
+
 namespace offramp::tools {
 namespace {
 
@@ -122,9 +124,11 @@ std::optional<std::size_t> binary_size(const json& input) {
   return size->get<std::size_t>();
 }
 
+// `list`: the numbers that stood where the placeholder stands; null: none were taken out.
 void read_input(const json& request,
                 std::string_view behind,
                 const ServedModel& model,
+                NumberList* list,
                 InferenceRequest& to) {
   const json* inputs = find(request, "inputs");
   if (inputs == nullptr || !inputs->is_array() || inputs->size() != 1 || !(*inputs)[0].is_object())
@@ -150,12 +154,17 @@ void read_input(const json& request,
     to.values.resize(wanted);
     std::memcpy(to.values.data(), behind.data(), *size);
   } else {
-    if (data == nullptr || !data->is_array()) refuse("input 'images': expected a list 'data'");
+    const bool taken = list != nullptr && data != nullptr && *data == kListPlaceholderText;
+    if (!taken && (data == nullptr || !data->is_array())) refuse("input 'images': expected a list 'data'");
     if (!behind.empty())
       refuse("there are " + std::to_string(behind.size()) +
              " bytes behind the JSON that no 'binary_data_size' claims");
-    to.values.reserve(wanted);
-    flatten(*data, to.values);
+    if (taken) {
+      to.values = std::move(list->numbers);
+    } else {
+      to.values.reserve(wanted);
+      flatten(*data, to.values);
+    }
     if (to.values.size() != wanted)
       refuse("input 'images': expected " + std::to_string(wanted) + " numbers in 'data', got " +
              std::to_string(to.values.size()));
@@ -219,7 +228,15 @@ InferenceRequest read_inference_request(std::string_view body,
     text = body.substr(0, length);
     behind = body.substr(length);
   }
-  const json object = parse(text);
+  std::optional<NumberList> list = take_number_list(text, "data");
+  json object;
+  try {
+    object = parse(list ? std::string_view(list->rest) : text);
+  } catch (const RequestError&) {
+    if (!list) throw;
+    list.reset();
+    object = parse(text);  // says where it goes wrong, in what was sent
+  }
   InferenceRequest request;
   if (const json* id = find(object, "id")) {
     if (!id->is_string()) refuse("expected a text 'id', got " + shown_json(*id));
@@ -231,7 +248,7 @@ InferenceRequest read_inference_request(std::string_view body,
         "parameter 'exit': this server does not tell which exit answered (its owner may allow it: offramp serve "
         "--tell-exits)");
   read_outputs(object, request);
-  read_input(object, behind, model, request);
+  read_input(object, behind, model, list ? &*list : nullptr, request);
   return request;
 }
 

@@ -39,6 +39,14 @@ TEST(InferenceRequest, NumbersMayBeFlatOrNested) {
   }
 }
 
+// What stands in the place of numbers that were taken out early is no way in for a client.
+TEST(InferenceRequest, APlaceholderOfAClientIsNoList) {
+  EXPECT_EQ(message(with_input(R"("shape":[1,1,2,2],"data":"\u0001numbers")")),
+            "input 'images': expected a list 'data'");
+  // Only the first list is taken out; two inputs are refused whatever they hold.
+  EXPECT_NE(message(R"({"inputs":[{"data":[1]},{"data":[2]}]})"), "accepted");
+}
+
 TEST(InferenceRequest, BinaryTensorsStandBehindTheJson) {
   const std::vector<float> values = {0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f};
   const std::vector<std::int64_t> shape = {2, 1, 2, 2};
