@@ -15,7 +15,11 @@ install(CODE "
   execute_process(COMMAND \"$<TARGET_FILE:offramp>\" help files \"\${prefix}\" COMMAND_ERROR_IS_FATAL ANY)
   file(GLOB pages \"\${prefix}/share/man/man1/offramp*.1\")
   execute_process(COMMAND gzip -9nf \${pages} COMMAND_ERROR_IS_FATAL ANY)" COMPONENT program)
-execute_process(COMMAND gzip -9nc ${PROJECT_SOURCE_DIR}/CHANGELOG.md OUTPUT_FILE ${PROJECT_BINARY_DIR}/changelog.gz
+string(TIMESTAMP now "%a, %d %b %Y %H:%M:%S +0000" UTC)
+file(WRITE ${PROJECT_BINARY_DIR}/changelog
+  "offramp (${PROJECT_VERSION}) unstable; urgency=medium\n\n  * What a user notices: CHANGELOG.md of the sources.\n\n"
+  " -- The Offramp authors <offramp@example.org>  ${now}\n")
+execute_process(COMMAND gzip -9nc ${PROJECT_BINARY_DIR}/changelog OUTPUT_FILE ${PROJECT_BINARY_DIR}/changelog.gz
   COMMAND_ERROR_IS_FATAL ANY)
 foreach(part program development)
   string(REPLACE "-program" "" folder "offramp-${part}")
@@ -40,11 +44,11 @@ set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS dataset-fashion-mnist)
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION
-  "laboratory for early-exit neural networks\n Trains and serves networks with early exits, and measures what their exits give\n away: model extraction through the time of answers, membership of records in\n the training data, adversarial inputs that change where an answer leaves.")
+  "laboratory for early-exit neural networks\nTrains and serves networks with early exits, and measures what their exits give\naway: model extraction through the time of answers, membership of records in\nthe training data, adversarial inputs that change where an answer leaves.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME offramp-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
   "libssl-dev, zlib1g-dev, libpng-dev, libjpeg62-turbo-dev, libzip-dev, libcpp-httplib-dev, nlohmann-json3-dev, libdnnl-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
-  "libraries and headers of a laboratory for early-exit networks\n Tensors and automatic differentiation, nets with early exits, the statistics and\n the attacks, as static libraries with a CMake package.")
+  "libraries and headers of a laboratory for early-exit networks\nTensors and automatic differentiation, nets with early exits, the statistics\nand the attacks, as static libraries with a CMake package.")
 include(CPack)
