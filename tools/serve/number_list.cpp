@@ -6,7 +6,7 @@
 namespace offramp::tools {
 namespace {
 
-constexpr int kDeepest = 4;
+constexpr int kDeepestList = 4;
 constexpr std::size_t kMostDigits = 15;  // of a whole number that is a double without rounding
 
 // Reads on through a text; every function says whether it found what it wanted.
@@ -69,7 +69,7 @@ bool take_list(Reader& in, std::vector<float>& numbers) {
   do {
     // A value: brackets, then a number.
     while (in.take('[')) {
-      if (++depth > kDeepest) return false;
+      if (++depth > kDeepestList) return false;
     }
     float number = 0;
     if (depth == 0 || !in.take_number(number)) return false;
