@@ -220,9 +220,17 @@ TEST(Remote, OneAnswerThatTookLongerThanAllPatienceIsAskedForAgain) {
 }
 
 TEST(Remote, AnswersThatAreNoneAreRefused) {
+  std::mutex mutex;  // of `answer`, which the server's threads read
   std::string answer;
+  const auto give = [&](const std::string& text) {
+    const std::lock_guard lock(mutex);
+    answer = text;
+  };
   Fake fake([&](const HttpRequest& request) -> HttpAnswer {
-    if (request.path.ends_with("/infer")) return {200, answer};
+    if (request.path.ends_with("/infer")) {
+      const std::lock_guard lock(mutex);
+      return {200, answer};
+    }
     HttpRequest inner{
         request.method, "/serving" + request.path, request.json_length, request.body, request.read};
     return logits_server(inner);
@@ -231,11 +239,11 @@ TEST(Remote, AnswersThatAreNoneAreRefused) {
     return R"({"outputs":[{"name":"o","datatype":"FP32","shape":[)" + std::to_string(n) + R"(,3],"data":)" +
            data + "}]}";
   };
-  answer = output("[0.2,0.3,0.5]");
+  give(output("[0.2,0.3,0.5]"));
   RemoteBlackBox victim(url_of(fake.http.port()));
   const Tensor one = Tensor::zeros({1, 2}, Device::cpu());
   const auto said = [&](const std::string& text) {
-    answer = text;
+    give(text);
     return test::message_of([&] { victim.query(one, Timing::kNone); });
   };
   EXPECT_EQ(said(output("[0.2,0.3,0.5]")), "");
