@@ -1,21 +1,16 @@
 #include "tools/frame/event_file.h"
 
+#include "base/append.h"
 #include "base/atomic_file.h"
 #include "base/crc32c.h"
 #include "base/errors.h"
 #include "base/protobuf_writer.h"
-#include "base/written_files.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <system_error>
 
 namespace offramp::tools {
 namespace {
@@ -99,19 +94,9 @@ void EventFile::add(std::int64_t step, const Scalars& scalars) {
   }
   ProtobufMessage event = event_at(step);
   event.add_message(event_proto::kSummary, std::move(summary));
-  const std::string record = tf_record(event.bytes());
-  const int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  if (fd < 0) throw FileError(path_.string(), "open: " + std::generic_category().message(errno));
-  const off_t before = ::lseek(fd, 0, SEEK_END);
-  const ssize_t done = ::write(fd, record.data(), record.size());
-  const int error = done < 0 ? errno : ENOSPC;
-  const bool whole = done == static_cast<ssize_t>(record.size());
-  const bool undone = whole || done <= 0 || ::ftruncate(fd, before) == 0;
-  ::close(fd);
-  if (!whole)
-    throw FileError(path_.string(),
-                    "append: " + std::generic_category().message(error) +
-                        (undone ? "" : ", its last record is not complete"));
+  // Made anew it would lack the record that says what it is.
+  if (!std::filesystem::exists(path_)) throw FileError(path_.string(), "append: the file is gone");
+  append_whole(path_, tf_record(event.bytes()), "record");
 }
 
 }  // namespace offramp::tools

@@ -51,17 +51,6 @@ std::string option_items(const std::vector<OptionText>& options) {
 // Lines that stand as they are.
 std::string verbatim(const std::string& text) { return ".nf\n" + roff(text) + "\n.fi\n"; }
 
-// "extract query" as words of its own.
-std::vector<std::string> parts(const std::string& verb) {
-  std::vector<std::string> out;
-  for (std::size_t begin = 0; begin <= verb.size();) {
-    const std::size_t end = std::min(verb.find(' ', begin), verb.size());
-    out.push_back(verb.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return out;
-}
-
 std::vector<OptionText> all_options(const VerbText& verb) {
   std::vector<OptionText> all = verb.own;
   all.insert(all.end(), verb.shared.begin(), verb.shared.end());
@@ -90,7 +79,7 @@ std::vector<OptionText> all_options(const VerbText& verb) {
 std::map<std::string, std::vector<std::string>> verb_tree(const std::vector<VerbText>& verbs) {
   std::map<std::string, std::vector<std::string>> tree;
   for (const VerbText& verb : verbs) {
-    const auto words = parts(verb.info.name);
+    const auto words = words_of(verb.info.name);
     auto& below = tree[words[0]];
     if (words.size() > 1) below.push_back(words[1]);
   }
@@ -105,6 +94,16 @@ std::string quoted(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::string> words_of(const std::string& verb) {
+  std::vector<std::string> out;
+  for (std::size_t begin = 0; begin <= verb.size();) {
+    const std::size_t end = std::min(verb.find(' ', begin), verb.size());
+    out.push_back(verb.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
+}
 
 std::string page_name(const std::string& verb) {
   std::string name = "offramp-" + verb;
@@ -273,7 +272,7 @@ std::string fish_completion(const std::vector<VerbText>& verbs) {
       "end\n";
   std::set<std::string> said;
   for (const VerbText& verb : verbs) {
-    const auto words = parts(verb.info.name);
+    const auto words = words_of(verb.info.name);
     if (words.size() == 1) {
       out += fmt::format(
           "complete -c offramp -f -n __offramp_no_verb -a {} -d {}\n", words[0], quoted(verb.info.summary));

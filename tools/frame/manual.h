@@ -15,6 +15,8 @@ struct VerbText {
   std::vector<OptionText> own, shared;  // its own options, and those that every verb has
 };
 
+std::vector<std::string> words_of(const std::string& verb);  // "extract query": two
+
 // Pages of section 1 in the macros of man(7): offramp(1), offramp-train(1), ..
 std::string man_page(const std::vector<VerbText>& verbs, const std::string& version);
 std::string man_page(const VerbText& verb, const std::string& version);

@@ -21,16 +21,6 @@
 namespace offramp::tools {
 namespace {
 
-std::vector<std::string> words_of(const std::string& name) {
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin <= name.size();) {
-    const std::size_t end = std::min(name.find(' ', begin), name.size());
-    words.push_back(name.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return words;
-}
-
 void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options.add("device", common.device, "where the numbers are computed").choices({"cpu", "cuda"});
   options.add("seed", common.seed, "every random number follows from it").range(0, 9.2e18);

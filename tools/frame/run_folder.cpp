@@ -1,14 +1,11 @@
 #include "tools/frame/run_folder.h"
 
+#include "base/append.h"
 #include "base/atomic_file.h"
 #include "tools/frame/build_info.h"
 
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -193,21 +190,7 @@ RunFolder::RunFolder(std::filesystem::path path,
 }
 
 void RunFolder::metric(const nlohmann::ordered_json& object) {
-  const std::string line = json_text(object, -1);
-  const std::string path = file("metrics.jsonl").string();
-  announce_write(path);
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) throw FileError(path, "open: " + std::generic_category().message(errno));
-  const off_t before = ::lseek(fd, 0, SEEK_END);
-  const ssize_t done = ::write(fd, line.data(), line.size());
-  const int error = done < 0 ? errno : ENOSPC;
-  const bool whole = done == static_cast<ssize_t>(line.size());
-  const bool undone = whole || done <= 0 || ::ftruncate(fd, before) == 0;
-  ::close(fd);
-  if (whole) return;
-  throw FileError(path,
-                  "append: " + std::generic_category().message(error) +
-                      (undone ? "" : ", its last line is not complete"));
+  append_whole(file("metrics.jsonl"), json_text(object, -1), "line");
 }
 
 void RunFolder::keep_metrics(const std::function<bool(const nlohmann::json&)>& keep) {

@@ -14,13 +14,44 @@ namespace {
 
 constexpr int kFirstQueries = 500, kEpochs = 20;
 
-data::ImageSet part_of(const data::ImageSet& set, int first, int count) {
+}  // namespace
+
+data::ImageSet rows_of(const data::ImageSet& set, int first, int count) {
   std::vector<std::int32_t> rows(static_cast<std::size_t>(count));
   std::iota(rows.begin(), rows.end(), first);
   return data::subset(set, rows);
 }
 
-}  // namespace
+void add_fidelity(Section& s, const std::vector<report::Series>& series, const Fidelity& f) {
+  report::XyChart chart;
+  chart.frame.title = "What queries buy";
+  chart.frame.subtitle =
+      fmt::format("agreement of the copy with {} on {} images it was not asked about", f.victim, f.judged);
+  chart.frame.x.label = "query images";
+  chart.frame.x.log = true;
+  chart.frame.y.label = "agreement, %";
+  chart.series = series;
+  s.figures.push_back({report::render(chart), "Extraction fidelity against the number of query images."});
+  s.data["best_same_class"] = f.best;
+  if (f.best >= 0.8) {
+    s.findings.push_back({"extraction",
+                          Kind::kFail,
+                          f.best >= 0.95 ? "error" : "warning",
+                          fmt::format("{} query images buy a copy that agrees with {} on {:.1f} % of others",
+                                      f.queries,
+                                      f.victim,
+                                      100 * f.best)});
+  } else {
+    s.findings.push_back(
+        {"extraction",
+         Kind::kOpen,
+         "none",
+         fmt::format("{} query images buy a copy that agrees on {:.1f} %: no faithful one yet; {}",
+                     f.queries,
+                     100 * f.best,
+                     f.advice)});
+  }
+}
 
 Section audit_extraction(Work& work, const Target& target) {
   Section s{.name = "extraction", .title = "Extraction"};
@@ -29,8 +60,8 @@ Section audit_extraction(Work& work, const Target& target) {
   const bool given = !work.settings.queries.empty();
   const int half = target.images.n / 2;
   data::ImageSet queries = given ? open_query_images(work.session, work.settings.queries, net.input())
-                                 : part_of(target.images, 0, half);
-  const data::ImageSet test = given ? target.images : part_of(target.images, half, target.images.n - half);
+                                 : rows_of(target.images, 0, half);
+  const data::ImageSet test = given ? target.images : rows_of(target.images, half, target.images.n - half);
   if (queries.n < kFirstQueries || test.n < 100)
     return skipped(s.name,
                    s.title,
@@ -75,7 +106,7 @@ Section audit_extraction(Work& work, const Target& target) {
     std::filesystem::create_directories(plan.folder);
     plan.victim = target.checkpoint;
     plan.black_box = target.box.get();
-    plan.queries = part_of(queries, 0, n);
+    plan.queries = rows_of(queries, 0, n);
     plan.test = test;
     plan.query.repetitions = 10;
     plan.query.seed = work.settings.seed;
@@ -115,34 +146,9 @@ Section audit_extraction(Work& work, const Target& target) {
     asked = n;
   }
   s.tables.push_back(table);
-  report::XyChart chart;
-  chart.frame.title = "What queries buy";
-  chart.frame.subtitle =
-      fmt::format("agreement of the copy with the victim on {} images it was not asked about", test.n);
-  chart.frame.x.label = "query images";
-  chart.frame.x.log = true;
-  chart.frame.y.label = "agreement, %";
-  chart.series = {agree, both};
-  s.figures.push_back({report::render(chart), "Extraction fidelity against the number of query images."});
-  s.data["best_same_class"] = best;
-  if (best >= 0.8) {
-    s.findings.push_back(
-        {"extraction",
-         Kind::kFail,
-         best >= 0.95 ? "error" : "warning",
-         fmt::format("{} query images buy a copy that agrees with the model on {:.1f} % of others",
-                     asked,
-                     100 * best)});
-  } else {
-    s.findings.push_back(
-        {"extraction",
-         Kind::kOpen,
-         "none",
-         fmt::format(
-             "{} query images buy a copy that agrees on {:.1f} %: no faithful one yet; more queries and training may (offramp extract run)",
-             asked,
-             100 * best)});
-  }
+  add_fidelity(s,
+               {agree, both},
+               {"the model", test.n, asked, best, "more queries and training may (offramp extract run)"});
   return s;
 }
 

@@ -2,6 +2,7 @@
 #include "attacks/extraction/images.h"
 #include "attacks/extraction/stages.h"
 #include "attacks/query/pilot.h"
+#include "attacks/query/remote.h"
 #include "base/json_file.h"
 #include "stats/exits/exit_estimation.h"
 #include "tools/verbs/audit/sections.h"
@@ -20,7 +21,8 @@ constexpr double kTimedShare = 0.3;    // of the budget
 constexpr double kQueriesShare = 0.6;  // of --max-queries
 constexpr std::int64_t kMostTimed = 2000, kEnoughTimed = 200, kLeastTimed = 50;
 constexpr int kPilotImages = 20, kPilotPasses = 3;
-constexpr int kBlock = 250, kWarmUp = 5;  // attacks::RemoteOptions
+constexpr int kBlock = 250;
+const int kWarmUp = attacks::RemoteOptions{}.warm_up;
 
 double median_of(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);

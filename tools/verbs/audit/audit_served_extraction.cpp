@@ -22,12 +22,6 @@ namespace {
 constexpr int kMostFirst = 500, kLeastFirst = 100, kMostJudged = 2000, kEpochsOfCopy = 20, kAtOnce = 250;
 constexpr double kJudgedShare = 0.2;  // of --max-queries
 
-data::ImageSet rows_of(const data::ImageSet& set, int first, int count) {
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(count));
-  std::iota(rows.begin(), rows.end(), first);
-  return data::subset(set, rows);
-}
-
 // The first n samples of a trace, each time's position in its pass counted among them.
 attacks::Trace first_of(const attacks::Trace& trace, int n, const data::ImageSet& images) {
   attacks::Trace part = trace;
@@ -190,34 +184,10 @@ Section audit_served_extraction(Work& work, const Target& target, const Measured
     return s;
   }
   s.tables.push_back(table);
-  report::XyChart chart;
-  chart.frame.title = "What queries buy";
-  chart.frame.subtitle =
-      fmt::format("agreement of the copy with the served model on {} images it was not asked about", judged);
-  chart.frame.x.label = "query images";
-  chart.frame.x.log = true;
-  chart.frame.y.label = "same class, %";
-  chart.series = {with_exits, knockoff};
-  s.figures.push_back({report::render(chart), "Extraction fidelity against the number of query images."});
-  s.data["best_same_class"] = best;
-  if (best >= 0.8) {
-    s.findings.push_back(
-        {"extraction",
-         Kind::kFail,
-         best >= 0.95 ? "error" : "warning",
-         fmt::format("{} query images buy a copy that agrees with the served model on {:.1f} % of others",
-                     done,
-                     100 * best)});
-  } else {
-    s.findings.push_back(
-        {"extraction",
-         Kind::kOpen,
-         "none",
-         fmt::format(
-             "{} query images buy a copy that agrees on {:.1f} %: no faithful one yet; more queries, training and other nets (--copy-net) may",
-             done,
-             100 * best)});
-  }
+  add_fidelity(
+      s,
+      {with_exits, knockoff},
+      {"the served model", judged, done, best, "more queries, training and other nets (--copy-net) may"});
   return s;
 }
 

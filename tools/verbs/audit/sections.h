@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tools/frame/verb.h"
+#include "tools/report/xy_chart.h"
 #include "tools/verbs/audit/target.h"
 
 namespace offramp::tools::audit {
@@ -24,6 +25,16 @@ Section audit_membership(Work& work, const Target& target);
 Section audit_slowdown(Work& work, const Target& target);
 Section audit_defences(Work& work, const Target& target, const Measured& measured);
 Section audit_extraction(Work& work, const Target& target);
+
+// What extraction says in the end, of a net or of a served one: the picture, the best agreement and the finding.
+struct Fidelity {
+  const char* victim;  // "the model"
+  int judged, queries;
+  double best;         // agreement in [0,1]
+  const char* advice;  // where no copy is faithful
+};
+void add_fidelity(Section& section, const std::vector<report::Series>& series, const Fidelity& fidelity);
+data::ImageSet rows_of(const data::ImageSet& set, int first, int count);
 
 // A served model: what its answers and their times say. A section's data "queries" is the number of images asked about.
 Section audit_served_model(const Target& target, const Measured& measured);

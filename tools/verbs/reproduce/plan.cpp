@@ -1,6 +1,7 @@
 #include "tools/verbs/reproduce/plan.h"
 
 #include "base/atomic_file.h"
+#include "base/embedded_weights.h"
 #include "base/errors.h"
 #include "base/json_file.h"
 #include "tools/frame/interrupt.h"
@@ -38,7 +39,7 @@ Words command_of(const Stage& stage, const Settings& settings) {
 
 // Exit code of this program called with `words`, 128 + signal where one killed it.
 int call(const Words& words, const fs::path& log) {
-  static const std::string self = fs::read_symlink("/proc/self/exe").string();
+  static const std::string self = embedded::this_program().string();
   std::vector<char*> argv{const_cast<char*>(self.c_str())};
   for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);

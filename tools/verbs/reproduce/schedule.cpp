@@ -1,6 +1,8 @@
 #include "tools/verbs/reproduce/schedule.h"
 
 #include "base/atomic_file.h"
+#include "base/embedded_weights.h"
+#include "nets/data/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -32,17 +34,6 @@ std::vector<std::string> written_by(const Stage& stage, const Settings& settings
 bool takes_times(const Stage& stage) {
   return (stage.words[0] == "extract" && stage.words[1] == "run") ||
          (stage.words[0] == "membership" && stage.words[1] == "attack");
-}
-
-// As a shell reads it back, whatever is in it.
-std::string shell_word(const std::string& text) {
-  std::string quoted = "'";
-  for (const char c : text)
-    if (c == '\'')
-      quoted += "'\\''";
-    else
-      quoted += c;
-  return quoted + "'";
 }
 
 void write_script(const fs::path& path, const std::string& text) {
@@ -165,10 +156,10 @@ std::string write_schedule(Engine engine,
     for (const std::size_t s : levels[l].stages) list += stages[s].id + "\n";
     write_file_atomically(folder / list_name(l), list);
   }
-  std::string command = "exec " + shell_word(fs::read_symlink("/proc/self/exe").string());
-  for (const std::string& word : words) command += " " + shell_word(word);
+  std::string command = "exec " + data::shell_quoted(embedded::this_program().string());
+  for (const std::string& word : words) command += " " + data::shell_quoted(word);
   const std::string head =
-      "#!/bin/sh\ncd " + shell_word(fs::current_path().string()) + " || exit 1\n" + command;
+      "#!/bin/sh\ncd " + data::shell_quoted(fs::current_path().string()) + " || exit 1\n" + command;
   write_script(folder / "stage.sh", head + " --stage \"$1\"\n");
   write_script(folder / "collect.sh", head + " --collect\n");
 
@@ -178,16 +169,16 @@ std::string write_schedule(Engine engine,
   switch (engine) {
     case Engine::kMake:
       write_file_atomically(folder / "Makefile", makefile(stages, needs, levels));
-      return "make -C " + shell_word(folder.string());
+      return "make -C " + data::shell_quoted(folder.string());
     case Engine::kParallel:
       write_script(folder / "run.sh", parallel_script(levels, threads));
-      return shell_word((folder / "run.sh").string());
+      return data::shell_quoted((folder / "run.sh").string());
     case Engine::kSlurm:
       // Slurm keeps a copy of what it is given elsewhere: the list and the stage are found from where it was called.
       write_script(folder / "array.sh",
                    "#!/bin/sh\nexec ./stage.sh \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" \"$1\")\"\n");
       write_script(folder / "submit.sh", slurm_script(levels, threads));
-      return shell_word((folder / "submit.sh").string());
+      return data::shell_quoted((folder / "submit.sh").string());
   }
   return {};
 }
