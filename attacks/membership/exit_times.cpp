@@ -39,20 +39,33 @@ EstimatedExits estimate_exits_of(const Trace& trace,
   if (static_cast<std::size_t>(trace.samples) != target.size())
     throw DataError("exit times: the trace has " + std::to_string(trace.samples) + " samples, the records " +
                     std::to_string(target.size()));
+  return estimate_exits_of(trace.times_as_double(),
+                           static_cast<std::size_t>(trace.repetitions),
+                           trace.order,
+                           shadow,
+                           target,
+                           threads);
+}
+
+EstimatedExits estimate_exits_of(std::span<const double> times_ns,
+                                 std::size_t repetitions,
+                                 const stats::MeasurementOrder& order,
+                                 const Records& shadow,
+                                 const Records& target,
+                                 int threads) {
   std::map<std::int32_t, std::size_t> taken;
   for (const std::int32_t e : shadow.exit) ++taken[e];
   std::vector<std::int32_t> exits;
   for (const auto& [exit, count] : taken)
     if (static_cast<double>(count) >= kLeastShare * static_cast<double>(shadow.size())) exits.push_back(exit);
   stats::EstimationOptions options;
-  options.order = trace.order;
+  options.order = order;
   options.threads = static_cast<unsigned>(threads);
-  const auto repetitions = static_cast<std::size_t>(trace.repetitions);
-  auto estimate = stats::estimate_exits(trace.times_as_double(), repetitions, options);
+  auto estimate = stats::estimate_exits(times_ns, repetitions, options);
   EstimatedExits out{.found = estimate.num_exits};
   if (estimate.num_exits != exits.size()) {
     options.known_exits = exits.size();
-    estimate = stats::estimate_exits(trace.times_as_double(), repetitions, options);
+    estimate = stats::estimate_exits(times_ns, repetitions, options);
     out.told = true;
   }
   out.reliable = estimate.reliable && !out.told;

@@ -2,6 +2,7 @@
 // Adversary 2 of the hybrid attack (specs/membership.md 5 and 6): nobody tells the exits of the target's answers, their
 // running times do. The victim is asked through attacks/query, which cannot see exits.
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "attacks/membership/records.h"
 #include "attacks/query/query_run.h"
 #include "nets/graph/state_dict.h"
+#include "stats/exits/machine_speed.h"
 
 namespace offramp::attacks::membership {
 
@@ -36,6 +38,13 @@ struct EstimatedExits {
 // good the estimate is.
 inline constexpr double kLeastShare = 0.01;
 EstimatedExits estimate_exits_of(const Trace& trace,
+                                 const Records& shadow,
+                                 const Records& target,
+                                 int threads);
+// The same of times [target, repetitions] in ns; `order` as in stats::EstimationOptions.
+EstimatedExits estimate_exits_of(std::span<const double> times_ns,
+                                 std::size_t repetitions,
+                                 const stats::MeasurementOrder& order,
                                  const Records& shadow,
                                  const Records& target,
                                  int threads);

@@ -48,6 +48,8 @@ TEST(Reproduce, ListsEveryTableAndItsStages) {
                            "membership-exits",
                            "membership-hybrid",
                            "membership-shadow",
+                           "membership-channel",
+                           "membership-neighbours",
                            "robustness-transfer",
                            "robustness-early-attack",
                            "robustness-early-transfer",

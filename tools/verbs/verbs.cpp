@@ -35,6 +35,7 @@
   ROW(reproduce) \
   ROW(membership_train) \
   ROW(membership_attack) \
+  ROW(membership_channel) \
   ROW(membership_report) \
   ROW(defend_plan) \
   ROW(defend_check) \

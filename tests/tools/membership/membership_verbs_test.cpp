@@ -168,6 +168,83 @@ TEST_F(MembershipVerbs, ShadowsOfAnotherRun) {
   EXPECT_NE(lacking.err.find("its plan has no shadow of 1 exits"), std::string::npos) << lacking.err;
 }
 
+// A channel that delays all alike changes nothing; one whose noise dwarfs the exits hides them from a single query.
+TEST_F(MembershipVerbs, AChannelHidesExitsFromTheClock) {
+  const auto channel = [&](const Words& more) {
+    Words words = {
+        "membership", "channel", (*folder_ / "a").string(), "--out", (*folder_ / "ch").string(), "--force"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  const Outcome made = channel({"--sigma-ms", "0,50", "--mean-ms", "100", "--queries", "4,1000"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const json r = results("ch");
+  ASSERT_EQ(r.at("nets").size(), 1u);
+  const json& net = r.at("nets")[0];
+  EXPECT_EQ(net.at("net"), "target-k3");
+  const json& rows = net.at("settings");
+  ASSERT_EQ(rows.size(), 5u);
+  EXPECT_EQ(rows[0].at("queries"), 4);
+  EXPECT_EQ(rows[4].at("channel"), "none");
+  EXPECT_EQ(rows[4].at("exits_right"), results("a").at("nets")[1].at("exit_times").at("accuracy"));
+  for (const json& row : rows) EXPECT_EQ(row.at("attacks")[0].at("attack"), "modified-entropy");
+  EXPECT_NE(read_text(*folder_ / "ch" / "channel.csv").find("target-k3,50,1000,"), std::string::npos);
+
+  EXPECT_NE(channel({"--attacks", "gradient"}).err.find("gradient has no part in this"), std::string::npos);
+  EXPECT_NE(channel({"--exits", "1"}).err.find("2"), std::string::npos);
+  ASSERT_EQ(attack("untimed", {"--exits", "3", "--adversaries", "told"}).code, 0);
+  const Outcome none =
+      run({"membership", "channel", (*folder_ / "untimed").string(), "--out", (*folder_ / "no").string()});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_NE(none.err.find("nothing was timed there"), std::string::npos) << none.err;
+  EXPECT_FALSE(fs::exists(*folder_ / "no"));
+}
+
+TEST_F(MembershipVerbs, NeighboursAnswerWhileTheTargetIsTimed) {
+  ASSERT_EQ(attack("n", {"--exits", "3", "--adversaries", "original,timed", "--tenants", "2"}).code, 0);
+  EXPECT_EQ(results("n").at("nets")[0].at("exit_times").at("tenants"), 2);
+  // Times that others disturb are no part of the records.
+  EXPECT_EQ(
+      safetensors::Reader(*folder_ / "n" / "records" / "target-k3.safetensors").metadata().at("repetitions"),
+      "0");
+}
+
+TEST_F(MembershipVerbs, NetsTrainInMixedPrecision) {
+  const Outcome trained = run({"membership",
+                               "train",
+                               "--data",
+                               "csv:" + (*folder_ / "t.csv").string(),
+                               "--width-divisor",
+                               "16",
+                               "--exits",
+                               "1,2",
+                               "--epochs",
+                               "3",
+                               "--batch",
+                               "16",
+                               "--precision",
+                               "bf16",
+                               "--schedule",
+                               "cosine",
+                               "--out",
+                               (*folder_ / "bf16").string()});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const json plan = json::parse(read_text(*folder_ / "bf16" / "plan.json"));
+  EXPECT_EQ(plan.at("precision"), "bf16");
+  EXPECT_EQ(plan.at("schedule"), "cosine");
+  const Outcome attacked = run({"membership",
+                                "attack",
+                                (*folder_ / "bf16").string(),
+                                "--epochs",
+                                "2",
+                                "--repetitions",
+                                "2",
+                                "--out",
+                                (*folder_ / "of-bf16").string()});
+  ASSERT_EQ(attacked.code, 0) << attacked.err;
+  EXPECT_EQ(results("of-bf16").at("nets").size(), 2u);
+}
+
 TEST_F(MembershipVerbs, TheReportSaysWhatWasFound) {
   const Outcome reported = run({"membership", "report", (*folder_ / "a").string(), "--log", "json"});
   ASSERT_EQ(reported.code, 0) << reported.err;

@@ -2,7 +2,6 @@
 #include "attacks/extraction/victim.h"
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
-#include "attacks/membership/exit_times.h"
 #include "attacks/membership/hop_skip_jump.h"
 #include "attacks/membership/label_only.h"
 #include "attacks/membership/many_models.h"
@@ -10,6 +9,7 @@
 #include "nets/data/text.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/membership/target_times.h"
 #include "tools/verbs/membership/trained_folder.h"
 #include "tools/verbs/verbs.h"
 
@@ -130,8 +130,15 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.clip_to_data",
           boundary_.clip_to_data,
           "boundary: images are clipped to the values of those asked about (code) instead of 0 to 1");
-    o.add("attack.repetitions", query_.repetitions, "timed: measurements of a sample").range(2, 10000);
-    o.add("attack.defence", defence_, "timed: defence.json of defend plan --choose, put before the target");
+    o.add("attack.repetitions", times_.query.repetitions, "timed: measurements of a sample").range(2, 10000);
+    o.add("attack.defence",
+          times_.defence,
+          "timed: defence.json of defend plan --choose, put before the target");
+    o.add(
+         "attack.tenants",
+         times_.tenants,
+         "timed: other targets of the run that answer queries on this machine meanwhile (the paper: 3 a GPU)")
+        .range(0, 64);
     o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
     o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
         .range(0, 1);
@@ -140,7 +147,7 @@ class MembershipAttackVerb final : public Verb {
   }
 
   int run(Session& session) override {
-    settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = query_.seed = session.seed();
+    settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = times_.query.seed = session.seed();
     for (const std::string& name : attacks_) static_cast<void>(am::attack_of(name));
     for (const std::string& word : adversaries_)
       if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
@@ -248,38 +255,8 @@ class MembershipAttackVerb final : public Verb {
                       {"shadow", am::to_json(am::leak_of(on_shadow))},
                       {"attacks", ordered_json::array()}};
     std::optional<am::EstimatedExits> timed;
-    if (k > 1 && wants(Adversary::kTimed)) {
-      attacks::QueryOptions query = query_;
-      query.victim = target_spec.name;
-      query.images = target.data;
-      std::optional<attacks::Defence> defence;
-      if (!defence_.empty()) defence = attacks::read_defence(defence_);
-      if (defence) json["defence"] = defence->name;
-      const auto trace = am::time_records(of_target.loaded,
-                                          *target.samples,
-                                          on_target,
-                                          folder.folder("traces") / target_spec.name,
-                                          query,
-                                          listener,
-                                          defence ? &*defence : nullptr);
-      if (!defence && on_target.repetitions == 0) {
-        on_target.repetitions = trace.repetitions;
-        on_target.times_ns = trace.times_ns;
-        am::write_records(folder.folder("records") / (target_spec.name + ".safetensors"), on_target);
-      }
-      timed = am::estimate_exits_of(trace, on_shadow, on_target, session.threads());
-      json["exit_times"] = {{"accuracy", timed->accuracy},
-                            {"found", timed->found},
-                            {"told", timed->told},
-                            {"reliable", timed->reliable},
-                            {"repetitions", trace.repetitions},
-                            {"advice", timed->advice}};
-      session.log.info(fmt::format("{}: exits from times right on {:.2f} % ({} clusters{})",
-                                   target_spec.name,
-                                   100 * timed->accuracy,
-                                   timed->found,
-                                   timed->told ? ", told how many" : ""));
-    }
+    if (k > 1 && wants(Adversary::kTimed))
+      timed = time_target(session, folder, listener, target, k, times_, on_target, on_shadow, json);
     for (const std::string& name : attacks_) {
       const am::Attack& attack = am::attack_of(name);
       std::optional<am::Signal> on_t, on_s;
@@ -424,7 +401,7 @@ class MembershipAttackVerb final : public Verb {
                at(0)});
   }
 
-  std::filesystem::path models_, shadow_, defence_;
+  std::filesystem::path models_, shadow_;
   std::string data_, shadow_data_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
@@ -433,7 +410,7 @@ class MembershipAttackVerb final : public Verb {
   am::HopSkipJumpOptions boundary_;
   am::RmiaOptions rmia_;
   am::EvaluationOptions evaluation_;
-  attacks::QueryOptions query_{.repetitions = 10};
+  TargetTimes times_;
   int per_side_ = 300;
 };
 

@@ -59,10 +59,24 @@ class MembershipTrainVerb final : public Verb {
         .range(0, 1000);
     o.add("train.reference_exits", plan_.reference_exits, "numbers of exits of these; default: the largest")
         .range(1, 16);
+    o.add_as<std::string>(
+         "train.precision",
+         plan_.net.precision,
+         [](nets::Precision p) { return nets::to_text(p); },
+         nets::precision_from,
+         "bf16: mixed precision, and the attacked nets answer in it")
+        .choices({"f32", "bf16"});
     o.add("train.epochs", plan_.train.epochs, "passes over a part").range(1, 100000);
     o.add("train.batch", plan_.train.batch_size, "samples a step").range(1, 65536);
     o.add("train.optimizer", optimizer_, "the paper says adam, its code has sgd").choices({"sgd", "adam"});
     o.add("train.learning_rate", learning_rate_, "default 0.1 with sgd, 0.001 with adam");
+    o.add_as<std::string>(
+         "train.schedule",
+         plan_.train.schedule,
+         [](nets::RateSchedule r) { return nets::to_text(r); },
+         nets::rate_schedule_from,
+         "of the rate: steps after 35, 60 and 85 % of the epochs (code), or half a cosine")
+        .choices({"steps", "cosine"});
     o.add("train.weight_decay", weight_decay_, "default 5e-4 for vgg and wrn, 1e-4 else").range(0, 1);
     o.add_as<std::string>(
          "train.loss_weights",

@@ -173,10 +173,19 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
   out.push_back(told.verdict("M6",
                              "exits read from times serve as well as exits told, where 99 % are read right",
                              "membership-hybrid"));
-  out.push_back({"M7",
-                 "with a noisy clock exits come back as queries are repeated",
-                 Holds::kOpen,
-                 "no study here: offramp stats queries, results/stats.md"});
+  Count repeated;
+  for (const std::string& cell : t.cells("membership-channel")) {
+    const auto once = t.at("membership-channel", cell, "1 queries", "exits right"),
+               often = t.at("membership-channel", cell, "100 queries", "exits right"),
+               clean = t.at("membership-channel", "no channel", "as measured", "exits right");
+    if (once && often && clean)
+      repeated.add(
+          *often >= *once && *often >= *clean - 0.05,
+          fmt::format(
+              "{}: {:.4f} once, {:.4f} of 100, {:.4f} without a channel", cell, *once, *often, *clean));
+  }
+  out.push_back(repeated.verdict(
+      "M7", "with a noisy clock exits come back as queries are repeated", "membership-channel"));
   out.push_back(
       shadow.verdict("M8", "the gain survives shadows of another architecture", "membership-shadow"));
   out.push_back({"M9",

@@ -37,6 +37,21 @@ auto others_at(int exits, int exit) {
   };
 }
 
+// A setting of membership channel: sigma in ms and queries averaged; none: without a channel.
+auto through_channel(int exits, double sigma_ms, int queries, const std::string& pointer) {
+  return [=, inner = reading(pointer)](const Json& results) -> std::optional<double> {
+    if (!results.contains("nets")) return std::nullopt;
+    for (const Json& net : results["nets"]) {
+      if (net.value("exits", 0) != exits) continue;
+      for (const Json& row : net["settings"])
+        if (sigma_ms == 0 ? row.value("channel", "") == "none"
+                          : row.value("sigma_ms", 0.) == sigma_ms && row.value("queries", 0) == queries)
+          return inner(row);
+    }
+    return std::nullopt;
+  };
+}
+
 }  // namespace
 
 void membership_studies(Builder& b) {
@@ -121,6 +136,56 @@ void membership_studies(Builder& b) {
               {{"ASR original", of_attack(k, "score-top3", "original")},
                {"ASR told", of_attack(k, "score-top3", "told")}});
   }
+  const int most = counts.back();
+  b.study("membership-channel",
+          "CCS 4.2, noisy channel",
+          "exits from times that a network delayed, by queries averaged");
+  {
+    const auto id = b.stage("membership/channel-mobilenet-cifar100",
+                            {"membership",
+                             "channel",
+                             b.path(attacked("mobilenet", "cifar100", "", {})),
+                             "--exits",
+                             std::to_string(most),
+                             "--sigma-ms",
+                             ".1,.3,1",
+                             "--queries",
+                             "1,10,100",
+                             "--attacks",
+                             "confidence"});
+    const auto row = [&](const std::string& cell, const std::string& name, double sigma, int queries) {
+      b.row(cell,
+            name,
+            id,
+            {{"exits right", through_channel(most, sigma, queries, "/exits_right")},
+             {"ASR timed", through_channel(most, sigma, queries, "/attacks/0/accuracy/estimate")},
+             {"bound", through_channel(most, sigma, queries, "/to_distinguish")}});
+    };
+    for (const double sigma : {.1, .3, 1.})
+      for (const int queries : {1, 10, 100})
+        row(fmt::format("sigma {:g} ms", sigma), fmt::format("{} queries", queries), sigma, queries);
+    row("no channel", "as measured", 0, 0);
+  }
+  b.study("membership-neighbours",
+          "CCS Table 2",
+          "exits from times while three other nets answer on the same machine");
+  for (const Set set : {Set{"cifar10", "CIFAR10"}, Set{"cifar100", "CIFAR100"}})
+    for (const Net net : kNets) {
+      const auto alone = attacked(net.name, set.name, "", {});
+      const auto id =
+          attacked(net.name, set.name, "-neighbours", {"--tenants", "3", "--adversaries", "original,timed"});
+      for (const int k : counts)
+        if (k > 1) {
+          b.row(fmt::format("{}, {}", net.label, set.label),
+                fmt::format("{} exits, alone", k),
+                alone,
+                {{"exits right", of_membership_net(k, "/exit_times/accuracy")}});
+          b.row(fmt::format("{}, {}", net.label, set.label),
+                fmt::format("{} exits, four", k),
+                id,
+                {{"exits right", of_membership_net(k, "/exit_times/accuracy")}});
+        }
+    }
 }
 
 }  // namespace offramp::tools::reproduce
