@@ -14,7 +14,8 @@ namespace {
 constexpr std::uint32_t kChannelStream = 0x3E3B0007u;  // op: the query; step: the sample
 
 double delay(const NoisyChannel& channel, std::uint64_t seed, std::size_t sample, int query) {
-  const PhiloxKey key{seed, kChannelStream, static_cast<std::uint32_t>(query), static_cast<std::uint32_t>(sample)};
+  const PhiloxKey key{
+      seed, kChannelStream, static_cast<std::uint32_t>(query), static_cast<std::uint32_t>(sample)};
   for (std::uint64_t draw = 0;; ++draw) {
     const double z = channel.mean_ns + channel.sigma_ns * normal(key, draw);
     if (channel.form == NoisyChannel::Form::kFolded) return std::abs(z);
@@ -25,8 +26,8 @@ double delay(const NoisyChannel& channel, std::uint64_t seed, std::size_t sample
 // The least distance between the median times of two neighbouring exits that the target takes; 0: there are no two.
 double least_gap(const Trace& trace, const Records& target) {
   const auto times = trace.times_as_double();
-  const auto per_sample =
-      stats::time_statistic(times, static_cast<std::size_t>(trace.repetitions), stats::TimeStatistic::kMedian);
+  const auto per_sample = stats::time_statistic(
+      times, static_cast<std::size_t>(trace.repetitions), stats::TimeStatistic::kMedian);
   std::map<std::int32_t, std::vector<double>> by_exit;
   for (std::size_t i = 0; i < per_sample.size(); ++i) by_exit[target.exit[i]].push_back(per_sample[i]);
   std::vector<double> centres;
@@ -49,8 +50,10 @@ std::vector<double> times_through(const Trace& trace,
                                   const NoisyChannel& channel,
                                   int queries,
                                   std::uint64_t seed) {
-  if (queries < 1) throw ValueError("noisy channel: expected at least 1 query, got " + std::to_string(queries));
-  if (!(channel.mean_ns >= 0) || !(channel.sigma_ns >= 0) || !std::isfinite(channel.mean_ns + channel.sigma_ns))
+  if (queries < 1)
+    throw ValueError("noisy channel: expected at least 1 query, got " + std::to_string(queries));
+  if (!(channel.mean_ns >= 0) || !(channel.sigma_ns >= 0) ||
+      !std::isfinite(channel.mean_ns + channel.sigma_ns))
     throw ValueError("noisy channel: mean and sigma are times of 0 or more");
   std::vector<double> out;
   const auto repetitions = static_cast<std::size_t>(trace.repetitions);

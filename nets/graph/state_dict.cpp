@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
-#include <string_view>
 
 #include "base/embedded_weights.h"
 #include "base/errors.h"
 #include "base/mapped_file.h"
 #include "base/pth.h"
 #include "nets/graph/metadata_text.h"
+#include "nets/graph/state_names.h"
 
 namespace offramp::nets {
 namespace {
@@ -92,46 +92,6 @@ std::string contents(const StateFile& file) {
          });
 }
 
-// What wrappers put before or into the names of the modules that they wrap: DataParallel and averaged models
-// (module.), torch.compile (_orig_mod.), Lightning and others that keep the net as a member (model., net.).
-constexpr std::string_view kPrefixes[] = {"module.", "_orig_mod.", "model.", "net."};
-constexpr std::string_view kInfixes[] = {".module.", "._orig_mod."};
-
-struct PlainName {
-  std::string name;    // of the net, where there is one
-  std::string prefix;  // that was taken off the front
-};
-
-// Takes prefixes off until `known` has the name; where it never does, all of them.
-PlainName plain_name(const std::string& name, const std::set<std::string>& known) {
-  const auto without_infixes = [](std::string text) {
-    for (const std::string_view infix : kInfixes) {
-      for (std::size_t at = text.find(infix); at != std::string::npos; at = text.find(infix, at)) {
-        text.replace(at, infix.size(), ".");
-      }
-    }
-    return text;
-  };
-  std::size_t begin = 0;
-  while (true) {
-    const std::string rest = name.substr(begin);
-    if (known.contains(rest)) return {rest, name.substr(0, begin)};
-    if (std::string inner = without_infixes(rest); known.contains(inner)) {
-      return {std::move(inner), name.substr(0, begin)};
-    }
-    const auto prefix = std::find_if(std::begin(kPrefixes), std::end(kPrefixes), [&](std::string_view p) {
-      return rest.starts_with(p) && rest.size() > p.size();
-    });
-    if (prefix == std::end(kPrefixes)) return {rest, name.substr(0, begin)};
-    begin += prefix->size();
-  }
-}
-
-// Without meaning here: the step counters of BatchNorm and of averaged models.
-bool counter(const std::string& name) {
-  return name == "n_averaged" || name.ends_with(".n_averaged") || name.ends_with("num_batches_tracked");
-}
-
 Metadata cost_metadata(const NetCosts& costs) {
   std::vector<std::int64_t> parameters, macs, ops;
   for (const Cost& cost : costs.exits) {
@@ -183,18 +143,19 @@ ImportReport load_state_dict(Network& net,
   ImportReport report;
   std::set<std::string> known;
   for (const ParameterSet::Entry& entry : net.parameters().entries()) known.insert(entry.info.name);
+  const auto is_known = [&](const std::string& name) { return known.contains(name); };
 
   std::map<std::string, const StateFile::Item*> items;  // by the net's names
   std::vector<std::string> prefixes;
   for (const StateFile::Item& item : file.items()) {
     if (item.name.starts_with("optimizer.")) continue;
-    const PlainName plain = plain_name(item.name, known);
+    const PlainName plain = plain_name(item.name, is_known);
     if (!plain.prefix.empty() &&
         std::find(prefixes.begin(), prefixes.end(), plain.prefix) == prefixes.end()) {
       prefixes.push_back(plain.prefix);
     }
     if (!known.contains(plain.name)) {
-      (counter(plain.name) ? report.ignored : report.unused).push_back(plain.name);
+      (is_counter(plain.name) ? report.ignored : report.unused).push_back(plain.name);
     } else if (const auto [other, added] = items.emplace(plain.name, &item); !added) {
       throw FileError(file.path().string(),
                       "tensors " + in_quotes(other->second->name) + " and " + in_quotes(item.name) +
@@ -203,7 +164,7 @@ ImportReport load_state_dict(Network& net,
   }
   for (const std::string& prefix : prefixes) report.prefix += (report.prefix.empty() ? "" : ", ") + prefix;
   for (const StateFile::Opaque& opaque : file.opaque()) {
-    const std::string name = plain_name(opaque.name, known).name;
+    const std::string name = plain_name(opaque.name, is_known).name;
     if (known.contains(name) && !items.contains(name)) {
       fail_tensor(file, opaque.name, "expected a tensor, the file has " + opaque.what);
     }

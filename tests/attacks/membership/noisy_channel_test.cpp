@@ -54,8 +54,10 @@ TEST(NoisyChannel, DelaysFollowTheirDistribution) {
     for (const double t : times) EXPECT_GT(t, 1e6);
   }
   // At mean = sigma they differ: the truncated one lies above, by the hazard of the normal at -1: mean 1 + .2876.
-  const auto cut = times_through(two.trace, {.form = Form::kTruncated, .mean_ns = 1000, .sigma_ns = 1000}, 1, 3),
-             folded = times_through(two.trace, {.form = Form::kFolded, .mean_ns = 1000, .sigma_ns = 1000}, 1, 3);
+  const auto cut = times_through(
+                 two.trace, {.form = Form::kTruncated, .mean_ns = 1000, .sigma_ns = 1000}, 1, 3),
+             folded =
+                 times_through(two.trace, {.form = Form::kFolded, .mean_ns = 1000, .sigma_ns = 1000}, 1, 3);
   EXPECT_NEAR(mean_of(cut) - 1e6, 1287.6, 60);
   EXPECT_NEAR(mean_of(folded) - 1e6, 1166.6, 60);
   // Without noise all answers are late alike.
@@ -76,13 +78,16 @@ TEST(NoisyChannel, MoreQueriesGoOnFromFewer) {
 TEST(NoisyChannel, AveragingGivesTheExitsBack) {
   const TwoExits two(400, 3e6);
   const NoisyChannel channel{.mean_ns = 5e7, .sigma_ns = 5e6};
-  const auto at = [&](int queries) { return exits_through(two.trace, channel, queries, 1, two.records, two.records, 1); };
+  const auto at = [&](int queries) {
+    return exits_through(two.trace, channel, queries, 1, two.records, two.records, 1);
+  };
   const ChannelExits once = at(1), bound = at(22), often = at(101);
   EXPECT_EQ(bound.to_distinguish, 22u);
   EXPECT_EQ(bound.to_cluster, 100u);
   EXPECT_LT(once.exits.accuracy, .75);
   EXPECT_GT(bound.exits.accuracy, once.exits.accuracy);
-  EXPECT_LT(bound.exits.accuracy, .96);  // 1.96 sqrt 2 = 2.77 deviations apart: 8.3 % on the wrong side of the middle
+  EXPECT_LT(bound.exits.accuracy,
+            .96);  // 1.96 sqrt 2 = 2.77 deviations apart: 8.3 % on the wrong side of the middle
   EXPECT_GT(often.exits.accuracy, .99);
   EXPECT_EQ(often.exits.found, 2u);
 }
@@ -101,7 +106,8 @@ nets::LoadedNet small_net(const Samples& samples) {
   nets::NetOptions options = test::small_plan().net;
   options.num_exits = 3;
   samples.describe(options, false);
-  nets::LoadedNet loaded{.net = std::make_unique<nets::Network>(options, test::one_cpu()), .policy = {}, .metadata = {}};
+  nets::LoadedNet loaded{
+      .net = std::make_unique<nets::Network>(options, test::one_cpu()), .policy = {}, .metadata = {}};
   nets::initialize(*loaded.net, 1);
   loaded.policy = nets::ExitPolicy::uniform(3, .5);
   return loaded;

@@ -288,8 +288,14 @@ TEST_F(AuditVerb, SaysWhatItCannotTake) {
     EXPECT_NE(o.err.find(why), std::string::npos) << o.err;
   };
   refused({"audit", model(), "--max-queries", "9", "--out", at("x")}, "are about a served model");
-  refused({"audit", "net.pth", "--out", at("x")}, "a state dict does not say which net it is of: --net NET");
-  refused({"audit", "net.pth", "--out", at("x")}, "resnet-<6n+2>");
+  refused({"audit", "net.pth", "--out", at("x")}, "net.pth", 1);
+  const std::vector<float> value(3);
+  const std::vector<safetensors::Source> foreign{
+      {"conv.weight", safetensors::Dtype::kF32, {3}, std::as_bytes(std::span(value))}};
+  safetensors::write(at("foreign.safetensors"), foreign, {});
+  refused({"audit", at("foreign.safetensors"), "--out", at("x")},
+          "its tensors are those of none of the nets known here: --net NET");
+  refused({"audit", at("foreign.safetensors"), "--out", at("x")}, "resnet-<6n+2>");
   refused({"audit", model(), "--net", "resnet-8", "--out", at("x")}, "--net is about state dicts");
   refused({"audit", "--out", at("x")}, "expected one target");
   refused({"audit", model(), "--from-csv", at("times"), "--out", at("x")}, "expected one target");

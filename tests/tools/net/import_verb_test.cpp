@@ -75,6 +75,30 @@ class ImportVerb : public ::testing::Test {
   const std::filesystem::path to_ = folder_ / "net.safetensors";
 };
 
+// The same checkpoint, but that its exits are named by their blocks, without being told which net it is.
+TEST_F(ImportVerb, TheNetIsReadFromNamesAndShapes) {
+  const std::string file = part_of(fixture_, folder_, is_weight);
+  const Outcome told = run_offramp(words(file, {"--classes", "5"}));
+  ASSERT_EQ(told.code, 0) << told.err;
+  const auto guessed = folder_ / "guessed.safetensors";
+  const Outcome outcome = run_offramp({"import",
+                                       file,
+                                       "--to",
+                                       guessed.string(),
+                                       "--mean",
+                                       "0.48,0.45,0.41",
+                                       "--std",
+                                       "0.23,0.22,0.25",
+                                       "--threads",
+                                       "1"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("resnet-8, exits after blocks 0, 1, widths divided by 4"), std::string::npos)
+      << outcome.err;
+  const safetensors::Reader a(to_), b(guessed);
+  ASSERT_EQ(a.entries().size(), b.entries().size());
+  for (const auto& entry : a.entries()) EXPECT_EQ(floats(a, entry.name), floats(b, entry.name)) << entry.name;
+}
+
 TEST_F(ImportVerb, SaysWhatItMatchedAndTheCheckpointAnswersAsPyTorchDid) {
   const Outcome outcome = run_offramp(words(part_of(fixture_, folder_, is_weight), {"--classes", "5"}));
   ASSERT_EQ(outcome.code, 0) << outcome.err;

@@ -48,8 +48,8 @@ class AuditVerb final : public Verb {
         .summary = "what a model's answers and times give away, and what each defence costs: one report",
         .example = "offramp audit out/small --budget 10",
         .details =
-            "MODEL is a checkpoint, a run folder, or a state dict (.pth, .safetensors) with --net for the net that it is of and what\n"
-            "else `offramp import` would be told. Sections: the model itself;\n"
+            "MODEL is a checkpoint, a run folder, or a state dict (.pth, .safetensors), whose net is read from names and shapes unless\n"
+            "--net and its kin name it; give --mean and --std where it was trained so. Sections: the model itself;\n"
             "the exit in the time, for attackers on the same core (1 ns), in the LAN (100 ns) and on the internet (50 us); the\n"
             "class of an input in exit and time; membership; slowdown; defences; extraction with growing numbers of queries\n"
             "until the time is used. A section that lacks something says so. With recorded times instead (a CSV file: columns\n"
@@ -81,7 +81,7 @@ class AuditVerb final : public Verb {
           "served: labelled images of its training, as 'SET@train[FIRST:COUNT]'");
     o.add("audit.others", settings_.others, "served: labelled images of the same kind that it never saw");
     served_.declare(o, "audit");
-    state_.declare(o, "audit", "");
+    state_.declare(o, "audit");
     o.add("audit.alpha", settings_.alpha, "chance of a wrong verdict on the times").range(1e-4, 0.2);
     o.add("audit.from_csv", from_csv_, "the CSV file of times, whatever its name");
     o.add("audit.exit", exit_, "times: column of the exit; without it exits are estimated");

@@ -52,7 +52,8 @@ class MembershipChannelVerb final : public Verb {
         .choices({"truncated", "folded"});
     o.add("channel.queries", queries_, "answers of a sample that the attacker averages").range(1, 100000);
     o.add("channel.exits", exits_, "numbers of exits; default: all that were timed").range(2, 16);
-    o.add("channel.attacks", attacks_, "which; attacks that ask more queries and white-box ones have no clock");
+    o.add(
+        "channel.attacks", attacks_, "which; attacks that ask more queries and white-box ones have no clock");
     o.add("channel.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
   }
 
@@ -65,7 +66,8 @@ class MembershipChannelVerb final : public Verb {
         throw UsageError("--attacks: " + name + " has no part in this: name attacks on labels or scores");
     const auto path = attack_ / "results.json";
     if (!std::filesystem::exists(path))
-      throw UsageError(attack_.string() + ": expected a finished run of membership attack, found no results.json");
+      throw UsageError(attack_.string() +
+                       ": expected a finished run of membership attack, found no results.json");
     const auto results = read_json_file(path);
     const TrainedFolder target =
         open_trained(session, json_member<std::string>(results, "models", path), data_);
@@ -73,14 +75,23 @@ class MembershipChannelVerb final : public Verb {
       for (const int k : target.plan.exits)
         if (attacks::has_trace(trace_of(target, k))) exits_.push_back(k);
     if (exits_.empty())
-      throw UsageError(attack_.string() + ": nothing was timed there; membership attack does with --adversaries timed");
+      throw UsageError(attack_.string() +
+                       ": nothing was timed there; membership attack does with --adversaries timed");
     for (const int k : exits_)
       if (!attacks::has_trace(trace_of(target, k)))
         throw UsageError(fmt::format("{}: {} exits were not timed there", attack_.string(), k));
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     ordered_json nets = ordered_json::array();
-    Table table({"net", "sigma ms", "queries", "bound", "to cluster", "exits right %", "attack", "accuracy %", "AUC"});
+    Table table({"net",
+                 "sigma ms",
+                 "queries",
+                 "bound",
+                 "to cluster",
+                 "exits right %",
+                 "attack",
+                 "accuracy %",
+                 "AUC"});
     for (const int k : exits_) nets.push_back(through(session, listener, target, k, table));
     const ordered_json answer{{"attack", attack_.string()},
                               {"data", target.data},
@@ -91,9 +102,9 @@ class MembershipChannelVerb final : public Verb {
     table.write_csv(folder.file("channel.csv"));
     folder.results(answer);
     folder.done();
-    session.answer(table.text() +
-                       "bound, to cluster: queries by which the two closest exits differ, and fall apart\n",
-                   answer);
+    session.answer(
+        table.text() + "bound, to cluster: queries by which the two closest exits differ, and fall apart\n",
+        answer);
     return kDone;
   }
 
@@ -105,7 +116,8 @@ class MembershipChannelVerb final : public Verb {
     return am::read_records(attack_ / "records" / (trained.spec(role, k).name + ".safetensors"));
   }
 
-  ordered_json through(Session& session, SessionListener& listener, const TrainedFolder& target, int k, Table& table) {
+  ordered_json through(
+      Session& session, SessionListener& listener, const TrainedFolder& target, int k, Table& table) {
     const am::Records on_target = records_of(target, am::Role::kTarget, k),
                       on_shadow = records_of(target, am::Role::kShadow, k);
     const attacks::Trace trace = attacks::read_trace(trace_of(target, k));
@@ -121,12 +133,15 @@ class MembershipChannelVerb final : public Verb {
                        {"attacks", ordered_json::array()}};
       for (const std::string& name : attacks_) {
         attacks::stop_if_requested(listener);
-        const am::Evidence evidence{.shadow = on_shadow, .target = on_target, .target_exits = seen.exits.exits};
-        const am::Evaluation e = am::evaluate(
-            name, "timed", am::attack_of(name).run(evidence, settings_), on_target, evaluation_);
-        row["attacks"].push_back({{"attack", name},
-                                  {"accuracy", {{"estimate", e.accuracy.estimate}, {"low", e.accuracy.low}, {"high", e.accuracy.high}}},
-                                  {"auc", e.auc.estimate}});
+        const am::Evidence evidence{
+            .shadow = on_shadow, .target = on_target, .target_exits = seen.exits.exits};
+        const am::Evaluation e =
+            am::evaluate(name, "timed", am::attack_of(name).run(evidence, settings_), on_target, evaluation_);
+        row["attacks"].push_back(
+            {{"attack", name},
+             {"accuracy",
+              {{"estimate", e.accuracy.estimate}, {"low", e.accuracy.low}, {"high", e.accuracy.high}}},
+             {"auc", e.auc.estimate}});
         table.row({on_target.model,
                    std::string(what) == "none" ? "-" : fmt::format("{:g}", sigma_ms),
                    std::to_string(queries),

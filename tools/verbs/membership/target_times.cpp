@@ -12,7 +12,10 @@ namespace {
 namespace am = attacks::membership;
 
 // The targets of other numbers of exits, in the order of the plan, over again where they are fewer than wanted.
-std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target, int k, int count, const Device& device) {
+std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target,
+                                           int k,
+                                           int count,
+                                           const Device& device) {
   std::vector<am::ModelSpec> others;
   for (const am::ModelSpec& s : target.specs)
     if (s.role == am::Role::kTarget && s.exits != k) others.push_back(s);
@@ -49,7 +52,8 @@ am::EstimatedExits time_target(Session& session,
   if (defence) json["defence"] = defence->name;
   attacks::Trace trace;
   {
-    const am::Tenants tenants(neighbours_of(target, k, times.tenants, device), *target.samples, spec.non_members);
+    const am::Tenants tenants(
+        neighbours_of(target, k, times.tenants, device), *target.samples, spec.non_members);
     trace = am::time_records(model.loaded,
                              *target.samples,
                              on_target,

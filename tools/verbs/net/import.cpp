@@ -19,12 +19,12 @@ class ImportVerb final : public Verb {
         .name = "import",
         .group = "Train and use nets",
         .summary = "make a checkpoint from a PyTorch state dict",
-        .example = "offramp import sdn.pth --net resnet-56 --placement sdn --exits 7 --to resnet.safetensors",
+        .example = "offramp import sdn.pth --to resnet.safetensors",
         .details =
             "The file is a state dict of the reference modules: of torch.save (.pth, since torch 1.6; "
             "nothing in it is executed) or safetensors.\nOf a .pth that holds more, the entry state_dict, "
             "model_state_dict, model or net is taken; --entry names another.\nPrefixes of wrappers "
-            "(module., _orig_mod., model., net.) are taken off.\nSays what was matched, what was missing, "
+            "(module., _orig_mod., model., net.) are taken off.\nWhich net it is of is read from names and shapes, unless --net and what belongs to it say so.\nSays what was matched, what was missing, "
             "what was left over, and which tensors were permuted to our memory order.\nNormalisation is "
             "not part of such files: --mean and --std give it.",
         .run_folder = false};
@@ -33,7 +33,7 @@ class ImportVerb final : public Verb {
   void declare(Options& o) override {
     o.add("import.file", file_, "the state dict").positional().required();
     o.add("import.to", to_, "where the checkpoint goes").required();
-    state_.declare(o, "import", "resnet-56");
+    state_.declare(o, "import");
     o.add("import.partial", partial_, "take what fits by name, keep the start values of the rest");
   }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "base/safetensors.h"
+#include "nets/families/recognise.h"
 
 namespace offramp::tools {
 
@@ -13,9 +14,10 @@ bool is_state_dict(const std::filesystem::path& file) {
   return extension == ".safetensors" && safetensors::Reader(file).metadata().count("net.name") == 0;
 }
 
-void StateImport::declare(Options& o, const std::string& group, const std::string& default_net) {
-  net_.name = default_net;
-  o.add("net.name", net_.name, "which net a state dict is of").flag("--net");
+void StateImport::declare(Options& o, const std::string& group) {
+  net_.name.clear();
+  o.add("net.name", net_.name, "which net a state dict is of; default: what its names and shapes say")
+      .flag("--net");
   o.add("net.exits", net_.num_exits, "exits in all; 1: plain").range(0, 16);
   o.add("net.placement", placement_, "where exits stand").choices({"equal-cost", "sdn", "ccs", "explicit"});
   o.add("net.exits_after", net_.exits_after, "blocks, for --placement explicit");
@@ -30,24 +32,51 @@ void StateImport::declare(Options& o, const std::string& group, const std::strin
   o.add(group + ".entry", entry_, "entry of a .pth that holds the state dict; empty: the usual one");
 }
 
+// "resnet-56, exits after blocks 3, 7, 11, 10 classes, 3x32x32".
+std::string described(const nets::NetOptions& o) {
+  std::string text = o.name;
+  if (!o.exits_after.empty()) text += fmt::format(", exits after blocks {}", fmt::join(o.exits_after, ", "));
+  if (o.form == nets::ExitForm::kTwoLayer) text += ", two-layer exits";
+  if (o.width_divisor > 1) text += fmt::format(", widths divided by {}", o.width_divisor);
+  text += fmt::format(", {} classes, ", o.classes);
+  return text + (o.features > 0 ? fmt::format("{} features", o.features)
+                                : fmt::format("images {}x{}x{}", o.channels, o.side, o.side));
+}
+
+nets::NetOptions StateImport::recognised(Session& session, const nets::StateFile& state) const {
+  const auto fitting = nets::nets_that_fit(state);
+  if (fitting.size() == 1) {
+    session.log.info(fmt::format(
+        "{}: {} (--net and its kin say otherwise)", state.path().string(), described(fitting.front())));
+    return fitting.front();
+  }
+  std::vector<std::string> which;
+  for (const auto& o : fitting) which.push_back(described(o));
+  throw UsageError(fmt::format(
+      "{}: its tensors are those of {}: --net NET (and --exits, --placement, --classes, --side where they differ from what "
+      "--help shows) says which net it is of, NET one of {}",
+      state.path().string(),
+      fitting.empty() ? "none of the nets known here"
+                      : fmt::format("several nets ({})", fmt::join(which, "; ")),
+      fmt::join(nets::net_names(), ", ")));
+}
+
 StateImport::Imported StateImport::read(Session& session,
                                         const std::filesystem::path& file,
                                         nets::Strictness strictness,
                                         const Device& device) {
-  if (!named())
-    throw UsageError(fmt::format(
-        "{}: a state dict does not say which net it is of: --net NET (and --exits, --placement, --classes, --side, "
-        "--mean, --std where they differ from what --help shows), NET one of {}",
-        file.string(),
-        fmt::join(nets::net_names(), ", ")));
-  net_.placement = nets::placement_from(placement_);
-  net_.form = nets::exit_form_from(form_);
+  const auto state = nets::open_state(file, entry_);
+  if (named()) {
+    net_.placement = nets::placement_from(placement_);
+    net_.form = nets::exit_form_from(form_);
+  } else {
+    net_ = recognised(session, *state);
+  }
   net_.mean.assign(mean_.begin(), mean_.end());
   net_.std.assign(std_.begin(), std_.end());
   Imported out;
   out.net = std::make_unique<nets::Network>(net_, device);
   nets::initialize(*out.net, session.seed());
-  const auto state = nets::open_state(file, entry_);
   out.report = nets::load_state_dict(*out.net, *state, strictness);
   if (out.report.matched.empty()) throw UsageError(file.string() + ": no tensor of it fits this net");
   // The normalisation is in no such file: where --mean and --std give it, nothing is missing.

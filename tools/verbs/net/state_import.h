@@ -18,9 +18,8 @@ bool is_state_dict(const std::filesystem::path& file);
 
 class StateImport {
  public:
-  // --net and what else says which net, keys "net.*"; --entry, key in `group`. `default_net`: empty where the file may be a
-  // checkpoint that says it.
-  void declare(Options& options, const std::string& group, const std::string& default_net);
+  // --net and what else says which net, keys "net.*"; --entry, key in `group`.
+  void declare(Options& options, const std::string& group);
   bool named() const { return !net_.name.empty(); }
 
   struct Imported {
@@ -29,13 +28,16 @@ class StateImport {
     std::string entry;          // of the .pth
     nets::Metadata metadata;    // where it came from
   };
-  // UsageError: no net named, or no tensor fits it; else as nets::load_state_dict.
+  // Without --net the net that the file's names and shapes are of, which the log then says. UsageError: they are of none or of
+  // several, or no tensor fits the net that was named; else as nets::load_state_dict.
   Imported read(Session& session,
                 const std::filesystem::path& file,
                 nets::Strictness strictness,
                 const Device& device);
 
  private:
+  nets::NetOptions recognised(Session& session, const nets::StateFile& state) const;
+
   nets::NetOptions net_;
   std::string placement_ = "equal-cost", form_ = "linear", entry_;
   std::vector<double> mean_, std_;
