@@ -1,9 +1,12 @@
+#include "base/cpu_level.h"
 #include "base/errors.h"
 #include "engine/device.h"
 #include "tools/frame/environment.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/thread_waiting.h"
 #include "tools/verbs/verbs.h"
+
+#include <cstdio>
 
 namespace {
 
@@ -37,9 +40,21 @@ void prepare_device(const offramp::tools::Common& common, offramp::tools::Log& l
 #endif
 }
 
+// Of a program with kernels for several processors: this one is none of them, or OFFRAMP_CPU_LEVEL asks for what it is not.
+bool can_run_kernels() {
+  try {
+    if (offramp::dispatches()) static_cast<void>(offramp::wanted_cpu_level());
+    return true;
+  } catch (const offramp::ValueError& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return false;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!can_run_kernels()) return 2;
   offramp::tools::bound_spinning(argv);
   offramp::tools::install_signal_handlers();
   offramp::tools::Program program;

@@ -90,6 +90,6 @@ function(offramp_cuda_sources target)
   if(device)
     # '#pragma unroll' means nothing to g++; fmaf is an instruction with -march, a function without.
     set_source_files_properties(${device} PROPERTIES LANGUAGE CXX
-      COMPILE_OPTIONS "-march=${OFFRAMP_CPU_ARCH};-Wno-unknown-pragmas;-Wno-pass-failed")
+      COMPILE_OPTIONS "${OFFRAMP_CPU_MARCH};-Wno-unknown-pragmas;-Wno-pass-failed")
   endif()
 endfunction()

@@ -1,5 +1,6 @@
 #include "tools/frame/environment.h"
 
+#include "base/cpu_level.h"
 #include "base/cpus.h"
 #include "tools/frame/build_info.h"
 
@@ -92,6 +93,7 @@ nlohmann::ordered_json environment_json(std::uint64_t seed, int threads, const s
             {"compiler", build.compiler},
             {"type", build.build_type},
             {"cpu_arch", build.cpu_arch},
+            {"cpu_level", dispatches() ? to_text(used_cpu_level()) : build.cpu_arch},
             {"convolution", build.convolution},
             {"threading", build.threading},
             {"cuda", build.cuda},

@@ -1,4 +1,5 @@
 // offramp devices: what this machine has, what this build uses of it, and what is missing.
+#include "base/cpu_level.h"
 #include "base/memory_limit.h"
 #include "tools/frame/build_info.h"
 #include "tools/frame/environment.h"
@@ -93,7 +94,14 @@ class DevicesVerb final : public Verb {
     for (const auto& [name, state] : cuda.libraries) line(name, state);
     text += "build\n";
     line("version", fmt::format("{} ({})", build.version, build.commit));
-    line("compiler", fmt::format("{}, {}, kernels for {}", build.compiler, build.build_type, build.cpu_arch));
+    line("compiler", fmt::format("{}, {}", build.compiler, build.build_type));
+    line("kernels",
+         !dispatches() ? fmt::format("for {}", build.cpu_arch)
+         : used_cpu_level() == best_cpu_level()
+             ? fmt::format("{}, the best of v3, v4 and v4-bf16 here", to_text(used_cpu_level()))
+             : fmt::format("{} by OFFRAMP_CPU_LEVEL, the best here is {}",
+                           to_text(used_cpu_level()),
+                           to_text(best_cpu_level())));
     line("system", machine.system);
 
     nlohmann::ordered_json object = environment_json(session.seed(), session.threads(), session.device());
