@@ -80,6 +80,23 @@ void ParameterSet::allocate(const Device& device) {
   }
 }
 
+void ParameterSet::shard_gradients(int count) {
+  OFFRAMP_ASSERT(values_ && count >= 1 && gradients_.shape() == values_.shape());
+  gradients_ = Tensor::zeros({count, values_.size()}, values_.device());
+  const std::size_t stride = static_cast<std::size_t>(values_.size()) * sizeof(float);
+  all_targets_.clear();
+  exit_targets_.clear();
+  for (Entry& entry : entries_) {
+    if (!entry.trainable) continue;
+    entry.gradient = Tensor::view(gradients_.storage(),
+                                  static_cast<std::size_t>(entry.offset) * sizeof(float),
+                                  entry.value.shape(),
+                                  DType::kFloat32);
+    all_targets_.push_back({entry.value, entry.gradient, count, stride});
+    if (entry.info.exit > 0) exit_targets_.push_back(all_targets_.back());
+  }
+}
+
 const ParameterSet::Entry* ParameterSet::find(const std::string& name) const {
   const auto found =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.info.name == name; });

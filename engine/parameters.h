@@ -52,11 +52,14 @@ class ParameterSet {
   const Entry* find(const std::string& name) const;
   std::int64_t count() const;  // trainable values, padding left out
 
-  // The padded flat buffers, [floats].
+  // The padded flat buffers, [floats]; of the gradients the first shard's is what an optimiser reads.
   Tensor& values() { return values_; }
   const Tensor& values() const { return values_; }
   Tensor& gradients() { return gradients_; }
   const Tensor& buffers() const { return buffers_; }
+  // A gradient for each of `count` shards (engine/shards.h): gradients() becomes [count, floats], and the gradient of an
+  // entry is that of the first shard. Once, after allocate().
+  void shard_gradients(int count);
   // Before a forward in mixed precision: rounds all weights to bf16 at once, where the device's convolutions read
   // them so (CUDA). Any other use of the parameters is right without it.
   void round_weights() const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/errors.h"
+#include "engine/shards.h"
 #include "kernels/assert.h"
 #include "kernels/elementwise.h"
 
@@ -37,17 +38,27 @@ const Tensor& Saved::get() const {
 
 bool GradSink::wants(int i) const { return inputs_[static_cast<std::size_t>(i)] >= 0; }
 
-GradOut GradSink::out(int i, const Shape& shape, DType dtype) {
+GradOut GradSink::out(int i, const Shape& shape, DType dtype) { return out_of(i, shape, dtype, 1); }
+
+GradOut GradSink::out_of_shards(int i, const Shape& shape, DType dtype) {
+  const Shards* shards = Shards::current();
+  return out_of(i, shape, dtype, shards == nullptr ? 1 : shards->local());
+}
+
+GradOut GradSink::out_of(int i, const Shape& shape, DType dtype, int shards) {
   const std::int32_t index = inputs_[static_cast<std::size_t>(i)];
   OFFRAMP_ASSERT(index >= 0);
   Recording::Slot& slot = recording_.slots_[static_cast<std::size_t>(index)];
+  OFFRAMP_ASSERT(slot.shards == shards);
   if (!slot.gradient) {
     slot.gradient = Tensor::empty(shape, recording_.targets_.front().tensor.device(), dtype, "gradient");
   } else if (slot.written && !slot.external && !slot.gradient.sole_owner()) {
     slot.gradient = slot.gradient.clone();
   }
   OFFRAMP_ASSERT(slot.gradient.size() == shape.size() && slot.gradient.dtype() == dtype);
-  return {slot.gradient.raw(), std::exchange(slot.written, true) ? Write::kAccumulate : Write::kOverwrite};
+  return {slot.gradient.raw(),
+          std::exchange(slot.written, true) ? Write::kAccumulate : Write::kOverwrite,
+          slot.shard_stride};
 }
 
 void GradSink::give(int i, Tensor gradient) {
@@ -58,6 +69,7 @@ void GradSink::give(int i, Tensor gradient) {
 
 void Recording::receive(std::int32_t index, Tensor gradient) {
   Slot& slot = slots_[static_cast<std::size_t>(index)];
+  OFFRAMP_ASSERT(slot.shards == 1);
   if (slot.external && !slot.written) {
     OFFRAMP_ASSERT(slot.gradient.bytes() == gradient.bytes());
     slot.gradient.device().copy(slot.gradient.raw(), std::as_const(gradient).raw(), gradient.bytes());
@@ -120,7 +132,8 @@ void Recording::add_target(const Target& target) {
     throw ValueError("recording: a tensor " + target.tensor.shape().to_string() + " is a target twice");
   previous_.push_back(target.tensor.value());
   target.tensor.set_value({id_, static_cast<std::int32_t>(slots_.size())});
-  slots_.push_back({target.gradient, false, static_cast<bool>(target.gradient)});
+  slots_.push_back(
+      {target.gradient, false, static_cast<bool>(target.gradient), target.shards, target.shard_stride});
   targets_.push_back(target);
 }
 
@@ -174,7 +187,9 @@ GradMap Recording::grad(const Tensor& y, const Tensor& cotangent) {
     if (!slot.written && !slot.gradient) {
       slot.gradient = Tensor::zeros(target.tensor.shape(), target.tensor.device(), target.tensor.dtype());
     } else if (!slot.written) {
-      slot.gradient.device().set_zero(slot.gradient.raw(), slot.gradient.bytes());
+      const GradOut all{slot.gradient.raw(), Write::kOverwrite, slot.shard_stride};
+      for (int shard = 0; shard < slot.shards; ++shard)
+        slot.gradient.device().set_zero(all.as<float>(shard), slot.gradient.bytes());
     } else if (slot.gradient.shape() != target.tensor.shape()) {
       slot.gradient = slot.gradient.reshaped(target.tensor.shape());
     }

@@ -9,6 +9,7 @@
 //
 // One recording is active per thread; an inner one hides the outer until it ends. A recording gives gradients
 // once: the walk backwards pops each node, so that what it saved dies as early as possible.
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -28,9 +29,11 @@ class Recording;
 struct GradOut {
   void* data;
   Write write;
+  std::size_t shard_stride = 0;  // bytes from the gradient of one shard to that of the next (engine/shards.h)
   template <class T>
-  T* as() const {
-    return static_cast<T*>(data);
+  T* as(int shard = 0) const {
+    return reinterpret_cast<T*>(static_cast<std::byte*>(data) +
+                                shard_stride * static_cast<std::size_t>(shard));
   }
 };
 
@@ -41,12 +44,16 @@ class GradSink {
   bool wants(int i) const;
   // Memory for the gradient of input i (of `shape` and `dtype`), and whether to store or to add.
   GradOut out(int i, const Shape& shape, DType dtype);
+  // The same for a parameter whose gradient is a sum over samples: with shards each shard has a gradient of its own,
+  // GradOut::as(shard), and all of them are to be written.
+  GradOut out_of_shards(int i, const Shape& shape, DType dtype);
   // Hands over a finished gradient without a copy. The tensor may be shared: the engine copies before it adds
   // to it.
   void give(int i, Tensor gradient);
 
  private:
   friend class Recording;
+  GradOut out_of(int i, const Shape& shape, DType dtype, int shards);
   GradSink(Recording& recording, std::span<const std::int32_t> inputs)
       : recording_(recording), inputs_(inputs) {}
   Recording& recording_;
@@ -86,6 +93,9 @@ class Node {
 struct Target {
   Tensor tensor;
   Tensor gradient;  // same shape, float32; empty: the engine allocates
+  // With shards: `gradient` is that of the first, the others follow at this distance in bytes.
+  int shards = 1;
+  std::size_t shard_stride = 0;
 };
 
 class GradMap {
@@ -135,6 +145,8 @@ class Recording {
     Tensor gradient;  // what came in so far, or the caller's memory
     bool written = false;
     bool external = false;  // gradient is the caller's memory
+    int shards = 1;
+    std::size_t shard_stride = 0;
   };
   static Recording*& current();
   void add_target(const Target& target);

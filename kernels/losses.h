@@ -3,6 +3,7 @@
 // given, the gradient of the row losses times `scale` (1 / rows for a batch mean): one pass, nothing is read
 // twice. specs: training 2, extraction 3. A non-finite row loss sets state->nonfinite where a state is given.
 #include "kernels/backend.h"
+#include "kernels/portable.h"
 
 namespace offramp {
 
@@ -28,6 +29,7 @@ struct StrategyParams {
 //                          + lambda * strategy(confidences, exits).
 struct MultiExitLoss {
   int num_exits = 0, n = 0, classes = 0;
+  int batch = 0;  // samples that the means are over, where these are a part of them; 0: n. Not with kPerExit
   TargetLoss kind = TargetLoss::kCrossEntropy;
   const float* logits[kMaxExits] = {};   // each [n, classes]
   float* dlogits[kMaxExits] = {};        // each [n, classes] or null
@@ -42,6 +44,7 @@ struct MultiExitLoss {
   float* confidence = nullptr;     // [num_exits, n] or null
   std::int32_t* argmax = nullptr;  // [num_exits, n] or null
   StepState* state = nullptr;      // or null
+  OFFRAMP_HD int whole() const { return batch > 0 ? batch : n; }
 };
 
 }  // namespace offramp

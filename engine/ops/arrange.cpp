@@ -5,6 +5,7 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 
 namespace offramp {
 namespace {
@@ -46,6 +47,28 @@ class ConcatNode final : public Node {
   int total_;
 };
 
+// Each shard draws from a stream of its own, the first from that of a whole batch.
+template <class T>
+void dropout_by_shards(const Device& device,
+                       const Shape& shape,
+                       float p,
+                       const PhiloxKey& key,
+                       const StepState* state,
+                       const T* x,
+                       T* y,
+                       Write write) {
+  constexpr std::uint32_t kOpsOfANet = 1u << 16;
+  const std::int64_t samples = shape[0], each = samples == 0 ? 0 : shape.size() / samples;
+  dispatch(device, [&](auto& ctx) {
+    for_each_shard(samples, [&](const ShardOfOp& shard) {
+      PhiloxKey own = key;
+      own.op += kOpsOfANet * static_cast<std::uint32_t>(shard.global);
+      const std::int64_t at = shard.begin * each;
+      dropout(ctx, shard.count * each, p, own, state, x + at, y + at, write);
+    });
+  });
+}
+
 template <class T>
 class DropoutNode final : public Node {
  public:
@@ -53,9 +76,8 @@ class DropoutNode final : public Node {
   const char* name() const override { return "dropout"; }
   void backward(Tensor dy, GradSink& dx) override {
     const GradOut out = dx.out(0, dy.shape(), kDTypeOf<T>);
-    dispatch(dy.device(), [&](auto& ctx) {
-      dropout(ctx, dy.size(), p_, key_, state_, std::as_const(dy).data<T>(), out.as<T>(), out.write);
-    });
+    dropout_by_shards(
+        dy.device(), dy.shape(), p_, key_, state_, std::as_const(dy).data<T>(), out.as<T>(), out.write);
   }
 
  private:
@@ -148,8 +170,7 @@ Tensor dropout(const Tensor& x, float p, const PhiloxKey& key, const StepState* 
   const OpRange range("dropout", moving(x, y));
   by_float_type(x.dtype(), "dropout", [&]<class T>() {
     T* out = y.data<T>();
-    dispatch(x.device(),
-             [&](auto& ctx) { dropout(ctx, x.size(), p, key, state, x.data<T>(), out, Write::kOverwrite); });
+    dropout_by_shards(x.device(), x.shape(), p, key, state, x.data<T>(), out, Write::kOverwrite);
     if (Recording* rec = Recording::wanting(x))
       rec->push(std::make_unique<DropoutNode<T>>(p, key, state), y, {x});
   });

@@ -7,6 +7,8 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
+#include "kernels/elementwise.h"
 
 namespace offramp {
 namespace {
@@ -40,12 +42,16 @@ class BatchNormNode final : public Node {
                            .dgamma = nullptr,
                            .dbeta = nullptr,
                            .dparam_write = Write::kOverwrite};
-    Tensor scratch;
-    if (params) {
+    Tensor scratch, sums;
+    if (const Shards* shards = Shards::current(); shards != nullptr && (params || (train_ && dx.wants(0)))) {
+      sums = sums_over_shards(*shards, b, dx);
+      b.sums = sums.data();
+      b.total_rows = g_.rows / shards->local_samples() * shards->batch();
+    } else if (params) {
       // Gamma and beta are two parameters of one op; where only one is a target the other goes to scratch.
       if (!dx.wants(1) || !dx.wants(2)) scratch = Tensor::empty({g_.channels}, x.device());
       const auto place = [&](int i) {
-        return dx.wants(i) ? dx.out(i, {g_.channels}, DType::kFloat32)
+        return dx.wants(i) ? dx.out_of_shards(i, {g_.channels}, DType::kFloat32)
                            : GradOut{scratch.raw(), Write::kOverwrite};
       };
       const GradOut gamma = place(1), beta = place(2);
@@ -68,11 +74,101 @@ class BatchNormNode final : public Node {
     dispatch(x.device(), [&](auto& ctx) { batch_norm_backward(ctx, g_, b); });
   }
 
+ private:
+  // Sums of dz and dz * xhat over the whole batch, [2][channels]; each shard's part is its gradient of beta and gamma.
+  Tensor sums_over_shards(const Shards& shards, BatchNormBackward<T> b, GradSink& dx) {
+    const Device& device = x_.get().device();
+    Tensor parts =
+        Tensor::empty({shards.count(), 2 * g_.channels}, device, DType::kFloat32, "batch_norm sums");
+    float* all = parts.data();
+    const GradOut gamma = dx.wants(1) ? dx.out_of_shards(1, {g_.channels}, DType::kFloat32) : GradOut{},
+                  beta = dx.wants(2) ? dx.out_of_shards(2, {g_.channels}, DType::kFloat32) : GradOut{};
+    const T *dy = b.dy, *x = b.x, *y = b.y;
+    const auto samples = shape_[0];
+    for_each_shard(samples, [&](const ShardOfOp& shard) {
+      BatchNormGeom g = g_;
+      g.rows = g_.rows / samples * shard.count;
+      const std::int64_t at = g_.rows / samples * shard.begin * g_.channels;
+      b.dy = dy + at, b.x = x + at, b.y = y == nullptr ? nullptr : y + at;
+      float* own = all + std::int64_t{shard.global} * 2 * g_.channels;
+      b.dbeta = own, b.dgamma = own + g_.channels;
+      dispatch(device, [&](auto& ctx) {
+        batch_norm_backward(ctx, g, b);
+        const auto put = [&](const GradOut& out, const float* part) {
+          if (out.data == nullptr) return;
+          float* to = out.as<float>(shard.index);
+          if (out.write == Write::kOverwrite) {
+            device.copy(to, part, static_cast<std::size_t>(g_.channels) * sizeof(float));
+          } else {
+            accumulate(ctx, g_.channels, part, to);
+          }
+        };
+        put(beta, b.dbeta);
+        put(gamma, b.dgamma);
+      });
+    });
+    shards.gather(parts);
+    return Shards::sum(parts);
+  }
+
+ public:
   BatchNormGeom g_;
   Shape shape_;
   bool train_;
   Saved x_, y_, gamma_, beta_, mean_, inv_std_;
 };
+
+// Mean and biased variance of the whole batch, shard by shard; running averages move.
+struct BatchStatistics {
+  Tensor mean, var;
+};
+template <class T>
+BatchStatistics statistics_over_shards(const Shards& shards,
+                                       const BatchNormGeom& g,
+                                       const Tensor& x,
+                                       BatchNormTensors& bn) {
+  const Device& device = x.device();
+  const Shape per_channel{g.channels};
+  BatchStatistics s{Tensor::empty(per_channel, device), Tensor::empty(per_channel, device)};
+  Tensor parts = Tensor::empty({shards.count(), 2 * g.channels}, device, DType::kFloat32, "batch_norm parts");
+  const std::int64_t samples = x.shape()[0], rows = g.rows / samples;
+  float *all = parts.data(), *mean = s.mean.data(), *var = s.var.data();
+  for_each_shard(samples, [&](const ShardOfOp& shard) {
+    BatchNormGeom own = g;
+    own.rows = rows * shard.count;
+    float* to = all + std::int64_t{shard.global} * 2 * g.channels;
+    dispatch(device, [&](auto& ctx) {
+      device.set_zero(to, 2 * static_cast<std::size_t>(g.channels) * sizeof(float));
+      batch_norm_train(ctx,
+                       own,
+                       BatchNormTrain<T>{.x = x.data<T>() + rows * shard.begin * g.channels,
+                                         .gamma = std::as_const(bn.gamma).data(),
+                                         .beta = std::as_const(bn.beta).data(),
+                                         .residual = nullptr,
+                                         .momentum = 1,
+                                         .running_mean = to,
+                                         .running_var = to + g.channels,
+                                         .saved_mean = mean,
+                                         .saved_inv_std = var,
+                                         .y = nullptr});
+    });
+  });
+  shards.gather(parts);
+  dispatch(device, [&](auto& ctx) {
+    batch_norm_combine(ctx,
+                       {.count = shards.count(),
+                        .channels = g.channels,
+                        .images = shards.batch(),
+                        .rows_per_image = rows,
+                        .parts = std::as_const(parts).data(),
+                        .momentum = bn.momentum,
+                        .running_mean = bn.running_mean.data(),
+                        .running_var = bn.running_var.data(),
+                        .mean = mean,
+                        .var = var});
+  });
+  return s;
+}
 
 }  // namespace
 
@@ -105,7 +201,25 @@ Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& ca
     T* out = y.data<T>();
     const T* residual = call.residual ? call.residual.data<T>() : nullptr;
     Recording* rec = Recording::wanting(x, bn.gamma, bn.beta, call.residual);
-    if (call.train) {
+    const Shards* shards = Shards::current();
+    if (call.train && shards != nullptr) {
+      const BatchStatistics batch = statistics_over_shards<T>(*shards, g, x, bn);
+      const BatchNormEval<T> args{.x = x.data<T>(),
+                                  .gamma = std::as_const(bn.gamma).data(),
+                                  .beta = std::as_const(bn.beta).data(),
+                                  .running_mean = batch.mean.data(),
+                                  .running_var = batch.var.data(),
+                                  .residual = residual,
+                                  .y = out};
+      dispatch(device, [&](auto& ctx) { batch_norm_eval(ctx, g, args); });
+      if (rec) {
+        mean = batch.mean;
+        inv_std = Tensor::empty(per_channel, device);
+        float* inv = inv_std.data();
+        dispatch(device,
+                 [&](auto& ctx) { batch_norm_inv_std(ctx, g.channels, g.eps, batch.var.data(), inv); });
+      }
+    } else if (call.train) {
       mean = Tensor::empty(per_channel, device), inv_std = Tensor::empty(per_channel, device);
       const BatchNormTrain<T> args{.x = x.data<T>(),
                                    .gamma = std::as_const(bn.gamma).data(),

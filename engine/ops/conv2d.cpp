@@ -5,6 +5,7 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 
 namespace offramp {
 namespace {
@@ -50,6 +51,18 @@ Conv2dGeom checked_geom(const Tensor& x, const Tensor& w, const Tensor& bias, co
   return g;
 }
 
+// Of one shard: its geometry, and where its first sample stands in x and in y.
+struct ConvShard {
+  Conv2dGeom g;
+  std::int64_t x, y;
+  ConvShard(Conv2dGeom whole, const ShardOfOp& shard)
+      : g(whole),
+        x(whole.n == 0 ? 0 : whole.x_size() / whole.n * shard.begin),
+        y(whole.n == 0 ? 0 : whole.y_size() / whole.n * shard.begin) {
+    g.n = static_cast<int>(shard.count);
+  }
+};
+
 template <class T>
 class Conv2dNode final : public Node {
  public:
@@ -64,17 +77,28 @@ class Conv2dNode final : public Node {
     const T* up = std::as_const(dy).data<T>();
     dispatch(device_, [&](auto& ctx) {
       if (dx.wants(1)) {
-        const GradOut out = dx.out(1, {g_.k, g_.group_c(), g_.r, g_.s}, DType::kFloat32);
-        conv2d_backward_weight(ctx, g_, x_.get().template data<T>(), up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(1, {g_.k, g_.group_c(), g_.r, g_.s}, DType::kFloat32);
+        const T* x = x_.get().template data<T>();
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          const ConvShard at(g_, shard);
+          conv2d_backward_weight(ctx, at.g, x + at.x, up + at.y, out.as<float>(shard.index), out.write);
+        });
       }
       if (dx.wants(2)) {
-        const GradOut out = dx.out(2, {g_.k}, DType::kFloat32);
-        conv2d_backward_bias(ctx, g_, up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(2, {g_.k}, DType::kFloat32);
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          const ConvShard at(g_, shard);
+          conv2d_backward_bias(ctx, at.g, up + at.y, out.as<float>(shard.index), out.write);
+        });
       }
       x_ = {};
       if (dx.wants(0)) {
         const GradOut out = dx.out(0, {g_.n, g_.c, g_.h, g_.w}, kDTypeOf<T>);
-        conv2d_backward_input(ctx, g_, up, w_.get().template data<float>(), out.as<T>(), out.write);
+        const float* w = w_.get().template data<float>();
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          const ConvShard at(g_, shard);
+          conv2d_backward_input(ctx, at.g, up + at.y, w, out.as<T>() + at.x, out.write);
+        });
       }
     });
   }
@@ -94,7 +118,10 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams
   by_float_type(x.dtype(), "conv2d", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(), [&](auto& ctx) {
-      conv2d_forward(ctx, g, x.data<T>(), w.data(), bias ? bias.data() : nullptr, out);
+      for_each_shard(g.n, [&](const ShardOfOp& shard) {
+        const ConvShard at(g, shard);
+        conv2d_forward(ctx, at.g, x.data<T>() + at.x, w.data(), bias ? bias.data() : nullptr, out + at.y);
+      });
     });
     if (Recording* rec = Recording::wanting(x, w, bias)) {
       const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());

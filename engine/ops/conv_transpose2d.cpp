@@ -5,6 +5,7 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 #include "kernels/elementwise.h"
 
 namespace offramp {
@@ -56,6 +57,18 @@ ConvTranspose2dGeom checked_geom(const Tensor& x,
   return g;
 }
 
+// Of one shard: its geometry, and where its first sample stands in x and in y.
+struct ConvTransposeShard {
+  ConvTranspose2dGeom g;
+  std::int64_t x, y;
+  ConvTransposeShard(ConvTranspose2dGeom whole, const ShardOfOp& shard)
+      : g(whole),
+        x(whole.n == 0 ? 0 : whole.x_size() / whole.n * shard.begin),
+        y(whole.n == 0 ? 0 : whole.y_size() / whole.n * shard.begin) {
+    g.n = static_cast<int>(shard.count);
+  }
+};
+
 template <class T>
 class ConvTranspose2dNode final : public Node {
  public:
@@ -70,24 +83,37 @@ class ConvTranspose2dNode final : public Node {
     const T* up = std::as_const(dy).data<T>();
     dispatch(device_, [&](auto& ctx) {
       if (dx.wants(1)) {
-        const GradOut out = dx.out(1, {g_.c, g_.group_k(), g_.r, g_.s}, DType::kFloat32);
-        conv_transpose2d_backward_weight(
-            ctx, g_, x_.get().template data<T>(), up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(1, {g_.c, g_.group_k(), g_.r, g_.s}, DType::kFloat32);
+        const T* x = x_.get().template data<T>();
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          const ConvTransposeShard at(g_, shard);
+          conv_transpose2d_backward_weight(
+              ctx, at.g, x + at.x, up + at.y, out.as<float>(shard.index), out.write);
+        });
       }
       if (dx.wants(2)) {
-        const GradOut out = dx.out(2, {g_.k}, DType::kFloat32);
-        conv_transpose2d_backward_bias(ctx, g_, up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(2, {g_.k}, DType::kFloat32);
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          const ConvTransposeShard at(g_, shard);
+          conv_transpose2d_backward_bias(ctx, at.g, up + at.y, out.as<float>(shard.index), out.write);
+        });
       }
       x_ = {};
       if (dx.wants(0)) {
         const Shape shape{g_.n, g_.c, g_.h, g_.w};
         const GradOut out = dx.out(0, shape, kDTypeOf<T>);
         const float* w = w_.get().template data<float>();
+        const auto into = [&](T* to) {
+          for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+            const ConvTransposeShard at(g_, shard);
+            conv_transpose2d_backward_input(ctx, at.g, up + at.y, w, to + at.x);
+          });
+        };
         if (out.write == Write::kOverwrite) {
-          conv_transpose2d_backward_input(ctx, g_, up, w, out.as<T>());
+          into(out.as<T>());
         } else {  // the convolution's forward overwrites
           Tensor part = Tensor::empty(shape, device_, kDTypeOf<T>, "conv_transpose2d");
-          conv_transpose2d_backward_input(ctx, g_, up, w, part.data<T>());
+          into(part.data<T>());
           accumulate(ctx, g_.x_size(), std::as_const(part).template data<T>(), out.as<T>());
         }
       }
@@ -109,7 +135,11 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& bias, Co
   by_float_type(x.dtype(), "conv_transpose2d", [&]<class T>() {
     T* out = y.data<T>();
     dispatch(x.device(), [&](auto& ctx) {
-      conv_transpose2d_forward(ctx, g, x.data<T>(), w.data(), bias ? bias.data() : nullptr, out);
+      for_each_shard(g.n, [&](const ShardOfOp& shard) {
+        const ConvTransposeShard at(g, shard);
+        conv_transpose2d_forward(
+            ctx, at.g, x.data<T>() + at.x, w.data(), bias ? bias.data() : nullptr, out + at.y);
+      });
     });
     if (Recording* rec = Recording::wanting(x, w, bias)) {
       const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());

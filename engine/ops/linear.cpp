@@ -5,9 +5,15 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 
 namespace offramp {
 namespace {
+
+LinearGeom of_shard(LinearGeom g, const ShardOfOp& shard) {
+  g.rows = static_cast<int>(shard.count);
+  return g;
+}
 
 class LinearNode final : public Node {
  public:
@@ -22,17 +28,36 @@ class LinearNode final : public Node {
     const float* up = std::as_const(dy).data();
     dispatch(device_, [&](auto& ctx) {
       if (dx.wants(1)) {
-        const GradOut out = dx.out(1, {g_.out, g_.in}, DType::kFloat32);
-        linear_backward_weight(ctx, g_, x_.get().data(), up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(1, {g_.out, g_.in}, DType::kFloat32);
+        const float* x = x_.get().data();
+        for_each_shard(g_.rows, [&](const ShardOfOp& shard) {
+          linear_backward_weight(ctx,
+                                 of_shard(g_, shard),
+                                 x + shard.begin * g_.in,
+                                 up + shard.begin * g_.out,
+                                 out.as<float>(shard.index),
+                                 out.write);
+        });
       }
       if (dx.wants(2)) {
-        const GradOut out = dx.out(2, {g_.out}, DType::kFloat32);
-        linear_backward_bias(ctx, g_, up, out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(2, {g_.out}, DType::kFloat32);
+        for_each_shard(g_.rows, [&](const ShardOfOp& shard) {
+          linear_backward_bias(
+              ctx, of_shard(g_, shard), up + shard.begin * g_.out, out.as<float>(shard.index), out.write);
+        });
       }
       x_ = {};
       if (dx.wants(0)) {
         const GradOut out = dx.out(0, {g_.rows, g_.in}, DType::kFloat32);
-        linear_backward_input(ctx, g_, up, w_.get().data(), out.as<float>(), out.write);
+        const float* w = w_.get().data();
+        for_each_shard(g_.rows, [&](const ShardOfOp& shard) {
+          linear_backward_input(ctx,
+                                of_shard(g_, shard),
+                                up + shard.begin * g_.out,
+                                w,
+                                out.as<float>() + shard.begin * g_.in,
+                                out.write);
+        });
       }
     });
   }
@@ -64,8 +89,16 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
   Tensor y = Tensor::empty({g.rows, g.out}, x.device(), DType::kFloat32, "linear");
   const OpRange range("linear", computing(2.0 * g.rows * g.in * g.out, x, w, bias, y));
   float* out = y.data();
-  dispatch(x.device(),
-           [&](auto& ctx) { linear_forward(ctx, g, x.data(), w.data(), bias ? bias.data() : nullptr, out); });
+  dispatch(x.device(), [&](auto& ctx) {
+    for_each_shard(g.rows, [&](const ShardOfOp& shard) {
+      linear_forward(ctx,
+                     of_shard(g, shard),
+                     x.data() + shard.begin * g.in,
+                     w.data(),
+                     bias ? bias.data() : nullptr,
+                     out + shard.begin * g.out);
+    });
+  });
   if (Recording* rec = Recording::wanting(x, w, bias)) {
     const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());
     rec->push(std::make_unique<LinearNode>(g, keep_x, keep_w, x.device()), y, {x, w, bias});

@@ -6,7 +6,9 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 #include "kernels/elementwise.h"
+#include "kernels/reduce.h"
 
 namespace offramp {
 namespace {
@@ -51,6 +53,50 @@ void checked_per_sample(const char* op, const char* what, const Tensor& t, const
 Tensor mean_of_rows(const Tensor& rows) {
   const NoGrad quiet;
   return mean(rows);
+}
+
+// Each shard's part of the means of the whole batch, then their sum; confidence and argmax are those of this process's
+// samples.
+void loss_over_shards(const Shards& shards, const MultiExitLoss& whole, MultiExitResult& r) {
+  if (whole.lambda != 0 && whole.strategy.mean == HingeMean::kPerExit)
+    throw ValueError("multi_exit_loss: a mean within each exit cannot be taken over shards");
+  const Device& device = r.parts.device();
+  const int values = whole.num_exits + 2;
+  Tensor parts = Tensor::empty({shards.count(), values}, device);
+  // The kernel writes [num_exits, samples of the shard]; rows of [num_exits, n] are put together behind.
+  Tensor confidence = Tensor::empty({whole.num_exits, whole.n}, device),
+         argmax = Tensor::empty({whole.num_exits, whole.n}, device, DType::kInt32);
+  float *part = parts.data(), *own_confidence = confidence.data();
+  auto* own_argmax = argmax.data<std::int32_t>();
+  for_each_shard(whole.n, [&](const ShardOfOp& shard) {
+    MultiExitLoss k = whole;
+    k.n = static_cast<int>(shard.count);
+    k.batch = static_cast<int>(shards.batch());
+    for (int e = 0; e < k.num_exits; ++e) {
+      k.logits[e] = whole.logits[e] + shard.begin * k.classes;
+      if (whole.dlogits[e] != nullptr) k.dlogits[e] = whole.dlogits[e] + shard.begin * k.classes;
+    }
+    if (whole.labels != nullptr) k.labels = whole.labels + shard.begin;
+    if (whole.target != nullptr) k.target = whole.target + shard.begin * k.classes;
+    if (whole.exits != nullptr) k.exits = whole.exits + shard.begin;
+    k.loss = part + std::int64_t{shard.global} * values;
+    k.confidence = own_confidence + shard.begin * k.num_exits;
+    k.argmax = own_argmax + shard.begin * k.num_exits;
+    k.state = nullptr;  // whether the sum is finite counts
+    dispatch(device, [&](auto& ctx) { multi_exit_loss(ctx, k); });
+    for (int e = 0; e < k.num_exits; ++e) {
+      const std::int64_t from = shard.begin * k.num_exits + e * shard.count,
+                         to = std::int64_t{e} * whole.n + shard.begin;
+      const auto bytes = static_cast<std::size_t>(shard.count) * sizeof(float);
+      device.copy(whole.confidence + to, own_confidence + from, bytes);
+      device.copy(whole.argmax + to, own_argmax + from, bytes);
+    }
+  });
+  shards.gather(parts);
+  dispatch(device, [&](auto& ctx) {
+    column_sum(ctx, shards.count(), values, std::as_const(parts).data(), whole.loss, Write::kOverwrite);
+    if (whole.state != nullptr) count_nonfinite(ctx, values, whole.loss, &whole.state->nonfinite);
+  });
 }
 
 }  // namespace
@@ -162,7 +208,11 @@ MultiExitResult multi_exit_loss(std::span<const Tensor> logits, const MultiExitT
   k.confidence = r.confidence.data();
   k.argmax = r.argmax.data<std::int32_t>();
   k.state = t.state;
-  dispatch(device, [&](auto& ctx) { multi_exit_loss(ctx, k); });
+  if (const Shards* shards = Shards::current()) {
+    loss_over_shards(*shards, k, r);
+  } else {
+    dispatch(device, [&](auto& ctx) { multi_exit_loss(ctx, k); });
+  }
   r.loss = Tensor::view(r.parts.storage(), 0, {1}, DType::kFloat32);
   if (rec) rec->push(std::make_unique<LossNode>(kOp, std::move(gradients)), r.loss, logits);
   return r;

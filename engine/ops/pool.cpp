@@ -5,6 +5,7 @@
 #include "engine/ops/check.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
+#include "engine/shards.h"
 
 namespace offramp {
 namespace {
@@ -87,8 +88,14 @@ class ExitPoolNode final : public Node {
     const float* up = std::as_const(dy).data();
     dispatch(dy.device(), [&](auto& ctx) {
       if (dx.wants(1)) {
-        const GradOut out = dx.out(1, {1}, DType::kFloat32);
-        exit_pool_backward_alpha(ctx, g_, up, difference_.get().data(), out.as<float>(), out.write);
+        const GradOut out = dx.out_of_shards(1, {1}, DType::kFloat32);
+        const float* difference = difference_.get().data();
+        for_each_shard(g_.n, [&](const ShardOfOp& shard) {
+          PoolGeom g = g_;
+          g.n = static_cast<int>(shard.count);
+          const std::int64_t at = shard.begin * pooled(g).size() / std::max<std::int64_t>(1, shard.count);
+          exit_pool_backward_alpha(ctx, g, up + at, difference + at, out.as<float>(shard.index), out.write);
+        });
       }
       if (dx.wants(0)) {
         const GradOut out = dx.out(0, unpooled(g_), kDTypeOf<T>);

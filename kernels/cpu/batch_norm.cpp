@@ -129,6 +129,7 @@ void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain
           static_cast<float>((1 - m) * static_cast<double>(a.running_var[c]) + m * var * unbias);
     }
   }
+  if (a.y == nullptr) return;
   scale_and_shift(g.channels, a.gamma, a.beta, a.saved_mean, a.saved_inv_std, values.at(0), values.at(1));
   normalise(ctx, g, l, a.x, values.repeat(0), values.repeat(1), a.residual, a.y);
 }
@@ -137,6 +138,10 @@ void batch_norm_inv_std(Context&, int channels, float eps, const float* var, flo
   for (int c = 0; c < channels; ++c) {
     inv_std[c] = static_cast<float>(1 / std::sqrt(static_cast<double>(var[c]) + static_cast<double>(eps)));
   }
+}
+
+void batch_norm_combine(Context&, const BatchNormShards& b) {
+  for (int c = 0; c < b.channels; ++c) combine_channel(b, c);
 }
 
 template <class T>

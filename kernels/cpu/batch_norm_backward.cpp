@@ -3,6 +3,7 @@
 // cache.
 #include <type_traits>
 
+#include "kernels/assert.h"
 #include "kernels/cpu/batch_norm_walk.h"
 
 namespace offramp::cpu {
@@ -121,7 +122,23 @@ void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBa
       a.dy, a.x, a.y, values.at(0), values.at(1), values.at(2), a.dresidual, a.dresidual_write};
   Mask mask = !g.relu ? Mask::kNone : a.y != nullptr ? Mask::kOutput : Mask::kRecomputed;
 
-  if (a.dgamma != nullptr || (a.dx != nullptr && a.batch_statistics)) {
+  // scale (dz - mean(dz) - (x - mean) inv_std^2 mean(dz (x - mean))), sorted by x.
+  const auto slope_and_offset = [&](int c, double dz, double product, double rows) {
+    const auto inv_std = static_cast<double>(a.inv_std[c]), scale = static_cast<double>(values.at(1)[c]);
+    const auto slope = static_cast<float>(-scale * inv_std * inv_std * product / rows);
+    values.at(3)[c] = slope;
+    values.at(4)[c] =
+        static_cast<float>(-scale * dz / rows - static_cast<double>(slope) * static_cast<double>(a.mean[c]));
+  };
+  if (a.sums != nullptr) {
+    OFFRAMP_ASSERT(a.dgamma == nullptr);
+    for (int c = 0; c < g.channels; ++c) {
+      slope_and_offset(c,
+                       static_cast<double>(a.sums[c]),
+                       static_cast<double>(a.sums[g.channels + c]) / static_cast<double>(a.inv_std[c]),
+                       static_cast<double>(a.total_rows));
+    }
+  } else if (a.dgamma != nullptr || (a.dx != nullptr && a.batch_statistics)) {
     Sums sums(ctx, l);
     with_mask(mask, a.dresidual != nullptr, [&](auto m, auto residual) {
       using Kind = GradientSums<T, m.value, residual.value>;
@@ -134,15 +151,11 @@ void batch_norm_backward(Context& ctx, const BatchNormGeom& g, const BatchNormBa
     const Sums::Pair total = sums.total();
     const auto rows = static_cast<double>(g.rows);
     for (int c = 0; c < g.channels; ++c) {
-      const auto inv_std = static_cast<double>(a.inv_std[c]), scale = static_cast<double>(values.at(1)[c]);
-      // scale (dz - mean(dz) - (x - mean) inv_std^2 mean(dz (x - mean))), sorted by x.
-      const auto slope = static_cast<float>(-scale * inv_std * inv_std * total.second[c] / rows);
-      values.at(3)[c] = slope;
-      values.at(4)[c] = static_cast<float>(-scale * total.first[c] / rows -
-                                           static_cast<double>(slope) * static_cast<double>(a.mean[c]));
+      slope_and_offset(c, total.first[c], total.second[c], rows);
       if (a.dgamma == nullptr) continue;
       const bool adds = a.dparam_write == Write::kAccumulate;
-      a.dgamma[c] = (adds ? a.dgamma[c] : 0.f) + static_cast<float>(inv_std * total.second[c]);
+      a.dgamma[c] = (adds ? a.dgamma[c] : 0.f) +
+                    static_cast<float>(static_cast<double>(a.inv_std[c]) * total.second[c]);
       a.dbeta[c] = (adds ? a.dbeta[c] : 0.f) + static_cast<float>(total.first[c]);
     }
     if (a.dresidual != nullptr && a.dresidual_write == Write::kOverwrite) {  // it now holds dz

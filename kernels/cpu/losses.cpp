@@ -156,12 +156,12 @@ Hinge hinge_of(const StrategyParams& p, int num_exits, int exit, int leaves_at, 
 // Weight of a sample's strategy loss, by the exit that it left at. An exit outside 1 .. num_exits weighs NaN.
 class SampleWeights {
  public:
-  SampleWeights(const StrategyParams& p, int num_exits, int n, const std::int32_t* exits)
+  SampleWeights(const StrategyParams& p, int num_exits, int n, const std::int32_t* exits, int batch)
       : num_exits_(num_exits) {
     int count[kMaxExits + 1] = {};
     for (int i = 0; i < n; ++i) ++count[valid(exits[i]) ? exits[i] : 0];
     for (int e = 1; e <= num_exits; ++e) {
-      const int members = p.mean == HingeMean::kBatch ? n : count[e];
+      const int members = p.mean == HingeMean::kBatch ? batch : count[e];
       weight_[e] = members > 0 ? 1.f / static_cast<float>(members) : 0.f;
     }
   }
@@ -209,7 +209,7 @@ void strategy_loss(Context&,
                    float* loss,
                    float* dconfidence) {
   OFFRAMP_ASSERT(num_exits <= kMaxExits);
-  const SampleWeights weights(params, num_exits, n, exits);
+  const SampleWeights weights(params, num_exits, n, exits, n);
   double total = 0;
   for (int i = 0; i < n; ++i) {
     const float weight = weights.of(exits[i]);
@@ -228,8 +228,8 @@ void strategy_loss(Context&,
 void multi_exit_loss(Context& ctx, const MultiExitLoss& a) {
   OFFRAMP_ASSERT(a.num_exits <= kMaxExits);
   const bool strategic = a.lambda != 0;
-  const SampleWeights weights(a.strategy, a.num_exits, strategic ? a.n : 0, a.exits);
-  const float per_sample = a.n > 0 ? 1.f / static_cast<float>(a.n) : 0.f;
+  const SampleWeights weights(a.strategy, a.num_exits, strategic ? a.n : 0, a.exits, a.whole());
+  const float per_sample = a.n > 0 ? 1.f / static_cast<float>(a.whole()) : 0.f;
   const int sums = a.num_exits + 1;  // the target loss of each exit, then the strategy loss
   const std::int64_t chunks = chunk_count(a.n, kSampleChunk);
   auto* partial = static_cast<double*>(

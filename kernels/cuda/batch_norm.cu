@@ -162,6 +162,7 @@ void train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
          t,
          sums,
          ctx.arrivals(static_cast<std::size_t>(tiles.tiles)));
+  if (t.y == nullptr) return;
   apply(
       ctx, g, Apply<kWidth, T>{t.x, t.gamma, t.beta, t.saved_mean, t.saved_inv_std, false, t.residual, t.y});
 }
@@ -170,6 +171,11 @@ __global__ void __launch_bounds__(256)
     inv_std_kernel(int channels, float eps, const float* var, float* inv_std) {
   const std::int64_t c = grid_thread();
   if (c < channels) inv_std[c] = inv_std_of(var[c], eps);
+}
+
+__global__ void __launch_bounds__(256) combine_kernel(BatchNormShards shards) {
+  const std::int64_t c = grid_thread();
+  if (c < shards.channels) combine_channel(shards, static_cast<int>(c));
 }
 
 }  // namespace
@@ -199,6 +205,11 @@ void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T
 void batch_norm_inv_std(Context& ctx, int channels, float eps, const float* var, float* inv_std) {
   if (channels == 0) return;
   launch(inv_std_kernel, ceil_div(channels, 256), 256, 0, ctx.stream(), channels, eps, var, inv_std);
+}
+
+void batch_norm_combine(Context& ctx, const BatchNormShards& shards) {
+  if (shards.channels == 0) return;
+  launch(combine_kernel, ceil_div(shards.channels, 256), 256, 0, ctx.stream(), shards);
 }
 
 template void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<float>&);

@@ -2,6 +2,7 @@
 // dz * xhat; dx = gamma * inv_std * (dz - dbeta / rows - xhat * dgamma / rows) with batch statistics, and
 // gamma * inv_std * dz without. Two passes over dy and x (one where no sum is needed), dresidual = dz in the
 // second.
+#include "kernels/assert.h"
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/batch_norm_tiles.h"
 
@@ -149,12 +150,31 @@ __global__ void __launch_bounds__(kTileRowsThreads)
   }
 }
 
+// means: as finish_gradients leaves them, from sums over the whole batch.
+__global__ void __launch_bounds__(256)
+    means_of_sums_kernel(int channels, std::int64_t rows, const float* sums, float* means) {
+  const std::int64_t i = grid_thread();
+  if (i < 2 * channels)
+    means[i] = static_cast<float>(static_cast<double>(sums[i]) / static_cast<double>(rows));
+}
+
 template <int kWidth, class T>
 void backward(Context& ctx, const BatchNormGeom& g, const BatchNormBackward<T>& b) {
   const ChannelTiles tiles = channel_tiles(g.channels, kWidth);
   auto* means = static_cast<float*>(
       ctx.workspace(Context::kCoefficients, 2 * static_cast<std::size_t>(g.channels) * sizeof(float)));
-  if (b.dgamma != nullptr || (b.dx != nullptr && b.batch_statistics)) {
+  if (b.sums != nullptr) {
+    OFFRAMP_ASSERT(b.dgamma == nullptr);
+    launch(means_of_sums_kernel,
+           ceil_div(2 * g.channels, 256),
+           256,
+           0,
+           ctx.stream(),
+           g.channels,
+           b.total_rows,
+           b.sums,
+           means);
+  } else if (b.dgamma != nullptr || (b.dx != nullptr && b.batch_statistics)) {
     // Without rows one empty part: the sums are zero.
     const std::int64_t part = batch_norm_part(g.rows);
     const int parts = std::max(static_cast<int>(ceil_div(g.rows, part)), 1);

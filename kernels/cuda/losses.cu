@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kRowThreads)
       a.kind, a.labels != nullptr ? a.labels[i] : -1, a.target != nullptr ? a.target + first : nullptr};
   const bool strategic = a.lambda != 0.f;
   const int leaves_at = strategic ? a.exits[i] : 0;
-  const float weight = strategic ? sample_weight(a.strategy, a.num_exits, a.n, counts, leaves_at) : 0.f;
+  const float weight = strategic ? sample_weight(a.strategy, a.num_exits, a.whole(), counts, leaves_at) : 0.f;
   float strategy = 0;
   for (int e = 0; e < a.num_exits; ++e) {
     const RowSoftmax row(a.classes, a.logits[e] + first);
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(kRowThreads)
       write_gradient(row,
                      target,
                      loss,
-                     a.exit_weight[e] / static_cast<float>(a.n),
+                     a.exit_weight[e] / static_cast<float>(a.whole()),
                      strategic ? a.lambda * weight * hinge.slope : 0.f,
                      a.dlogits[e] + first);
     }
@@ -225,7 +225,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     __syncthreads();  // before the next sum uses the same shared memory
     if (thread_x() != 0) continue;
     const bool is_strategy = s == a.num_exits;
-    const double mean = is_strategy || a.n == 0 ? sum : sum / a.n;
+    const double mean = is_strategy || a.n == 0 ? sum : sum / a.whole();
     total += mean * static_cast<double>(is_strategy ? a.lambda : a.exit_weight[s]);
     a.loss[1 + s] = static_cast<float>(mean);
     finite = finite && isfinite(a.loss[1 + s]);

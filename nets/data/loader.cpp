@@ -47,6 +47,11 @@ BatchLoader<T>::BatchLoader(SampleSource<T> source, LoaderOptions options)
     throw DataError("loader: expected a batch >= 1, found " + std::to_string(options_.batch));
   if (options_.ahead < 1)
     throw DataError("loader: expected ahead >= 1, found " + std::to_string(options_.ahead));
+  if (options_.shards < 1 || options_.first_shard < 0 || options_.local_shards < 1 ||
+      options_.first_shard + options_.local_shards > options_.shards)
+    throw DataError("loader: expected a part of " + std::to_string(options_.shards) + " shards, found " +
+                    std::to_string(options_.local_shards) + " from " + std::to_string(options_.first_shard) +
+                    " on");
   for (const std::int32_t row : rows_)
     if (row < 0 || row >= source_.n)
       throw DataError("loader: expected rows in 0.." + std::to_string(source_.n - 1) + ", found " +
@@ -104,8 +109,14 @@ void BatchLoader<T>::prepare(Slot& slot,
                              std::uint32_t epoch,
                              int batch,
                              const std::vector<std::int32_t>& order) const {
-  const std::size_t begin = static_cast<std::size_t>(batch) * static_cast<std::size_t>(options_.batch),
-                    count = std::min(static_cast<std::size_t>(options_.batch), rows_.size() - begin);
+  const std::size_t batch_begin = static_cast<std::size_t>(batch) * static_cast<std::size_t>(options_.batch),
+                    whole = std::min(static_cast<std::size_t>(options_.batch), rows_.size() - batch_begin);
+  const auto shard_begin = [&](int shard) {
+    return whole * static_cast<std::size_t>(shard) / static_cast<std::size_t>(options_.shards);
+  };
+  const std::size_t begin = batch_begin + shard_begin(options_.first_shard),
+                    count = shard_begin(options_.first_shard + options_.local_shards) -
+                            shard_begin(options_.first_shard);
   slot.values.resize(count * source_.sample_size);
   slot.labels.resize(count);
   slot.indices.resize(count);
@@ -119,6 +130,7 @@ void BatchLoader<T>::prepare(Slot& slot,
   slot.batch = {.epoch = epoch,
                 .index = batch,
                 .n = static_cast<int>(count),
+                .whole = static_cast<int>(whole),
                 .last = batch + 1 == batches_,
                 .values = slot.values,
                 .labels = slot.labels,

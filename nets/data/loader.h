@@ -40,14 +40,17 @@ struct LoaderOptions {
   std::uint32_t epoch = 0;              // where to start
   int first_batch = 0;
   int ahead = 2;  // batches prepared beyond the one in hand
+  // Of every batch, cut into `shards` of nearly equal size, those from first_shard on: a process's part.
+  int shards = 1, first_shard = 0, local_shards = 1;
 };
 
 // One batch in the memory of the host: this room knows no tensors. The spans point into the loader and are valid until the next call of next() or seek().
 template <class T>
 struct HostBatch {
   std::uint32_t epoch = 0;
-  int index = 0;  // within the epoch
-  int n = 0;
+  int index = 0;                          // within the epoch
+  int n = 0;                              // samples here
+  int whole = 0;                          // of the whole batch
   bool last = false;                      // of the epoch
   std::span<const T> values;              // [n, sample_size]
   std::span<const std::int32_t> labels;   // [n]

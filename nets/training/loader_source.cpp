@@ -2,12 +2,18 @@
 
 namespace offramp::nets {
 
-data::LoaderOptions LoaderSource::training(int batch, std::uint64_t seed, std::vector<std::int32_t> rows) {
+data::LoaderOptions LoaderSource::training(int batch,
+                                           std::uint64_t seed,
+                                           std::vector<std::int32_t> rows,
+                                           const PartOfBatch& part) {
   data::LoaderOptions options;
   options.batch = batch;
   options.seed = seed;
   options.rows = std::move(rows);
   options.epoch = 1;
+  options.shards = part.shards;
+  options.first_shard = part.first;
+  options.local_shards = part.local;
   return options;
 }
 
@@ -50,7 +56,8 @@ Batch LoaderSource::next() {
       sample_.rank() == 4 ? Shape{batch.n, sample_[1], sample_[2], sample_[3]} : Shape{batch.n, sample_[1]};
   return {Tensor::from<float>(shape, batch.values, device_),
           Tensor::from<std::int32_t>({batch.n}, batch.labels, device_),
-          {batch.indices.begin(), batch.indices.end()}};
+          {batch.indices.begin(), batch.indices.end()},
+          batch.whole};
 }
 
 }  // namespace offramp::nets

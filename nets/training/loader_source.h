@@ -9,11 +9,19 @@
 
 namespace offramp::nets {
 
+// The shards of every batch that a process holds (engine/shards.h).
+struct PartOfBatch {
+  int shards = 1, first = 0, local = 1;
+};
+
 class LoaderSource final : public BatchSource {
  public:
   // Training: shuffled by (seed, epoch) and augmented; `rows` chooses samples (empty: all). The set must
   // outlive the source.
-  static data::LoaderOptions training(int batch, std::uint64_t seed, std::vector<std::int32_t> rows = {});
+  static data::LoaderOptions training(int batch,
+                                      std::uint64_t seed,
+                                      std::vector<std::int32_t> rows = {},
+                                      const PartOfBatch& part = {});
   // Evaluation: in order, as the pictures are.
   static data::LoaderOptions evaluation(int batch, std::vector<std::int32_t> rows = {});
 

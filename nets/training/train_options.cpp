@@ -89,6 +89,7 @@ void check(const TrainOptions& o, const Network& net) {
   if (!(o.momentum >= 0 && o.momentum < 1)) fail("momentum", "in [0, 1)", o.momentum);
   if (!(o.weight_decay >= 0) || !std::isfinite(o.weight_decay))
     fail("weight decay", "at least 0", o.weight_decay);
+  if (o.shards < 0 || o.shards > kMaxShards) fail("shards", "0 to " + std::to_string(kMaxShards), o.shards);
   if (o.checkpoint_every < 0) fail("steps between checkpoints", "at least 0", o.checkpoint_every);
   if (!o.exit_weights.empty() && static_cast<int>(o.exit_weights.size()) != net.num_exits() - 1) {
     throw ValueError("training: expected a loss weight for each of " + std::to_string(net.num_exits() - 1) +
@@ -157,6 +158,7 @@ TrainOptions train_options_from_metadata(const std::map<std::string, std::string
   o.exit_weights = text::read_list<double>("train.exit_weights", value("train.exit_weights"));
   if (metadata.contains("train.plain_sum")) o.plain_sum = integer("train.plain_sum") != 0;
   o.trunk_in_eval_mode = integer("train.trunk_in_eval_mode") != 0;
+  if (metadata.contains("train.shards")) o.shards = integer("train.shards");
   o.checkpoint_every = integer("train.checkpoint_every");
   return o;
 }

@@ -20,6 +20,8 @@ enum class RateSchedule {
   kCosine,  // from step to step along half a cosine down to nothing: MSDNet's optional schedule
 };
 
+inline constexpr int kMaxShards = 1024;
+
 struct TrainOptions {
   TrainKind kind = TrainKind::kJoint;
   int epochs = 100;
@@ -40,7 +42,10 @@ struct TrainOptions {
   std::vector<double> exit_weights;
   bool plain_sum = false;          // kJoint: every exit's loss counts 1, in every epoch (MSDNet)
   bool trunk_in_eval_mode = true;  // kExitsOnly; false: running averages move, as in the reference code
-  int checkpoint_every = 0;        // steps; 0: at the end of each epoch only
+  // Into how many shards a batch is cut for sums over samples (engine/shards.h), so that as many processes as divide it give
+  // the same bits; 0 or 1: not at all. Changes the last bits of results.
+  int shards = 0;
+  int checkpoint_every = 0;  // steps; 0: at the end of each epoch only
 
   // Rate of a step (from 0, of steps_total) in `epoch` (from 1).
   double rate(int epoch, std::int64_t step, std::int64_t steps_total) const;

@@ -1,10 +1,14 @@
 #include "nets/training/trainer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "base/errors.h"
+#include "base/hash.h"
 #include "engine/recording.h"
 #include "kernels/range.h"
+#include "kernels/reduce.h"
 #include "nets/graph/metadata_text.h"
 #include "nets/training/joint.h"
 
@@ -44,19 +48,25 @@ std::unique_ptr<const Objective> joint(const TrainOptions& options, const Networ
 
 }  // namespace
 
-Trainer::Trainer(Network& net, const TrainOptions& options, BatchSource& source, StepMode mode)
-    : Trainer(net, options, joint(options, net), nullptr, source, mode) {}
-
 Trainer::Trainer(
-    Network& net, const TrainOptions& options, const Objective& objective, BatchSource& source, StepMode mode)
-    : Trainer(net, options, nullptr, &objective, source, mode) {}
+    Network& net, const TrainOptions& options, BatchSource& source, StepMode mode, const Ranks& ranks)
+    : Trainer(net, options, joint(options, net), nullptr, source, mode, ranks) {}
+
+Trainer::Trainer(Network& net,
+                 const TrainOptions& options,
+                 const Objective& objective,
+                 BatchSource& source,
+                 StepMode mode,
+                 const Ranks& ranks)
+    : Trainer(net, options, nullptr, &objective, source, mode, ranks) {}
 
 Trainer::Trainer(Network& net,
                  const TrainOptions& options,
                  std::unique_ptr<const Objective> own,
                  const Objective* objective,
                  BatchSource& source,
-                 StepMode mode)
+                 StepMode mode,
+                 const Ranks& ranks)
     : net_(net),
       options_(options),
       own_(std::move(own)),
@@ -73,6 +83,28 @@ Trainer::Trainer(Network& net,
   if (source.samples() < 1) throw ValueError("training: the data set is empty");
   optimizer_ = make_optimizer(net.parameters(), options);
   clear_sums();
+  const bool several = ranks.host != nullptr && ranks.host->size() > 1;
+  if (options.shards < 2 && several)
+    throw ValueError("training: " + std::to_string(ranks.host->size()) +
+                     " ranks want at least as many shards, got " + text::number(options.shards));
+  if (options.shards < 2) return;
+  shards_.emplace(options.shards, several ? ranks.host : nullptr, ranks.device);
+  check_shards();
+  net.parameters().shard_gradients(shards_->local());
+}
+
+void Trainer::check_shards() const {
+  if (mode_ == StepMode::kCaptured) throw ValueError("training: a step over shards cannot be captured");
+  const int last = source_.samples() % options_.batch_size;
+  for (const int samples : {std::min(options_.batch_size, source_.samples()), last}) {
+    if (samples > 0 && samples < options_.shards) {
+      throw ValueError("training: " + text::number(options_.shards) +
+                       " shards want batches of as many samples; " +
+                       (samples == last ? "the last one of an epoch has " : "these have ") +
+                       text::number(samples) + " (" + text::number(source_.samples()) +
+                       " samples in batches of " + text::number(options_.batch_size) + ")");
+    }
+  }
 }
 
 std::int64_t Trainer::steps_total() const { return std::int64_t{options_.epochs} * source_.batches(); }
@@ -105,7 +137,9 @@ TrainPass Trainer::pass() const {
 }
 
 // Forward, losses, backward and update: nothing here waits for the device.
-MultiExitResult Trainer::run_program(const Tensor& inputs, MultiExitTargets targets) {
+MultiExitResult Trainer::run_program(const Tensor& inputs, MultiExitTargets targets, const Tensor& labels) {
+  std::optional<ShardScope> scope;
+  if (shards_) scope.emplace(*shards_);
   ParameterSet& parameters = net_.parameters();
   targets.exit_weight = device_weights_;
   targets.state = scalars_.device_pointer();
@@ -123,6 +157,11 @@ MultiExitResult Trainer::run_program(const Tensor& inputs, MultiExitTargets targ
     }();
     const Range range("train/backward");
     static_cast<void>(recording.grad(result.loss));
+  }
+  if (shards_) {
+    const Range range("train/exchange");
+    reduce_gradients();
+    count_right(result.argmax, labels);
   }
   const Range range("train/optimizer");
   optimizer_->step(scalars_);
@@ -147,7 +186,7 @@ MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& ta
   put(c.targets.exits, targets.exits);
   c.step.run([&] {
     c.result = {};
-    c.result = run_program(c.inputs, c.targets);
+    c.result = run_program(c.inputs, c.targets, {});
   });
   return c.result;
 }
@@ -156,13 +195,15 @@ MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& ta
 void Trainer::launch() {
   Running running{source_.next(), std::exchange(spare_, Readback(net_.device()))};
   const Tensor& inputs = running.batch.inputs;
+  if (shards_) shards_->set_batch(running.batch.whole > 0 ? running.batch.whole : inputs.shape().n());
   const std::int64_t step = at_.step + static_cast<std::int64_t>(running_.size());
   // A flag that nobody has looked at yet stops this step too.
   const auto flag = running_.empty() ? NonfiniteFlag::kClear : NonfiniteFlag::kKeep;
   scalars_.set(static_cast<float>(rate(step)), static_cast<int>(step), inputs.shape().n(), flag);
   const MultiExitTargets targets = objective_.targets(running.batch);
-  const MultiExitResult result =
-      mode_ == StepMode::kCaptured ? replay(inputs, targets) : run_program(inputs, targets);
+  const MultiExitResult result = mode_ == StepMode::kCaptured
+                                     ? replay(inputs, targets)
+                                     : run_program(inputs, targets, running.batch.labels);
   running.readback.start(
       std::vector<Tensor>{result.parts, result.argmax, running.batch.labels, scalars_.memory()});
   running_.push_back(std::move(running));
@@ -174,7 +215,79 @@ bool Trainer::may_look_ahead() const {
   return options_.checkpoint_every == 0 || (at_.step + 1) % options_.checkpoint_every != 0;
 }
 
+// In one sum over all shards, in their order, a bucket at a time.
+void Trainer::reduce_gradients() {
+  constexpr std::int64_t kBucket = std::int64_t{1} << 20;  // floats of each shard under way
+  ParameterSet& parameters = net_.parameters();
+  const std::int64_t floats = parameters.values().size(),
+                     begin = options_.kind == TrainKind::kExitsOnly ? parameters.trunk_floats() : 0;
+  const Device device = net_.device();
+  float* own = parameters.gradients().data();
+  for (std::int64_t at = begin; at < floats; at += kBucket) {
+    const auto n = static_cast<int>(std::min(kBucket, floats - at));
+    Tensor bucket = Tensor::empty({shards_->count(), n}, device, DType::kFloat32, "gradients of all shards");
+    float* all = bucket.data();
+    for (int i = 0; i < shards_->local(); ++i)
+      device.copy(all + std::int64_t{shards_->first() + i} * n,
+                  own + i * floats + at,
+                  static_cast<std::size_t>(n) * sizeof(float));
+    shards_->gather(bucket);
+    dispatch(device, [&](auto& ctx) {
+      column_sum(ctx, shards_->count(), n, std::as_const(bucket).data(), own + at, Write::kOverwrite);
+    });
+  }
+}
+
+// Before the update, so that no rank waits for another one after it.
+void Trainer::count_right(const Tensor& argmax, const Tensor& labels) {
+  const auto said = argmax.to_host<std::int32_t>(), is = labels.to_host<std::int32_t>();
+  const auto exits = static_cast<std::size_t>(net_.num_exits());
+  Transport* const host = shards_->transport();
+  const std::size_t ranks = host == nullptr ? 1 : static_cast<std::size_t>(host->size()),
+                    rank = host == nullptr ? 0 : static_cast<std::size_t>(host->rank());
+  std::vector<std::int64_t> all(ranks * exits);
+  for (std::size_t e = 0; e < exits; ++e) {
+    for (std::size_t i = 0; i < is.size(); ++i)
+      all[rank * exits + e] += said[e * is.size() + i] == is[i] ? 1 : 0;
+  }
+  if (host != nullptr) host->all_gather(all.data(), exits * sizeof(std::int64_t));
+  right_.assign(exits, 0);
+  for (std::size_t i = 0; i < all.size(); ++i) right_[i % exits] += all[i];
+}
+
+// The first of the ranks' words that is not empty.
+std::string Trainer::first_word(const std::string& word) const {
+  if (!shards_ || shards_->transport() == nullptr) return word;
+  constexpr std::size_t kRoom = 256;
+  Transport& host = *shards_->transport();
+  std::string all(kRoom * static_cast<std::size_t>(host.size()), '\0');
+  word.copy(all.data() + kRoom * static_cast<std::size_t>(host.rank()), kRoom - 1);
+  host.all_gather(all.data(), kRoom);
+  for (std::size_t at = 0; at < all.size(); at += kRoom)
+    if (all[at] != '\0') return all.c_str() + at;
+  return "";
+}
+
+// The parameters and moments are as they were: what throws comes before the update.
+void Trainer::undo() {
+  const Tensor& buffers = net_.parameters().buffers();
+  if (buffers.size() > 0) net_.device().copy(Tensor(buffers).raw(), buffers_before_.raw(), buffers.bytes());
+  running_.clear();
+  positioned_ = false;
+}
+
 StepReport Trainer::step() {
+  if (!shards_) return step_once();
+  buffers_before_ = net_.parameters().buffers().clone();
+  try {
+    return step_once();
+  } catch (...) {
+    undo();
+    throw;
+  }
+}
+
+StepReport Trainer::step_once() {
   if (done()) throw ValueError("training: the run is complete, there is no further step");
   if (ready_) {
     const std::unique_ptr<StepReport> report = std::move(ready_);
@@ -199,7 +312,7 @@ StepReport Trainer::finish() {
     scalars_.set(static_cast<float>(rate(at_.step)), static_cast<int>(at_.step), 0);
     explain_nonfinite(running.batch);
   }
-  const auto n = static_cast<int>(labels.size());
+  const int n = shards_ ? static_cast<int>(shards_->batch()) : static_cast<int>(labels.size());
   StepReport report{.epoch = at_.epoch,
                     .batch = at_.batch,
                     .step = at_.step,
@@ -213,6 +326,10 @@ StepReport Trainer::finish() {
   at_.strategy += report.strategy_loss * n;
   for (std::size_t e = 0; e < at_.right.size(); ++e) {
     at_.exit_loss[e] += static_cast<double>(report.exit_loss[e]) * n;
+    if (shards_) {
+      at_.right[e] += right_[e];
+      continue;
+    }
     for (std::size_t i = 0; i < labels.size(); ++i) {
       at_.right[e] += predicted[e * labels.size() + i] == labels[i] ? 1 : 0;
     }
@@ -253,6 +370,8 @@ void Trainer::explain_nonfinite(const Batch& batch) {
   const auto look = [&](std::string_view name, const Tensor& y) {
     if (where.empty() && !all_finite(y)) where = name;
   };
+  std::optional<ShardScope> scope;
+  if (shards_) scope.emplace(*shards_);
   static_cast<void>(net_.forward(batch.inputs, pass(), look));
   if (!all_finite(batch.inputs)) where = "the input";
   for (const ParameterSet::Entry& entry : net_.parameters().entries()) {
@@ -261,6 +380,7 @@ void Trainer::explain_nonfinite(const Batch& batch) {
       break;
     }
   }
+  where = first_word(where);
   throw NumericError("training: the loss is not finite at epoch " + std::to_string(at_.epoch) + ", batch " +
                      std::to_string(at_.batch) + " (step " + std::to_string(at_.step) +
                      "); first non-finite values behind " + (where.empty() ? "the logits" : where));
@@ -269,6 +389,7 @@ void Trainer::explain_nonfinite(const Batch& batch) {
 void Trainer::save(const std::filesystem::path& path, const Metadata& extra) {
   while (!running_.empty()) ready_ = std::make_unique<StepReport>(finish());
   Metadata metadata = to_metadata(options_);
+  if (shards_) metadata["train.shards"] = text::number(options_.shards);
   metadata.merge(objective_.description());
   metadata["state.epoch"] = text::number(at_.epoch);
   metadata["state.batch"] = text::number(at_.batch);
@@ -306,6 +427,41 @@ Trainer::Position Trainer::position_in(const Metadata& metadata) const {
   return p;
 }
 
+void Trainer::share() {
+  if (!shards_ || shards_->transport() == nullptr) return;
+  Transport& host = *shards_->transport();
+  // Ranks that compute something else would not notice.
+  std::string words;
+  for (const auto& metadata : {to_metadata(options_), to_metadata(net_.options()), objective_.description()})
+    for (const auto& [key, value] : metadata) words += key + "=" + value + "\n";
+  std::vector<std::uint64_t> hashes(static_cast<std::size_t>(host.size()));
+  hashes[static_cast<std::size_t>(host.rank())] = Fnv1a().add(words).add(source_.samples()).value();
+  host.all_gather(hashes.data(), sizeof hashes[0]);
+  if (hashes[static_cast<std::size_t>(host.rank())] != hashes[0])
+    throw ValueError("training: this rank has other options or data than rank 0");
+  const auto send = [&](Tensor t) {
+    std::vector<std::byte> bytes(t.bytes());
+    t.device().download(bytes.data(), std::as_const(t).raw(), bytes.size());
+    host.broadcast(bytes.data(), bytes.size());
+    if (host.rank() != 0) t.device().upload(t.raw(), bytes.data(), bytes.size());
+  };
+  send(net_.parameters().values());
+  send(net_.parameters().buffers());
+  for (Optimizer::Moment& moment : optimizer_->moments()) send(moment.values);
+  std::vector<std::int64_t> counts{at_.epoch, at_.batch, at_.step, at_.seen};
+  counts.insert(counts.end(), at_.right.begin(), at_.right.end());
+  std::vector<double> sums{at_.loss, at_.strategy};
+  sums.insert(sums.end(), at_.exit_loss.begin(), at_.exit_loss.end());
+  host.broadcast(counts.data(), counts.size() * sizeof counts[0]);
+  host.broadcast(sums.data(), sums.size() * sizeof sums[0]);
+  at_.epoch = static_cast<int>(counts[0]), at_.batch = static_cast<int>(counts[1]);
+  at_.step = counts[2], at_.seen = counts[3];
+  at_.right.assign(counts.begin() + 4, counts.end());
+  at_.loss = sums[0], at_.strategy = sums[1];
+  at_.exit_loss.assign(sums.begin() + 2, sums.end());
+  positioned_ = false;
+}
+
 void Trainer::load(const std::filesystem::path& path) {
   const safetensors::Reader file(path);
   const Metadata metadata = objective_.in_todays_keys(file.metadata());
@@ -323,6 +479,9 @@ void Trainer::load(const std::filesystem::path& path) {
   TrainOptions saved = train_options_from_metadata(metadata);
   saved.checkpoint_every = options_.checkpoint_every;  // when to save does not change what is computed
   compare("training options", to_metadata(saved), to_metadata(options_));
+  if (std::max(saved.shards, 1) != std::max(options_.shards, 1))
+    differs("training options: train.shards was " + text::number(saved.shards) + ", now " +
+            text::number(options_.shards));
   compare("targets", metadata, objective_.description());
   if (text::read_number<int>("state.samples", text::required(metadata, "state.samples")) !=
       source_.samples()) {

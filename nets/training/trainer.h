@@ -20,6 +20,7 @@
 #include "engine/captured_step.h"
 #include "engine/optimizer.h"
 #include "engine/readback.h"
+#include "engine/shards.h"
 #include "nets/graph/state_dict.h"
 #include "nets/training/batch_source.h"
 #include "nets/training/objective.h"
@@ -50,18 +51,31 @@ struct StepReport {
 
 enum class StepMode { kEager, kCaptured };
 
+// The other processes that train the same net with TrainOptions::shards, each on its part of every batch. All of them
+// call the same functions of their trainers in the same order. A step in which one of them ends throws what the
+// transport throws, and changes nothing: the trainer stands where it stood before and may be saved.
+struct Ranks {
+  Transport* host = nullptr;          // null: this process is alone
+  DeviceTransport* device = nullptr;  // null: what lies on a device goes through the host
+};
+
 class Trainer {
  public:
   // The net must be initialised or loaded. Net and source must outlive the trainer. Throws ValueError where
   // options do not fit, or steps are to be captured on a device that cannot.
-  Trainer(Network& net, const TrainOptions& options, BatchSource& source, StepMode mode = StepMode::kEager);
+  Trainer(Network& net,
+          const TrainOptions& options,
+          BatchSource& source,
+          StepMode mode = StepMode::kEager,
+          const Ranks& ranks = {});
   // The same with another objective, which must outlive the trainer. Of the options `kind` says what learns: all
   // of the net, or the exits alone.
   Trainer(Network& net,
           const TrainOptions& options,
           const Objective& objective,
           BatchSource& source,
-          StepMode mode = StepMode::kEager);
+          StepMode mode = StepMode::kEager,
+          const Ranks& ranks = {});
 
   bool done() const { return at_.epoch > options_.epochs && !ready_; }
   int epoch() const { return at_.epoch; }
@@ -84,6 +98,8 @@ class Trainer {
   // other options (checkpoint_every may differ), another objective or other data; net and trainer are then as
   // before.
   void load(const std::filesystem::path& path);
+  // All ranks go on from the net, the moments and the position of rank 0, which has initialised or loaded them.
+  void share();
 
  private:
   // Where the run stands, and sums over the samples of its epoch so far.
@@ -111,12 +127,19 @@ class Trainer {
           std::unique_ptr<const Objective> own,
           const Objective* objective,
           BatchSource& source,
-          StepMode mode);
+          StepMode mode,
+          const Ranks& ranks);
+  StepReport step_once();
+  void check_shards() const;
+  void undo();
+  void reduce_gradients();
+  void count_right(const Tensor& argmax, const Tensor& labels);
+  std::string first_word(const std::string& word) const;
   void begin_epoch();
   void launch();
   bool may_look_ahead() const;
   StepReport finish();
-  MultiExitResult run_program(const Tensor& inputs, MultiExitTargets targets);
+  MultiExitResult run_program(const Tensor& inputs, MultiExitTargets targets, const Tensor& labels);
   MultiExitResult replay(const Tensor& inputs, const MultiExitTargets& targets);
   TrainPass pass() const;
   double rate(std::int64_t step) const;
@@ -141,6 +164,9 @@ class Trainer {
   bool positioned_ = false;  // the source stands at `at_` and weights_ are this epoch's
   std::vector<float> weights_;
   Tensor device_weights_;  // [num_exits], the same memory in every epoch
+  std::optional<Shards> shards_;
+  Tensor buffers_before_;            // running statistics at the start of the step, with shards
+  std::vector<std::int64_t> right_;  // of the step, over all ranks, with shards
 };
 
 }  // namespace offramp::nets

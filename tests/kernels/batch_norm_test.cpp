@@ -445,6 +445,97 @@ TYPED_TEST(BatchNormFloat, NanStaysInItsChannel) {
   for (std::size_t i = 0; i < d.size; ++i) EXPECT_EQ(std::isnan(got.y[i]), i % 17 == 3) << i;
 }
 
+// A batch of 7 images in 3 shards of 2, 2 and 3: statistics by shard put together are those of all rows, and with the sums of all
+// rows the gradient of a part is that part of the whole gradient.
+TYPED_TEST(BatchNormFloat, ShardsHaveTheStatisticsAndGradientsOfTheWholeBatch) {
+  using Device = typename TypeParam::Device;
+  constexpr int kShards = 3, kImages = 7, kRowsOfAnImage = 5;
+  const Data<float> d({kImages * kRowsOfAnImage, 17}, true);
+  const auto first_row = [&](int shard) { return std::int64_t{kImages} * shard / kShards * kRowsOfAnImage; };
+  const Fenced<float, Device> x(d.x), gamma(d.gamma), beta(d.beta);
+  Fenced<float, Device> parts(std::vector<float>(2 * kShards * d.channels, 0.f)), mean(d.channels),
+      inv_std(d.channels);
+  for (int s = 0; s < kShards; ++s) {
+    BatchNormGeom g = d.geom;
+    g.rows = first_row(s + 1) - first_row(s);
+    float* part = parts.data() + 2 * static_cast<std::size_t>(s) * d.channels;
+    batch_norm_train(Device::context(),
+                     g,
+                     BatchNormTrain<float>{.x = x.data() + first_row(s) * g.channels,
+                                           .gamma = gamma.data(),
+                                           .beta = beta.data(),
+                                           .residual = nullptr,
+                                           .momentum = 1,
+                                           .running_mean = part,
+                                           .running_var = part + d.channels,
+                                           .saved_mean = mean.data(),
+                                           .saved_inv_std = inv_std.data(),
+                                           .y = nullptr});
+  }
+  Fenced<float, Device> running_mean(d.mean), running_var(d.var), var(d.channels);
+  batch_norm_combine(Device::context(),
+                     BatchNormShards{.count = kShards,
+                                     .channels = d.geom.channels,
+                                     .images = kImages,
+                                     .rows_per_image = kRowsOfAnImage,
+                                     .parts = std::as_const(parts).data(),
+                                     .momentum = 0.1f,
+                                     .running_mean = running_mean.data(),
+                                     .running_var = running_var.data(),
+                                     .mean = mean.data(),
+                                     .var = var.data()});
+  const std::vector<double> rx = to_double(d.x);
+  std::vector<double> ref_mean(d.channels), ref_var(d.channels);
+  std::vector<double> ref_running_mean = to_double(d.mean), ref_running_var = to_double(d.var);
+  ref::batch_statistics(d.geom, rx.data(), ref_mean.data(), ref_var.data());
+  ref::move_running_statistics(d.geom,
+                               static_cast<double>(0.1f),
+                               ref_mean.data(),
+                               ref_var.data(),
+                               ref_running_mean.data(),
+                               ref_running_var.data());
+  const double rows = static_cast<double>(d.geom.rows), mean_bound = sum_bound(rows, 3 * rows) / rows,
+               var_bound = sum_bound(rows, 16 * rows) / rows;
+  EXPECT_CLOSE(mean.values(), ref_mean, mean_bound);
+  EXPECT_CLOSE(var.values(), ref_var, var_bound);
+  EXPECT_CLOSE(running_mean.values(), ref_running_mean, mean_bound);
+  EXPECT_CLOSE(running_var.values(), ref_running_var, 2 * var_bound);
+
+  const ForwardResult<TypeParam> f = run_forward<TypeParam>(d, false);
+  const BackwardResult<TypeParam> whole =
+      run_backward<TypeParam>(d, f.mean, f.inv_std, nullptr, true, {}, Write::kOverwrite);
+  std::vector<float> sums = whole.dbeta;
+  sums.insert(sums.end(), whole.dgamma.begin(), whole.dgamma.end());
+  const Fenced<float, Device> dy(d.dy), sums_of_all(sums), own_mean(f.mean), own_inv_std(f.inv_std);
+  Fenced<float, Device> dx(d.size);
+  for (int s = 0; s < kShards; ++s) {
+    BatchNormGeom g = d.geom;
+    g.rows = first_row(s + 1) - first_row(s);
+    const std::int64_t at = first_row(s) * g.channels;
+    batch_norm_backward(Device::context(),
+                        g,
+                        BatchNormBackward<float>{.dy = dy.data() + at,
+                                                 .x = x.data() + at,
+                                                 .y = nullptr,
+                                                 .gamma = gamma.data(),
+                                                 .beta = beta.data(),
+                                                 .mean = own_mean.data(),
+                                                 .inv_std = own_inv_std.data(),
+                                                 .batch_statistics = true,
+                                                 .dx = dx.data() + at,
+                                                 .dx_write = Write::kOverwrite,
+                                                 .dresidual = nullptr,
+                                                 .dresidual_write = Write::kOverwrite,
+                                                 .dgamma = nullptr,
+                                                 .dbeta = nullptr,
+                                                 .dparam_write = Write::kOverwrite,
+                                                 .sums = sums_of_all.data(),
+                                                 .total_rows = d.geom.rows});
+  }
+  // scale <= 2 / std with std of values over [-1, 3] near 1.15; dz <= 1, its means and xhat times them <= 3.
+  EXPECT_CLOSE(dx.values(), to_double(whole.dx), sum_bound(8, 10));
+}
+
 TYPED_TEST(BatchNormFloat, NoRowsGiveZeroParameterGradients) {
   const Data<float> d({0, 5}, true);
   const BackwardResult<TypeParam> got =

@@ -42,7 +42,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME offramp)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS dataset-fashion-mnist)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "dataset-fashion-mnist, openmpi-bin")
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION
   "laboratory for early-exit neural networks\nTrains and serves networks with early exits, and measures what their exits give\naway: model extraction through the time of answers, membership of records in\nthe training data, adversarial inputs that change where an answer leaves.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME offramp-dev)

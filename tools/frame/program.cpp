@@ -4,10 +4,12 @@
 #include "base/json_file.h"
 #include "base/memory_limit.h"
 #include "base/utf8.h"
+#include "kernels/ranks/rank_error.h"
 #include "tools/frame/build_info.h"
 #include "tools/frame/environment.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/nearest.h"
+#include "tools/frame/ranks.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -87,8 +89,9 @@ std::string Session::what_is_kept() const {
   if (!folder_) return "";
   if (!std::filesystem::exists(common_.out / "config.toml"))
     return fmt::format("\n  {} is gone, and with it what this run had saved", common_.out.string());
-  return fmt::format("\n  {} keeps what was saved; go on with: offramp {} --resume --out {}",
+  return fmt::format("\n  {} keeps what was saved; go on with: {}offramp {} --resume --out {}",
                      common_.out.string(),
+                     launch_prefix(),
                      info_.name,
                      common_.out.string());
 }
@@ -218,53 +221,97 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
   verb.declare(options);
   Log log = Log::to_stderr(LogFormat::kText);
   Session session(info, options, common, log);
-  try {
-    std::vector<std::string> all = words;
-    if (info.run_folder && std::find(words.begin(), words.end(), "--resume") != words.end()) {
-      // The folder's own configuration first, so that `--resume --out DIR` is enough.
-      std::filesystem::path out = common.out;
-      for (std::size_t i = 0; i < words.size(); ++i) {
-        if (words[i] == "--out" && i + 1 < words.size()) out = words[i + 1];
-        if (words[i].starts_with("--out=")) out = words[i].substr(6);
+  Launch here;
+  RankEnd end{.failed = true};
+  const auto mute = [&] {  // rank 0 speaks for all
+    if (!here.first()) log = Log({.write = [](std::string_view) {}, .seconds = log.settings().seconds});
+  };
+  const auto fail = [&](int code, const std::string& message) {
+    log.error(message);
+    end.why = message;
+    return code;
+  };
+  const auto run = [&]() -> int {
+    try {
+      here = launch();
+      mute();
+      if (here.several() && !info.ranks)
+        throw UsageError(info.name + ": runs in one process; mpirun is for offramp train");
+      std::vector<std::string> all = words;
+      if (info.run_folder && std::find(words.begin(), words.end(), "--resume") != words.end()) {
+        // The folder's own configuration first, so that `--resume --out DIR` is enough.
+        std::filesystem::path out = common.out;
+        for (std::size_t i = 0; i < words.size(); ++i) {
+          if (words[i] == "--out" && i + 1 < words.size()) out = words[i + 1];
+          if (words[i].starts_with("--out=")) out = words[i].substr(6);
+        }
+        if (std::filesystem::exists(out / "config.toml"))
+          all.insert(all.begin(), {"--config", (out / "config.toml").string()});
       }
-      if (std::filesystem::exists(out / "config.toml"))
-        all.insert(all.begin(), {"--config", (out / "config.toml").string()});
+      if (!options.parse(info.name, all)) {
+        if (here.first()) print(help_text(verb));
+        return kDone;
+      }
+      if (common.resume && common.force)
+        throw UsageError(info.name + ": --resume and --force exclude each other");
+      log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
+      mute();
+      if (prepare_device_) prepare_device_(common, log);
+      return verb.run(session);
+    } catch (const Stopped& stopped) {
+      log.error(fmt::format("{}: {}{}",
+                            info.name,
+                            interrupting_signal() != 0
+                                ? fmt::format("interrupted by signal {}", interrupting_signal())
+                                : stopped.what(),
+                            info.run_folder ? "; go on with: " + launch_prefix() + "offramp " + info.name +
+                                                  " --resume --out " + common.out.string()
+                                            : ""));
+      return kFailed;
+    } catch (const RankLost& error) {
+      // Where rank 0 is the one that is gone the next one speaks.
+      if (error.rank() == 0 && here.rank == 1) log = Log::to_stderr(LogFormat::kText);
+      end.gone = true;
+      return fail(kFailed,
+                  fmt::format("{}: {}\n  {} keeps what was saved; go on with: {}offramp {} --resume --out {}",
+                              info.name,
+                              error.what(),
+                              common.out.string(),
+                              launch_prefix(),
+                              info.name,
+                              common.out.string()));
+    } catch (const RankError& error) {
+      return fail(kFailed, info.name + ": " + error.what() + session.what_is_kept());
+    } catch (const UsageError& error) {
+      return fail(kWrongUse,
+                  std::string(error.what()) + "\n  offramp " + info.name + " --help explains the options");
+    } catch (const ValueError& error) {  // a setting that a room below refused
+      return fail(kWrongUse, info.name + ": " + error.what());
+    } catch (const std::bad_alloc&) {  // whatever the standard library wanted
+      return fail(
+          kFailed,
+          fmt::format(
+              "{}: out of memory ({}: {:.0f} MB); use a smaller batch, network or data set, or fewer threads{}",
+              info.name,
+              memory_limit().source,
+              static_cast<double>(memory_limit().bytes) / 1e6,
+              session.what_is_kept()));
+    } catch (const std::exception& error) {
+      return fail(kFailed, info.name + ": " + error.what() + session.what_is_kept());
     }
-    if (!options.parse(info.name, all)) {
-      print(help_text(verb));
-      return kDone;
-    }
-    if (common.resume && common.force)
-      throw UsageError(info.name + ": --resume and --force exclude each other");
-    log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
-    if (prepare_device_) prepare_device_(common, log);
-    return verb.run(session);
-  } catch (const Stopped&) {
-    log.error(fmt::format(
-        "{}: interrupted by signal {}{}",
-        info.name,
-        interrupting_signal(),
-        info.run_folder ? "; go on with: offramp " + info.name + " --resume --out " + common.out.string()
-                        : ""));
-    return kFailed;
-  } catch (const UsageError& error) {
-    log.error(std::string(error.what()) + "\n  offramp " + info.name + " --help explains the options");
-    return kWrongUse;
-  } catch (const ValueError& error) {  // a setting that a room below refused
-    log.error(info.name + ": " + error.what());
-    return kWrongUse;
-  } catch (const std::bad_alloc&) {  // whatever the standard library wanted
-    log.error(fmt::format(
-        "{}: out of memory ({}: {:.0f} MB); use a smaller batch, network or data set, or fewer threads{}",
-        info.name,
-        memory_limit().source,
-        static_cast<double>(memory_limit().bytes) / 1e6,
-        session.what_is_kept()));
-    return kFailed;
-  } catch (const std::exception& error) {
-    log.error(info.name + ": " + error.what() + session.what_is_kept());
+  };
+  const int code = run();
+  if (!here.several() || !info.ranks) return code;
+  end.failed = code != kDone;
+  try {
+    end_rank(end);
+  } catch (
+      const DeviceError& error) {  // no rank hears another one without the library: each speaks for itself
+    if (!here.first())
+      Log::to_stderr(LogFormat::kText).error(fmt::format("rank {}: {}", here.rank, error.what()));
     return kFailed;
   }
+  return code;
 }
 
 std::vector<VerbText> Program::described() const {

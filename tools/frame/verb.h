@@ -25,6 +25,7 @@ struct VerbInfo {
   std::string details = {};  // paragraphs for `offramp VERB --help`
   bool run_folder = false;   // has --out, --resume and --force
   bool first_step = false;   // the example appears under "First steps"
+  bool ranks = false;        // divides its work among the processes of an mpirun
 };
 
 // The options that every verb has, read.

@@ -113,9 +113,13 @@ void NetData::fit_to(const nets::Network& net,
   }
 }
 
-std::unique_ptr<nets::LoaderSource> NetData::training(
-    const Device& device, int batch, std::uint64_t seed, bool augment, std::vector<std::int32_t> rows) const {
-  const auto options = nets::LoaderSource::training(batch, seed, std::move(rows));
+std::unique_ptr<nets::LoaderSource> NetData::training(const Device& device,
+                                                      int batch,
+                                                      std::uint64_t seed,
+                                                      bool augment,
+                                                      std::vector<std::int32_t> rows,
+                                                      const nets::PartOfBatch& part) const {
+  const auto options = nets::LoaderSource::training(batch, seed, std::move(rows), part);
   if (const auto* table = std::get_if<data::TableSet>(&set_)) {
     return std::make_unique<nets::LoaderSource>(*table, options, device);
   }

@@ -46,7 +46,8 @@ class NetData {
                                                int batch,
                                                std::uint64_t seed,
                                                bool augment,
-                                               std::vector<std::int32_t> rows = {}) const;
+                                               std::vector<std::int32_t> rows = {},
+                                               const nets::PartOfBatch& part = {}) const;
   std::unique_ptr<nets::LoaderSource> evaluation(const Device& device,
                                                  int batch,
                                                  std::vector<std::int32_t> rows = {}) const;

@@ -1,6 +1,7 @@
 // offramp train: a net with exits on a data set, resumable after any step.
 #include "tools/frame/event_file.h"
 #include "tools/frame/interrupt.h"
+#include "tools/frame/ranks.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
@@ -8,9 +9,14 @@
 #include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
+#include "kernels/ranks/rank_error.h"
 #include "nets/data/split.h"
 #include "nets/families/families.h"
 #include "nets/training/trainer.h"
+
+#if OFFRAMP_HAS_CUDA
+#include "kernels/cuda/nccl_transport.h"
+#endif
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -41,10 +47,14 @@ class TrainVerb final : public Verb {
             nets::forms_that_take(nets::Takes::kRows) +
             ".\nPictures of your own lie in one folder a class, in FOLDER/ or in FOLDER/train/ and FOLDER/test/; "
             "--side N resizes them.\nThe checkpoint keeps data set, side, held-out samples and class names for "
-            "tune, eval, infer and extract.\n" +
+            "tune, eval, infer and extract.\n"
+            "Several processes, on one machine or more: mpirun -n 2 offramp train ... --shards 2 (Open MPI). Every batch is\n"
+            "cut into --shards parts, whose sums are added in their order, so as many ranks as divide the number give the\n"
+            "same bits, one process too; the last bits depend on the number. Rank 0 alone writes the run folder.\n" +
             dataset_forms(),
         .run_folder = true,
-        .first_step = true};
+        .first_step = true,
+        .ranks = true};
   }
 
   void declare(Options& o) override {
@@ -78,6 +88,12 @@ class TrainVerb final : public Verb {
     o.add("train.epochs", epochs_, "passes over the training set (default 100; exits-only 25)")
         .range(1, 100000);
     o.add("train.batch", batch_, "samples a step").range(1, 65536);
+    o.add(
+         "train.shards",
+         shards_,
+         "parts of a batch over which sums are taken one by one, so that so many processes or fewer give the same "
+         "bits; 0: undivided, under mpirun a part for each process")
+        .range(0, nets::kMaxShards);
     o.add("train.optimizer", optimizer_, "default: sgd; exits-only adam").choices({"default", "sgd", "adam"});
     o.add("train.learning_rate", learning_rate_, "default 0.1 with sgd, 0.001 with adam");
     o.add("train.weight_decay", weight_decay_, "default 5e-4 for vgg and wrn, 1e-4 else");
@@ -109,7 +125,22 @@ class TrainVerb final : public Verb {
   }
 
   int run(Session& session) override {
+    const Launch here = launch();
+    nets::Ranks together;
+    if (here.several()) {
+      together.host = &ranks();
+    }
+    if (shards_ == 0) shards_ = shards_of_the_run(session, here, together.host);
     const Device device = Device::by_name(session.device());
+#if OFFRAMP_HAS_CUDA
+    std::unique_ptr<DeviceTransport> nccl;
+    if (here.several() && device.kind() == DeviceKind::kCuda) {
+      std::string why;
+      nccl = cuda::open_nccl(*together.host, device.cuda_context(), why);
+      if (!nccl) session.log.warn(why + ": what the ranks exchange goes through the host's memory");
+      together.device = nccl.get();
+    }
+#endif
     data::OpenOptions open = open_options(session);
     open.side = side_;
     say_what_is_found(session, data_, open);
@@ -122,10 +153,16 @@ class TrainVerb final : public Verb {
     nets::Network net(net_, device);
     if (loss_weights_ == "sdn") options.exit_weights = nets::sdn_loss_weights(net.num_exits());
     nets::check(options, net);
-    auto source = train_data.training(
-        device, batch_, session.seed(), augment_, held_out_ > 0 ? split.train : std::vector<std::int32_t>{});
+    const Shards shards(std::max(shards_, 1), together.host);
+    auto source = train_data.training(device,
+                                      batch_,
+                                      session.seed(),
+                                      augment_,
+                                      held_out_ > 0 ? split.train : std::vector<std::int32_t>{},
+                                      {shards.count(), shards.first(), shards.local()});
     nets::Trainer trainer(
-        net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager);
+        net, options, *source, capture_ ? nets::StepMode::kCaptured : nets::StepMode::kEager, together);
+    if (!here.first()) return work_along(trainer);
     window_ = profiler_window(device, profile_steps_);
     NetData test_data(data_, held_out_ > 0 ? "train" : "test", open);
     test_data.fit_to(net, train_data.class_names(), data_);
@@ -136,6 +173,12 @@ class TrainVerb final : public Verb {
     RunFolder& folder = session.folder();
     const std::filesystem::path last = folder.folder("checkpoints") / "last.safetensors";
     start(session, folder, net, trainer, last);
+    trainer.share();
+    if (here.several())
+      session.log.info(
+          fmt::format(
+              "{} ranks, {} of the {} shards of a batch each", here.size, shards.local(), shards.count()),
+          {{"ranks", here.size}, {"shards", shards.count()}});
     if (tensorboard_)
       events_.emplace(folder.folder("tensorboard") / "events.out.tfevents.offramp", trainer.steps_done());
     describe(session, net, train_data, *test);
@@ -146,6 +189,26 @@ class TrainVerb final : public Verb {
   }
 
  private:
+  // Where none are asked for: those of the checkpoint that the run goes on from, else one for each rank.
+  static int shards_of_the_run(const Session& session, const Launch& here, Transport* host) {
+    int shards = here.several() ? here.size : 0;
+    const auto last = session.folder_path() / "checkpoints" / "last.safetensors";
+    if (here.first() && session.resume() && std::filesystem::exists(last))
+      shards = nets::train_options_from_metadata(safetensors::Reader(last).metadata()).shards;
+    if (host != nullptr) host->broadcast(&shards, sizeof shards);
+    return shards;
+  }
+
+  // A rank that writes nothing.
+  static int work_along(nets::Trainer& trainer) {
+    trainer.share();
+    while (!trainer.done()) {
+      throw_if_interrupted();
+      trainer.step();
+    }
+    return kDone;
+  }
+
   // A set without test part still wants an accuracy that means something.
   void hold_out_where_there_is_no_test_part(Session& session,
                                             const NetData& set,
@@ -194,6 +257,7 @@ class TrainVerb final : public Verb {
     o.seed = session.seed();
     if (epochs_) o.epochs = *epochs_;
     o.batch_size = batch_;
+    o.shards = shards_;
     if (optimizer_ != "default") {
       o.optimizer = nets::optimizer_from(optimizer_);
       o.learning_rate = o.optimizer == nets::OptimizerKind::kAdam ? 1e-3 : 0.1;
@@ -301,7 +365,7 @@ class TrainVerb final : public Verb {
           throw Interrupted();
         }
         if (window_) window_->before(trainer.steps_done());
-        const nets::StepReport step = trainer.step();
+        const nets::StepReport step = step_or_save(trainer, last);
         seen += step.samples;
         end = step.epoch_end;
         if (checkpoint_every_ > 0 && !end && trainer.steps_done() % checkpoint_every_ == 0)
@@ -336,6 +400,19 @@ class TrainVerb final : public Verb {
                        metrics);
     }
     return metrics;
+  }
+
+  // A step that another rank's end broke off changed nothing: where it would have begun the run goes on.
+  nets::StepReport step_or_save(nets::Trainer& trainer, const std::filesystem::path& last) const {
+    try {
+      return trainer.step();
+    } catch (const RankError&) {
+      trainer.save(last, metadata_);
+      throw;
+    } catch (const Stopped&) {
+      trainer.save(last, metadata_);
+      throw;
+    }
   }
 
   // The line of metrics.jsonl as scalars: numbers by their key, lists by exit.
@@ -407,7 +484,7 @@ class TrainVerb final : public Verb {
   std::unique_ptr<ProfilerWindow> window_;
   std::optional<EventFile> events_;
   bool augment_ = true, moving_trunk_ = false, capture_ = false, tensorboard_ = false;
-  int side_ = 0, held_out_ = 0, batch_ = 128, checkpoint_every_ = 0;
+  int side_ = 0, held_out_ = 0, batch_ = 128, checkpoint_every_ = 0, shards_ = 0;
   std::optional<int> epochs_;
   std::optional<double> learning_rate_, weight_decay_;
   std::vector<int> milestones_;
