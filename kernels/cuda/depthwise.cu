@@ -248,25 +248,32 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(Con
       const Pixel p = pixel_at(index, g.out_h(), g.out_w());
       const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
       const T* const corner = x + ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
-      Pack<T, kWidth> packs[kTapsPerPass];
-      bool inside[kTapsPerPass];
-#pragma unroll
-      for (int t = 0; t < kTapsPerPass; ++t) {
-        const int r = (first_tap + t) / side, s = (first_tap + t) % side;
-        inside[t] = (kSide > 0 || first_tap + t < taps) &&
-                    static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
-                    static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
-        if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
-      }
       float gradient[kWidth];
       load(dy + std::int64_t{index} * g.c + c, gradient);
+      // All taps are asked for before the first is used; where their places are not known to the compiler, three at
+      // a time, or the registers do not hold them.
+      constexpr int kAtOnce = kSide > 0 ? kTapsPerPass : 3;
 #pragma unroll
-      for (int t = 0; t < kTapsPerPass; ++t) {
-        float values[kWidth];
-        unpack(packs[t], values);
-        if (inside[t]) {
+      for (int first = 0; first < kTapsPerPass; first += kAtOnce) {
+        Pack<T, kWidth> packs[kAtOnce];
+        bool inside[kAtOnce];
 #pragma unroll
-          for (int j = 0; j < kWidth; ++j) sum[t][j] = fmaf(values[j], gradient[j], sum[t][j]);
+        for (int t = 0; t < kAtOnce; ++t) {
+          const int tap = first_tap + first + t, r = tap / side, s = tap % side;
+          inside[t] = (kSide > 0 || tap < taps) &&
+                      static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
+                      static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
+          if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
+        }
+#pragma unroll
+        for (int t = 0; t < kAtOnce; ++t) {
+          float values[kWidth];
+          unpack(packs[t], values);
+          if (inside[t]) {
+#pragma unroll
+            for (int j = 0; j < kWidth; ++j)
+              sum[first + t][j] = fmaf(values[j], gradient[j], sum[first + t][j]);
+          }
         }
       }
     }
