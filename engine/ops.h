@@ -43,6 +43,14 @@ struct BatchNormCall {
 };
 // Over x [n,c,h,w] or [n,c]: act(gamma * (x - mean) / sqrt(var + eps) + beta + residual).
 Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& call);
+// batch_norm(conv2d(x, w, bias, params), bn, call), for a device that in training can take the batch's statistics while
+// it makes the convolution's output.
+Tensor conv2d_batch_norm(const Tensor& x,
+                         const Tensor& w,
+                         const Tensor& bias,
+                         Conv2dParams params,
+                         BatchNormTensors& bn,
+                         const BatchNormCall& call);
 
 // --- activations and arithmetic
 Tensor relu(const Tensor& x);

@@ -2,9 +2,11 @@
 // three, and without a residual the ReLU mask is recomputed from the saved input, so the output need not be
 // kept.
 #include "kernels/batch_norm.h"
+#include "kernels/conv2d_batch_norm.h"
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/pending_conv2d.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "engine/shards.h"
@@ -173,6 +175,13 @@ BatchStatistics statistics_over_shards(const Shards& shards,
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& call) {
+  return batch_norm_behind(nullptr, x, bn, call);
+}
+
+Tensor batch_norm_behind(const PendingConv2d* conv,
+                         const Tensor& x,
+                         BatchNormTensors& bn,
+                         const BatchNormCall& call) {
   constexpr const char* kOp = "batch_norm";
   check::floating(kOp, "input", x);
   if (x.shape().rank() != 4) check::rank(kOp, "input", x, 2);
@@ -195,7 +204,10 @@ Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& ca
 
   const Device& device = x.device();
   Tensor y = Tensor::empty(x.shape(), device, x.dtype(), kOp);
-  const OpRange range(kOp, moving(x, call.residual, y));
+  const OpRange range(
+      conv ? "conv2d_batch_norm" : kOp,
+      conv ? computing(2.0 * static_cast<double>(conv->g.macs()), conv->x, conv->w, x, call.residual, y)
+           : moving(x, call.residual, y));
   Tensor mean, inv_std;
   by_float_type(x.dtype(), kOp, [&]<class T>() {
     T* out = y.data<T>();
@@ -231,7 +243,18 @@ Tensor batch_norm(const Tensor& x, BatchNormTensors& bn, const BatchNormCall& ca
                                    .saved_mean = mean.data(),
                                    .saved_inv_std = inv_std.data(),
                                    .y = out};
-      dispatch(device, [&](auto& ctx) { batch_norm_train(ctx, g, args); });
+      dispatch(device, [&](auto& ctx) {
+        if (conv == nullptr) return batch_norm_train(ctx, g, args);
+        Tensor made = x;
+        conv2d_batch_norm_train(ctx,
+                                conv->g,
+                                conv->x.data<T>(),
+                                conv->w.data(),
+                                conv->bias ? conv->bias.data() : nullptr,
+                                made.data<T>(),
+                                g,
+                                args);
+      });
     } else {
       const BatchNormEval<T> args{.x = x.data<T>(),
                                   .gamma = std::as_const(bn.gamma).data(),

@@ -3,6 +3,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/check.h"
+#include "engine/ops/pending_conv2d.h"
 #include "engine/ops/work.h"
 #include "engine/recording.h"
 #include "engine/shards.h"
@@ -109,6 +110,14 @@ class Conv2dNode final : public Node {
   Device device_;
 };
 
+template <class T>
+void record(const Conv2dGeom& g, const Tensor& x, const Tensor& w, const Tensor& bias, const Tensor& y) {
+  Recording* rec = Recording::wanting(x, w, bias);
+  if (rec == nullptr) return;
+  const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());
+  rec->push(std::make_unique<Conv2dNode<T>>(g, keep_x, keep_w, x.device()), y, {x, w, bias});
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams p) {
@@ -123,12 +132,25 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, Conv2dParams
         conv2d_forward(ctx, at.g, x.data<T>() + at.x, w.data(), bias ? bias.data() : nullptr, out + at.y);
       });
     });
-    if (Recording* rec = Recording::wanting(x, w, bias)) {
-      const Saved keep_x(rec->wants(w) ? x : Tensor()), keep_w(rec->wants(x) ? w : Tensor());
-      rec->push(std::make_unique<Conv2dNode<T>>(g, keep_x, keep_w, x.device()), y, {x, w, bias});
-    }
+    record<T>(g, x, w, bias, y);
   });
   return y;
+}
+
+Tensor conv2d_batch_norm(const Tensor& x,
+                         const Tensor& w,
+                         const Tensor& bias,
+                         Conv2dParams p,
+                         BatchNormTensors& bn,
+                         const BatchNormCall& call) {
+  // Statistics over shards are taken shard by shard, of a convolution that is there.
+  if (!call.train || x.device().kind() == DeviceKind::kCpu || Shards::current() != nullptr)
+    return batch_norm(conv2d(x, w, bias, p), bn, call);
+  const Conv2dGeom g = checked_geom(x, w, bias, p);
+  const Tensor between = Tensor::empty({g.n, g.k, g.out_h(), g.out_w()}, x.device(), x.dtype(), "conv2d");
+  by_float_type(x.dtype(), "conv2d", [&]<class T>() { record<T>(g, x, w, bias, between); });
+  const PendingConv2d conv{g, x, w, bias};
+  return batch_norm_behind(&conv, between, bn, call);
 }
 
 }  // namespace offramp

@@ -4,34 +4,14 @@
 // added in double.
 #include "kernels/batch_norm.h"
 
-#include <cmath>
-
+#include "kernels/cuda/batch_norm_apply.h"
 #include "kernels/cuda/batch_norm_tiles.h"
+#include "kernels/cuda/channel_moments.h"
 
 namespace offramp::cuda {
 namespace {
 
 constexpr int kRowsPerThread = 8;
-
-// Mean, inverse deviation and running averages of a channel.
-template <class T>
-__device__ void finish_statistics(
-    const BatchNormGeom& g, const BatchNormTrain<T>& t, int c, double sum, double squares) {
-  const double rows = static_cast<double>(g.rows);
-  const double shifted = sum / rows;
-  const double mean = static_cast<double>(to_float(t.x[c])) + shifted;
-  const double raw = squares / rows - shifted * shifted;
-  const double var = raw > 0 ? raw : (raw <= 0 ? 0 : raw);  // NaN stays NaN
-  t.saved_mean[c] = static_cast<float>(mean);
-  t.saved_inv_std[c] = static_cast<float>(1 / sqrt(var + static_cast<double>(g.eps)));
-  if (t.running_mean == nullptr) return;
-  const double unbiased = g.rows > 1 ? var * rows / (rows - 1) : var;
-  const double weight = static_cast<double>(t.momentum);
-  t.running_mean[c] =
-      static_cast<float>((1 - weight) * static_cast<double>(t.running_mean[c]) + weight * mean);
-  t.running_var[c] =
-      static_cast<float>((1 - weight) * static_cast<double>(t.running_var[c]) + weight * unbiased);
-}
 
 constexpr int kRowsInFlight = 4;  // that a thread asks for before it adds the first
 
@@ -79,7 +59,9 @@ __global__ void __launch_bounds__(kTileRowsThreads) statistics_kernel(BatchNormG
     }
   }
   sum_over_parts(tiles, g.channels, sum, squares, sums, arrived, [&](int channel, double one, double two) {
-    finish_statistics(g, t, channel, one, two);
+    const double rows = static_cast<double>(g.rows), shifted = one / rows;
+    finish_statistics(
+        g, t, channel, static_cast<double>(to_float(t.x[channel])) + shifted, two / rows - shifted * shifted);
   });
 }
 
@@ -145,7 +127,7 @@ void apply(Context& ctx, const BatchNormGeom& g, const Apply<kWidth, T>& a) {
 }
 
 template <int kWidth, class T>
-void train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
+void statistics(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
   const ChannelTiles tiles = channel_tiles(g.channels, kWidth);
   const std::int64_t part = batch_norm_part(g.rows);
   const int parts = static_cast<int>(ceil_div(g.rows, part));
@@ -162,9 +144,11 @@ void train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
          t,
          sums,
          ctx.arrivals(static_cast<std::size_t>(tiles.tiles)));
-  if (t.y == nullptr) return;
-  apply(
-      ctx, g, Apply<kWidth, T>{t.x, t.gamma, t.beta, t.saved_mean, t.saved_inv_std, false, t.residual, t.y});
+}
+
+template <int kWidth, class T>
+Apply<kWidth, T> with_batch_statistics(const BatchNormTrain<T>& t) {
+  return {t.x, t.gamma, t.beta, t.saved_mean, t.saved_inv_std, false, t.residual, t.y};
 }
 
 __global__ void __launch_bounds__(256)
@@ -181,13 +165,24 @@ __global__ void __launch_bounds__(256) combine_kernel(BatchNormShards shards) {
 }  // namespace
 
 template <class T>
+void batch_norm_apply(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
+  if (g.rows == 0 || g.channels == 0 || t.y == nullptr) return;
+  if (channel_width<T>(g.channels, t.x, t.residual, t.y) > 1) {
+    apply(ctx, g, with_batch_statistics<kVector<T>>(t));
+  } else {
+    apply(ctx, g, with_batch_statistics<1>(t));
+  }
+}
+
+template <class T>
 void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain<T>& t) {
   if (g.rows == 0 || g.channels == 0) return;
   if (channel_width<T>(g.channels, t.x, t.residual, t.y) > 1) {
-    train<kVector<T>>(ctx, g, t);
+    statistics<kVector<T>>(ctx, g, t);
   } else {
-    train<1>(ctx, g, t);
+    statistics<1>(ctx, g, t);
   }
+  batch_norm_apply(ctx, g, t);
 }
 
 template <class T>
@@ -212,6 +207,7 @@ void batch_norm_combine(Context& ctx, const BatchNormShards& shards) {
   launch(combine_kernel, ceil_div(shards.channels, 256), 256, 0, ctx.stream(), shards);
 }
 
+template void batch_norm_apply(Context&, const BatchNormGeom&, const BatchNormTrain<bf16>&);
 template void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<float>&);
 template void batch_norm_train(Context&, const BatchNormGeom&, const BatchNormTrain<bf16>&);
 template void batch_norm_eval(Context&, const BatchNormGeom&, const BatchNormEval<float>&);

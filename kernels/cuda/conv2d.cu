@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/conv2d_batch_norm.h"
+#include "kernels/cuda/batch_norm_apply.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/conv2d_library.h"
 #include "kernels/cuda/conv2d_operands.h"
@@ -228,6 +230,27 @@ void conv2d_forward(Context& ctx, const Conv2dGeom& g, const T* x, const float* 
 }
 
 template <class T>
+void conv2d_batch_norm_train(Context& ctx,
+                             const Conv2dGeom& g,
+                             const T* x,
+                             const float* w,
+                             const float* bias,
+                             T* out,
+                             const BatchNormGeom& norm,
+                             const BatchNormTrain<T>& t) {
+  if constexpr (std::is_same_v<T, bf16>) {  // our own kernels take the statistics; the libraries' do not
+    const bool done =
+        g.depthwise() ? depthwise_forward_moments(ctx, g, x, w, bias, out, norm, t)
+        : has_library(ctx) || !tensor_core_can(ctx, g)
+            ? false
+            : tensor_core_forward_moments(ctx, g, x, filters_of<T>(ctx, g, w), bias, out, norm, t);
+    if (done) return batch_norm_apply(ctx, norm, t);
+  }
+  conv2d_forward(ctx, g, x, w, bias, out);
+  batch_norm_train(ctx, norm, t);
+}
+
+template <class T>
 void conv2d_backward_input(
     Context& ctx, const Conv2dGeom& g, const T* dy, const float* w, T* dx, Write write) {
   if (g.x_size() == 0) return;
@@ -307,6 +330,14 @@ void conv2d_backward_bias(Context& ctx, const Conv2dGeom& g, const T* dy, float*
   template void conv2d_forward_packed(                                                                  \
       Context&, const Conv2dGeom&, const PackedConv2d&, const T*, const T*, bool, T*);                  \
   template void conv2d_forward(Context&, const Conv2dGeom&, const T*, const float*, const float*, T*);  \
+  template void conv2d_batch_norm_train(Context&,                                                       \
+                                        const Conv2dGeom&,                                              \
+                                        const T*,                                                       \
+                                        const float*,                                                   \
+                                        const float*,                                                   \
+                                        T*,                                                             \
+                                        const BatchNormGeom&,                                           \
+                                        const BatchNormTrain<T>&);                                      \
   template void conv2d_backward_input(Context&, const Conv2dGeom&, const T*, const float*, T*, Write);  \
   template void conv2d_backward_weight(Context&, const Conv2dGeom&, const T*, const T*, float*, Write); \
   template void conv2d_backward_bias(Context&, const Conv2dGeom&, const T*, float*, Write);

@@ -62,7 +62,7 @@ __device__ __forceinline__ void store_pair(bf16* to, float first, float second) 
 }
 
 struct CoreForward {
-  static constexpr bool kAAlong = true, kBAlong = true, kTaps = true;
+  static constexpr bool kAAlong = true, kBAlong = true, kTaps = true, kMoments = false;
   Conv2dGeom g;
   int out_h, out_w, step_taps, step_rest;  // 32 = step_taps * c + step_rest
   const bf16* x;
@@ -136,6 +136,13 @@ struct CoreForward {
   }
 };
 
+// With the statistics of the batch norm that follows; the epilogue is empty.
+struct CoreForwardMoments : CoreForward {
+  static constexpr bool kMoments = true;
+  const float* bias;  // or null: added to the sums before they are stored and counted
+  ChannelMoments moments;
+};
+
 // Tiles of rows of one phase of an input gradient, and how many there are of each side.
 struct CorePhaseShape {
   int rows, columns;  // of the image's pixels
@@ -159,7 +166,7 @@ OFFRAMP_HD inline CorePhaseShape core_phase(const Conv2dGeom& g, int index) {
 // kWhole: the filters are a multiple of 32, so a tile of the sum lies in one tap.
 template <bool kWhole>
 struct CoreInputGradient {
-  static constexpr bool kAAlong = true, kBAlong = false, kTaps = true;
+  static constexpr bool kAAlong = true, kBAlong = false, kTaps = true, kMoments = false;
   Conv2dGeom g;
   int out_h, out_w, step_taps, step_rest;  // 32 = step_taps * k + step_rest
   const bf16* dy;
@@ -268,7 +275,7 @@ struct CoreInputGradient {
 };
 
 struct CoreWeightGradient {
-  static constexpr bool kAAlong = false, kBAlong = false, kTaps = false;
+  static constexpr bool kAAlong = false, kBAlong = false, kTaps = false, kMoments = false;
   Conv2dGeom g;
   int pixels;                                // output pixels
   int step_columns, step_rows, step_offset;  // 32 output pixels further in x, before carries

@@ -26,6 +26,26 @@ bool all_aligned(std::initializer_list<const void*> pointers) {
   return true;
 }
 
+CoreForward core_forward(
+    const Conv2dGeom& g, const bf16* x, const bf16* filters, const ConvEpilogue<bf16>& epilogue, bf16* y) {
+  return {.g = g,
+          .out_h = g.out_h(),
+          .out_w = g.out_w(),
+          .step_taps = kCoreSum / g.c,
+          .step_rest = kCoreSum % g.c,
+          .x = x,
+          .filters = filters,
+          .epilogue = epilogue,
+          .y = y};
+}
+
+template <class Problem>
+void run_forward(Context& ctx, const Problem& problem) {
+  const Conv2dGeom& g = problem.g;
+  const std::int64_t row_tiles = ceil_div(std::int64_t{g.n} * g.out_h() * g.out_w(), kCoreRows);
+  tensor_core_product(ctx, row_tiles, g.k, g.r * g.s * g.c, kBlocks, kShortest, problem);
+}
+
 }  // namespace
 
 bool tensor_core_can(const Context& /*ctx*/, const Conv2dGeom& g) {
@@ -43,17 +63,22 @@ bool tensor_core_forward(Context& ctx,
                          const ConvEpilogue<bf16>& epilogue,
                          bf16* y) {
   if (!tensor_core_can(ctx, g) || !all_aligned({x, filters, epilogue.residual, y})) return false;
-  const CoreForward problem{.g = g,
-                            .out_h = g.out_h(),
-                            .out_w = g.out_w(),
-                            .step_taps = kCoreSum / g.c,
-                            .step_rest = kCoreSum % g.c,
-                            .x = x,
-                            .filters = filters,
-                            .epilogue = epilogue,
-                            .y = y};
-  const std::int64_t row_tiles = ceil_div(std::int64_t{g.n} * g.out_h() * g.out_w(), kCoreRows);
-  tensor_core_product(ctx, row_tiles, g.k, g.r * g.s * g.c, kBlocks, kShortest, problem);
+  run_forward(ctx, core_forward(g, x, filters, epilogue, y));
+  return true;
+}
+
+bool tensor_core_forward_moments(Context& ctx,
+                                 const Conv2dGeom& g,
+                                 const bf16* x,
+                                 const bf16* filters,
+                                 const float* bias,
+                                 bf16* y,
+                                 const BatchNormGeom& norm,
+                                 const BatchNormTrain<bf16>& t) {
+  if (!tensor_core_can(ctx, g) || g.y_size() == 0 || !all_aligned({x, filters, y})) return false;
+  run_forward(
+      ctx,
+      CoreForwardMoments{core_forward(g, x, filters, {}, y), bias, channel_moments(ctx, norm, t, kCoreRows)});
   return true;
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/cuda/channel_moments.h"
 #include "kernels/cuda/channel_tiles.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/last_block.h"
@@ -73,6 +74,29 @@ __device__ __forceinline__ void for_each_tap(const Conv2dGeom& g,
   }
 }
 
+// The sums of output pixel `index`, in `sum`, which starts as given; `own` are the filters of channel c.
+template <int kWidth, int kSide, int kStride, class T>
+__device__ __forceinline__ void depthwise_sums(
+    const Conv2dGeom& g, const T* x, const float* own, int channels, int index, int c, float (&sum)[kWidth]) {
+  const int stride = kStride > 0 ? kStride : g.stride;
+  const Pixel p = pixel_at(index, g.out_h(), g.out_w());
+  const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
+  const std::int64_t corner = ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
+  for_each_tap<kWidth, kSide>(
+      g,
+      x,
+      [&](int r, int s) {
+        return TapPlace{corner + (r * g.w + s) * g.c,
+                        static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
+                            static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w)};
+      },
+      [&](int tap, const float(&values)[kWidth]) {
+        const float* filter = own + tap * channels;
+#pragma unroll
+        for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
+      });
+}
+
 template <int kWidth, int kSide, int kStride, class T>
 __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
     Conv2dGeom g, ChannelTiles tiles, const T* x, const float* w, ConvEpilogue<T> epilogue, T* y) {
@@ -81,7 +105,6 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
   load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
   const int c = block_y() * channels + lane * kWidth;
   if (c >= g.c) return;
-  const int stride = kStride > 0 ? kStride : g.stride;
   const int pixels = g.n * g.out_h() * g.out_w();
   const int first = block_x() * tiles.rows() * kPixelsPerThread + thread_x() / tiles.lanes;
   float bias[kWidth] = {};
@@ -89,25 +112,10 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
   for (int i = 0; i < kPixelsPerThread; ++i) {
     const int index = first + i * tiles.rows();
     if (index >= pixels) return;
-    const Pixel p = pixel_at(index, g.out_h(), g.out_w());
-    const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
-    const std::int64_t corner = ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
     float sum[kWidth];
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) sum[j] = bias[j];
-    for_each_tap<kWidth, kSide>(
-        g,
-        x,
-        [&](int r, int s) {
-          return TapPlace{corner + (r * g.w + s) * g.c,
-                          static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
-                              static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w)};
-        },
-        [&](int tap, const float(&values)[kWidth]) {
-          const float* filter = filters + tap * channels + lane * kWidth;
-#pragma unroll
-          for (int j = 0; j < kWidth; ++j) sum[j] = fmaf(values[j], filter[j], sum[j]);
-        });
+    depthwise_sums<kWidth, kSide, kStride>(g, x, filters + lane * kWidth, channels, index, c, sum);
     const std::int64_t at = std::int64_t{index} * g.c + c;
     float added[kWidth] = {};
     if (epilogue.residual != nullptr) load(epilogue.residual + at, added);
@@ -118,6 +126,66 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
     }
     store(y + at, sum, false);
   }
+}
+
+// With the statistics of the batch norm that follows.
+template <int kSide, int kStride>
+__global__ void __launch_bounds__(kThreads) depthwise_forward_moments_kernel(Conv2dGeom g,
+                                                                             ChannelTiles tiles,
+                                                                             const bf16* x,
+                                                                             const float* w,
+                                                                             const float* bias,
+                                                                             ChannelMoments moments,
+                                                                             unsigned* arrived,
+                                                                             bf16* y) {
+  constexpr int kWidth = kVector<bf16>;
+  OFFRAMP_DYN_SHARED(float, filters);
+  OFFRAMP_SHARED(float, pivots, [32 * kWidth]);
+  OFFRAMP_SHARED(float, sums, [kThreads * kWidth]);
+  OFFRAMP_SHARED(double, totals, [2 * kThreads]);
+  const int channels = tiles.lanes * kWidth, lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
+  load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
+  const int c = block_y() * channels + lane * kWidth;
+  const int pixels = g.n * g.out_h() * g.out_w();
+  const int first = block_x() * tiles.rows() * kPixelsPerThread + row;
+  float sum[kWidth] = {}, squares[kWidth] = {}, pivot[kWidth] = {};
+  for (int i = 0; i < kPixelsPerThread; ++i) {
+    const int index = first + i * tiles.rows();
+    const bool exists = index < pixels && c < g.c;
+    float values[kWidth] = {};
+    if (exists) {
+      if (bias != nullptr) load_channels(bias, c, g.c, values);
+      depthwise_sums<kWidth, kSide, kStride>(g, x, filters + lane * kWidth, channels, index, c, values);
+      store(y + std::int64_t{index} * g.c + c, values, false);
+    }
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j)
+      values[j] = to_float(static_cast<bf16>(values[j]));  // as they are stored
+    if (i == 0) {                                          // the block's first row
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) {
+        if (row == 0) pivots[lane * kWidth + j] = values[j];
+      }
+      __syncthreads();
+#pragma unroll
+      for (int j = 0; j < kWidth; ++j) pivot[j] = pivots[lane * kWidth + j];
+    }
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) {
+      const float d = exists ? values[j] - pivot[j] : 0.f;
+      sum[j] += d;
+      squares[j] = fmaf(d, d, squares[j]);
+    }
+  }
+  sum_tile_rows(tiles, sum, sums);
+  __syncthreads();
+  sum_tile_rows(tiles, squares, sums);
+  if (row == 0 && c < g.c) {
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) moments.leave(c + j, pivot[j], sum[j], squares[j]);
+  }
+  finish_moments<kThreads>(
+      moments, block_y() * channels, channels, arrived + block_y() * moments.counters(), totals);
 }
 
 template <int kWidth, int kSide, int kStride, class T>
@@ -180,25 +248,32 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(Con
       const Pixel p = pixel_at(index, g.out_h(), g.out_w());
       const int top = p.row * stride - g.pad, left = p.column * stride - g.pad;
       const T* const corner = x + ((std::int64_t{p.n} * g.h + top) * g.w + left) * g.c + c;
-      Pack<T, kWidth> packs[kTapsPerPass];
-      bool inside[kTapsPerPass];
-#pragma unroll
-      for (int t = 0; t < kTapsPerPass; ++t) {
-        const int r = (first_tap + t) / side, s = (first_tap + t) % side;
-        inside[t] = (kSide > 0 || first_tap + t < taps) &&
-                    static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
-                    static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
-        if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
-      }
       float gradient[kWidth];
       load(dy + std::int64_t{index} * g.c + c, gradient);
+      // All taps are asked for before the first is used; where their places are not known to the compiler, three at
+      // a time, or the registers do not hold them.
+      constexpr int kAtOnce = kSide > 0 ? kTapsPerPass : 3;
 #pragma unroll
-      for (int t = 0; t < kTapsPerPass; ++t) {
-        float values[kWidth];
-        unpack(packs[t], values);
-        if (inside[t]) {
+      for (int first = 0; first < kTapsPerPass; first += kAtOnce) {
+        Pack<T, kWidth> packs[kAtOnce];
+        bool inside[kAtOnce];
 #pragma unroll
-          for (int j = 0; j < kWidth; ++j) sum[t][j] = fmaf(values[j], gradient[j], sum[t][j]);
+        for (int t = 0; t < kAtOnce; ++t) {
+          const int tap = first_tap + first + t, r = tap / side, s = tap % side;
+          inside[t] = (kSide > 0 || tap < taps) &&
+                      static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
+                      static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
+          if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
+        }
+#pragma unroll
+        for (int t = 0; t < kAtOnce; ++t) {
+          float values[kWidth];
+          unpack(packs[t], values);
+          if (inside[t]) {
+#pragma unroll
+            for (int j = 0; j < kWidth; ++j)
+              sum[first + t][j] = fmaf(values[j], gradient[j], sum[first + t][j]);
+          }
         }
       }
     }
@@ -297,6 +372,34 @@ void depthwise_forward(
       launch_pixels<1>(ctx, depthwise_forward_kernel<1, kSide, kStride, T>, g, pixels, x, w, epilogue, y);
     }
   });
+}
+
+bool depthwise_forward_moments(Context& ctx,
+                               const Conv2dGeom& g,
+                               const bf16* x,
+                               const float* w,
+                               const float* bias,
+                               bf16* y,
+                               const BatchNormGeom& norm,
+                               const BatchNormTrain<bf16>& t) {
+  constexpr int kWidth = kVector<bf16>;
+  if (g.y_size() == 0 || channel_width<bf16>(g.c, x, y) != kWidth) return false;
+  const ChannelTiles tiles = channel_tiles(g.c, kWidth);
+  const ChannelMoments moments = channel_moments(ctx, norm, t, tiles.rows() * kPixelsPerThread);
+  unsigned* const arrived = ctx.arrivals(static_cast<std::size_t>(tiles.tiles * moments.counters()));
+  with_filter(g, [&](auto side, auto stride) {
+    launch_pixels<kWidth>(ctx,
+                          depthwise_forward_moments_kernel<decltype(side)::value, decltype(stride)::value>,
+                          g,
+                          norm.rows,
+                          x,
+                          w,
+                          bias,
+                          moments,
+                          arrived,
+                          y);
+  });
+  return true;
 }
 
 template <class T>

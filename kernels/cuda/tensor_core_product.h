@@ -14,18 +14,20 @@
 //     is kStep lines (along) or kStep places of the sum (across) behind the first. chunk(problem, i), and
 //     next(problem, table): 32 places on. Chunk::from need be no address where `exists` is false.
 //   Line line(phase, row), store(Line, column, float, float): two neighbouring columns of the result
+//   static constexpr bool kMoments            whether `ChannelMoments moments` wants the result's columns
+//                                             (core_moments.h), a bias included; one phase then
 #include <type_traits>
 
+#include "kernels/cuda/core_moments.h"
 #include "kernels/cuda/last_block.h"
 #include "kernels/cuda/tensor_core.h"
 #include "kernels/cuda/tile_product.h"
 
 namespace offramp::cuda {
 
-inline constexpr int kCoreRows = 128, kCoreSum = 32, kCoreStages = 3;
+inline constexpr int kCoreSum = 32, kCoreStages = 3;
 inline constexpr int kCoreTaps =
     32;  // of the table; the last tile may run up to three taps past the filter's
-constexpr int core_threads(int columns) { return columns > 64 ? 256 : 128; }
 
 struct Chunk {
   const bf16* from;
@@ -216,6 +218,17 @@ __global__ void __launch_bounds__(core_threads(kColumns))
       }
     }
   }
+  if constexpr (Problem::kMoments) {
+    if (problem.bias != nullptr) {
+#pragma unroll
+      for (int v = 0; v < 4 * kPairs; ++v) {
+        const int c = first_column + column + v / 2 * 8 + lane % 4 * 2 + v % 2;
+        const float bias = c < problem.moments.g.channels ? problem.bias[c] : 0.f;
+#pragma unroll
+        for (int r = 0; r < 4; ++r) sums[r / 2][v / 2][r % 2 * 2 + v % 2] += bias;
+      }
+    }
+  }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -228,6 +241,11 @@ __global__ void __launch_bounds__(core_threads(kColumns))
             to, first_column + column + j * 8 + lane % 4 * 2, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
       }
     }
+  }
+  if constexpr (Problem::kMoments) {
+    unsigned* const counters =
+        arrived + (splits > 1 ? gridDim.x * gridDim.y : 0u) + block_y() * problem.moments.counters();
+    core_moments<kColumns>(problem.moments, sums, counters, shared);
   }
 #endif
 }
@@ -264,12 +282,13 @@ void tensor_core_product(Context& ctx,
     const std::int64_t tiles = row_tiles * column_tiles;
     const int splits = core_splits(length, tiles, blocks, shortest);
     float* parts = nullptr;
-    unsigned* arrived = nullptr;
+    std::int64_t counters = splits > 1 ? tiles : 0;
+    if constexpr (Problem::kMoments) counters += std::int64_t{column_tiles} * problem.moments.counters();
+    unsigned* const arrived = counters > 0 ? ctx.arrivals(static_cast<std::size_t>(counters)) : nullptr;
     if (splits > 1) {
       parts = static_cast<float*>(
           ctx.workspace(Context::kPartials,
                         static_cast<std::size_t>(splits * tiles) * kCoreRows * kColumns * sizeof(float)));
-      arrived = ctx.arrivals(static_cast<std::size_t>(tiles));
     }
     launch(tensor_core_product_kernel<Problem, kColumns>,
            dim3(static_cast<unsigned>(row_tiles),

@@ -110,6 +110,13 @@ struct PassContext {
   const DropoutState* dropout = nullptr;  // needed by a training pass through a Dropout
 };
 Tensor run(const Layer& layer, const Tensor& x, const PassContext& pass);
+// A convolution and the batch norm behind it as one op, with what run_residual adds: residual (or empty) and ReLU.
+Tensor run_normalised(const Conv2d& conv,
+                      const BatchNorm& norm,
+                      const Tensor& x,
+                      const Tensor& residual,
+                      bool relu,
+                      const PassContext& pass);
 // The batch norm that ends a residual path: bn(x) + residual as one op, with the ReLU behind the sum or without.
 Tensor run_residual(
     const BatchNorm& layer, const Tensor& x, const Tensor& residual, bool relu, const PassContext& pass);

@@ -12,8 +12,9 @@ namespace offramp::nets {
 struct Network::Walk {
   PassContext trunk, exits;
   const Observer* observer = nullptr;
+  bool observed() const { return observer && *observer; }
   void see(std::string_view name, const Tensor& output) const {
-    if (observer && *observer) (*observer)(name, output);
+    if (observed()) (*observer)(name, output);
   }
 };
 
@@ -112,12 +113,25 @@ Tensor Network::run_layers(std::span<const Layer> layers,
                            Tensor x,
                            const PassContext& pass,
                            const Walk& walk) const {
-  for (const Layer& layer : layers) {
-    const Range range(name_of(layer));
-    x = run(layer, x, pass);
-    walk.see(name_of(layer), x);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Range range(name_of(layers[i]));
+    const auto* norm = i + 1 < layers.size() ? std::get_if<BatchNorm>(&layers[i + 1]) : nullptr;
+    if (const Conv2d* conv = norm ? fused(layers[i], x, pass, walk) : nullptr) {
+      x = run_normalised(*conv, *norm, x, {}, norm->relu, pass);
+      ++i;
+      continue;
+    }
+    x = run(layers[i], x, pass);
+    walk.see(name_of(layers[i]), x);
   }
   return x;
+}
+
+// The layer as a convolution that is computed with the batch norm behind it: in training on a CUDA device, where
+// nobody asks for what is between them. Else null.
+const Conv2d* Network::fused(const Layer& layer, const Tensor& x, const PassContext& pass, const Walk& walk) {
+  const bool fits = pass.train && !walk.observed() && x.device().kind() == DeviceKind::kCuda;
+  return fits ? std::get_if<Conv2d>(&layer) : nullptr;
 }
 
 Tensor Network::run_path(const Path& path,
@@ -143,7 +157,13 @@ Tensor Network::run_map(const Map& map, const Features& x, const Walk& walk) con
     return relu_behind ? relu(sum) : sum;
   }
   const std::span<const Layer> before = std::span(first.layers).first(first.layers.size() - 1);
-  const Tensor inner = run_layers(before, x[static_cast<std::size_t>(first.from)], walk.trunk, walk);
+  const Tensor& start = x[static_cast<std::size_t>(first.from)];
+  if (const Conv2d* conv = before.empty() ? nullptr : fused(before.back(), start, walk.trunk, walk)) {
+    const Tensor inner = run_layers(before.first(before.size() - 1), start, walk.trunk, walk);
+    const Range range(conv->name);
+    return run_normalised(*conv, *norm, inner, shortcut, relu_behind, walk.trunk);
+  }
+  const Tensor inner = run_layers(before, start, walk.trunk, walk);
   return run_residual(*norm, inner, shortcut, relu_behind, walk.trunk);
 }
 

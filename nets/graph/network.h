@@ -74,6 +74,7 @@ class Network final : public SegmentedNet {
   Network(const NetOptions& options, Architecture architecture, const Device& device);
   void run_first(Features& x, const Walk& walk) const;
   Tensor run_layers(std::span<const Layer> layers, Tensor x, const PassContext& pass, const Walk& walk) const;
+  static const Conv2d* fused(const Layer& layer, const Tensor& x, const PassContext& pass, const Walk& walk);
   Tensor run_path(const Path& path, const Features& x, const PassContext& pass, const Walk& walk) const;
   Tensor run_map(const Map& map, const Features& x, const Walk& walk) const;
   void run_block(int index, Features& x, const Walk& walk) const;

@@ -12,6 +12,21 @@ Tensor run_residual(
   return batch_norm(x, tensors, {.train = pass.train, .relu = relu, .residual = residual});
 }
 
+Tensor run_normalised(const Conv2d& conv,
+                      const BatchNorm& norm,
+                      const Tensor& x,
+                      const Tensor& residual,
+                      bool relu,
+                      const PassContext& pass) {
+  BatchNormTensors tensors = norm.tensors;
+  return conv2d_batch_norm(x,
+                           conv.weight,
+                           conv.bias,
+                           {conv.stride, conv.pad, conv.groups},
+                           tensors,
+                           {.train = pass.train, .relu = relu, .residual = residual});
+}
+
 Tensor run(const Layer& layer, const Tensor& x, const PassContext& pass) {
   return std::visit(
       Overloaded{[&](const Conv2d& l) {
