@@ -27,7 +27,9 @@ Victim victim_of(std::string name, const nets::Network& net, nets::ExitPolicy po
   for (std::size_t c = 0; c < deviation.size() && c < channels; ++c) {
     victim.inverse_deviation[c] = 1.f / deviation[c];
   }
-  victim.frozen = std::make_shared<const nets::FrozenNet>(net, nets::FrozenFor::kGradients);
+  // Of a net whose weights the cache does not hold, a whole batch at a time does better.
+  if (net.rows_together() < 64)
+    victim.frozen = std::make_shared<const nets::FrozenNet>(net, nets::FrozenFor::kGradients);
   return victim;
 }
 

@@ -62,9 +62,8 @@ Adjoint<T> adjoint(const Device& device, Context& ctx, const Conv2dGeom& g, cons
   if (!turns(g)) {
     const Tensor w = Tensor::from<float>({g.w_size()}, folded.weight, device);
     return [=](int n, const T* dy, T* dx, Write write) {
-      with<Context>(device, [&](auto& now) {
-        conv2d_backward_input(now, of_samples(g, n), dy, w.data(), dx, write);
-      });
+      with<Context>(
+          device, [&](auto& now) { conv2d_backward_input(now, of_samples(g, n), dy, w.data(), dx, write); });
     };
   }
   const Conv2dGeom back = turned(g);
@@ -150,8 +149,8 @@ FrozenStep frozen_conv(
   FrozenStep step;
   dispatch(device, [&](auto& ctx) {
     using Context = std::remove_reference_t<decltype(ctx)>;
-    const auto back = std::make_shared<const Adjoint<T>>(gradients ? adjoint<T>(device, ctx, g, folded)
-                                                                   : Adjoint<T>());
+    const auto back =
+        std::make_shared<const Adjoint<T>>(gradients ? adjoint<T>(device, ctx, g, folded) : Adjoint<T>());
     step = [g, packed = conv2d_pack<T>(ctx, g, w.data(), b.data()), back, relu, device](
                const Tensor& x, const Tensor& residual) {
       const Conv2dGeom geom = of_samples(g, x.shape().n());
@@ -173,9 +172,7 @@ FrozenStep frozen_conv(
   return step;
 }
 
-template FrozenStep frozen_conv<float>(
-    const Device&, const Conv2dGeom&, const FoldedConv&, bool, FrozenFor);
-template FrozenStep frozen_conv<bf16>(
-    const Device&, const Conv2dGeom&, const FoldedConv&, bool, FrozenFor);
+template FrozenStep frozen_conv<float>(const Device&, const Conv2dGeom&, const FoldedConv&, bool, FrozenFor);
+template FrozenStep frozen_conv<bf16>(const Device&, const Conv2dGeom&, const FoldedConv&, bool, FrozenFor);
 
 }  // namespace offramp::nets

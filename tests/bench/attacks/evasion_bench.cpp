@@ -61,8 +61,7 @@ int main(int argc, char** argv) {
     const int threads = bench::number(flags, "--threads"), rounds = bench::number(flags, "--rounds");
     const auto loaded = nets::load_net(words[0], Device::make_cpu({.threads = threads}), "f32");
     const Images images = bench::images_of(words[1], bench::number(flags, "--count"));
-    Victim victim =
-        victim_of(words[0], *loaded.net, nets::ExitPolicy::uniform(loaded.net->num_exits(), 0.9));
+    Victim victim = victim_of(words[0], *loaded.net, nets::ExitPolicy::uniform(loaded.net->num_exits(), 0.9));
     if (bench::number(flags, "--frozen") == 0) victim.frozen = nullptr;
     if (bench::number(flags, "--shares") != 0) victim.policy = even_policy(victim, images);
     const Attack& attack = attack_named(flags.at("--attack"));

@@ -24,12 +24,13 @@ int main(int argc, char** argv) {
                         {"--seed", "1"},
                         {"--batch", "500"},
                         {"--exits", "1"}};
-  const auto words = bench::read_flags(argc,
-                                       argv,
-                                       2,
-                                       "hop_skip_jump_bench CHECKPOINT IMAGES.npz [--count 0] [--iterations 10] "
-                                       "[--threads 2] [--threshold T] [--seed 1] [--batch 500] [--exits 1]",
-                                       flags);
+  const auto words =
+      bench::read_flags(argc,
+                        argv,
+                        2,
+                        "hop_skip_jump_bench CHECKPOINT IMAGES.npz [--count 0] [--iterations 10] "
+                        "[--threads 2] [--threshold T] [--seed 1] [--batch 500] [--exits 1]",
+                        flags);
   return bench::reporting_errors("hop_skip_jump_bench", [&] {
     const int threads = bench::number(flags, "--threads");
     const auto loaded = nets::load_net(words[0], Device::make_cpu({.threads = threads}), "f32");
@@ -51,8 +52,8 @@ int main(int argc, char** argv) {
     const membership::LabelsOf labels = [&](std::span<const float> values, int count) {
       std::vector<std::int32_t> out;
       in_victim += bench::seconds_of([&] {
-        const Tensor x =
-            Tensor::from<float>({count, images.extent.c, images.extent.h, images.extent.w}, values, Device::cpu());
+        const Tensor x = Tensor::from<float>(
+            {count, images.extent.c, images.extent.h, images.extent.w}, values, Device::cpu());
         out = victim.query(x, Timing::kNone).labels;
       });
       return out;
