@@ -1,6 +1,7 @@
 #include "attacks/evasion/victim.h"
 
 #include "base/errors.h"
+#include "nets/exits/frozen.h"
 
 namespace offramp::attacks::evasion {
 
@@ -26,6 +27,9 @@ Victim victim_of(std::string name, const nets::Network& net, nets::ExitPolicy po
   for (std::size_t c = 0; c < deviation.size() && c < channels; ++c) {
     victim.inverse_deviation[c] = 1.f / deviation[c];
   }
+  // Of a net whose weights the cache does not hold, a whole batch at a time does better.
+  if (net.rows_together() < 64)
+    victim.frozen = std::make_shared<const nets::FrozenNet>(net, nets::FrozenFor::kGradients);
   return victim;
 }
 

@@ -7,6 +7,7 @@
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/exits/frozen.h"
 
 namespace offramp::attacks::membership {
 namespace {
@@ -30,20 +31,14 @@ struct Answered {
   std::size_t feature_size = 0;
 };
 
-Answered ask(const nets::Network& net, int segment, const nets::Features& x) {
-  // Layers come in their order and dropout passes its input on, so the output before the last one is the last layer's
-  // input.
-  Tensor before, last;
-  const auto observer = [&](std::string_view, const Tensor& output) {
-    before = last;
-    last = output;
-  };
-  nets::Segment s = net.forward_segment(segment, x, observer);
+Answered ask(const nets::FrozenNet& net, int segment, const nets::Features& x) {
+  Tensor last_input;
+  nets::Segment s = net.forward_segment(segment, x, last_input);
   Answered a;
   a.next = std::move(s.features);
   a.logits = s.logits.to_host<float>();
   a.probabilities = softmax(s.logits).to_host<float>();
-  a.features = convert(before, DType::kFloat32).to_host<float>();
+  a.features = convert(last_input, DType::kFloat32).to_host<float>();
   a.feature_size = a.features.size() / static_cast<std::size_t>(s.logits.shape()[0]);
   return a;
 }
@@ -51,10 +46,15 @@ Answered ask(const nets::Network& net, int segment, const nets::Features& x) {
 class Collector {
  public:
   Collector(const nets::Network& net, const nets::ExitPolicy& policy, const Samples& samples)
-      : net_(net), policy_(policy), samples_(samples) {
+      : net_(net), device_(net.device()), policy_(policy), samples_(samples) {
     policy.check(net.num_exits());
     records_.classes = net.classes();
     records_.num_exits = net.num_exits();
+  }
+
+  // As many samples as the cache holds from layer to layer; each has the same record in any company.
+  int rows_together() const {
+    return device_.kind() == DeviceKind::kCuda ? kRecordsBatch : net_.rows_together();
   }
 
   void add(std::span<const std::int32_t> rows, std::uint8_t member) {
@@ -73,7 +73,7 @@ class Collector {
     features_.resize(start + count);
 
     // As nets::infer walks: a sample's row in the segment is `at`, its record `of`.
-    nets::Features x = {samples_.load(rows, net_.device())};
+    nets::Features x = {samples_.load(rows, device_)};
     std::vector<std::size_t> of(count);
     for (std::size_t i = 0; i < count; ++i) of[i] = start + i;
     std::vector<float> best(count, -1.f);
@@ -103,7 +103,7 @@ class Collector {
       of = std::move(next);
       if (of.empty() || segment == last) break;
       const Tensor index = Tensor::from<std::int32_t>(
-          {static_cast<std::int64_t>(stay.size())}, std::span<const std::int32_t>(stay), net_.device());
+          {static_cast<std::int64_t>(stay.size())}, std::span<const std::int32_t>(stay), device_);
       x.clear();
       for (const Tensor& map : a.next) x.push_back(gather_rows(map, index));
     }
@@ -130,7 +130,8 @@ class Collector {
     features_[i].assign(f.begin(), f.end());
   }
 
-  const nets::Network& net_;
+  nets::FrozenNet net_;
+  Device device_;
   const nets::ExitPolicy& policy_;
   const Samples& samples_;
   Records records_;
@@ -161,7 +162,9 @@ Records collect_records(const nets::Network& net,
   for (const auto& [rows, member] : {std::pair{members, std::uint8_t{1}}, {non_members, std::uint8_t{0}}}) {
     for (std::size_t first = 0; first < rows.size(); first += kRecordsBatch) {
       const auto batch = rows.subspan(first, std::min<std::size_t>(kRecordsBatch, rows.size() - first));
-      collector.add(batch, member);
+      const auto together = static_cast<std::size_t>(collector.rows_together());
+      for (std::size_t at = 0; at < batch.size(); at += together)
+        collector.add(batch.subspan(at, std::min(together, batch.size() - at)), member);
       done += static_cast<std::int64_t>(batch.size());
       listener.progress("records", total, done, "samples", Listener::Fields::object());
       stop_if_requested(listener);

@@ -1,48 +1,18 @@
 #include "nets/exits/frozen.h"
 
+#include <optional>
 #include <utility>
 
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
-#include "nets/exits/folded_conv.h"
 #include "nets/graph/overloaded.h"
 
 namespace offramp::nets {
-namespace {
-
-template <class T>
-auto packed_step(const Device& device, Conv2dGeom g, const FoldedConv& folded, bool relu) {
-  using Run = std::function<Tensor(const Tensor&, const Tensor&)>;
-  // The packing reads device memory.
-  const Tensor w = Tensor::from<float>({g.w_size()}, folded.weight, device);
-  const Tensor b = Tensor::from<float>({g.k}, folded.bias, device);
-  Run run;
-  dispatch(device, [&](auto& ctx) {
-    auto packed = conv2d_pack<T>(ctx, g, w.data(), b.data());
-    run = [g, packed = std::move(packed), relu, device](const Tensor& x, const Tensor& residual) {
-      Conv2dGeom geom = g;
-      geom.n = x.shape().n();
-      Tensor y = Tensor::empty({geom.n, geom.k, geom.out_h(), geom.out_w()}, device, kDTypeOf<T>, "frozen");
-      T* out = y.data<T>();
-      const T* add = residual ? std::as_const(residual).template data<T>() : nullptr;
-      using Context = std::remove_reference_t<decltype(ctx)>;
-      dispatch(device, [&](auto& now) {
-        if constexpr (std::is_same_v<std::remove_reference_t<decltype(now)>, Context>) {
-          conv2d_forward_packed<T>(now, geom, *packed, x.data<T>(), add, relu, out);
-        }
-      });
-      return y;
-    };
-  });
-  return run;
-}
-
-}  // namespace
-
 class FrozenNet::Builder {
  public:
-  Builder(const Network& net) : device_(net.device()), mixed_(net.options().precision == Precision::kMixed) {}
+  Builder(const Network& net, FrozenFor use)
+      : device_(net.device()), mixed_(net.options().precision == Precision::kMixed), use_(use) {}
 
   // The steps of a list of layers on samples of `extent`. `sum`: the last convolution, which ends the list (alone
   // or with its batch norm), also adds the residual.
@@ -111,8 +81,8 @@ class FrozenNet::Builder {
                        .pad = conv.pad,
                        .groups = conv.groups};
     const FoldedConv folded = fold(conv, norm);
-    return mixed_ ? packed_step<bf16>(device_, g, folded, relu)
-                  : packed_step<float>(device_, g, folded, relu);
+    return mixed_ ? frozen_conv<bf16>(device_, g, folded, relu, use_)
+                  : frozen_conv<float>(device_, g, folded, relu, use_);
   }
 
   // A layer of its own parameters.
@@ -138,13 +108,14 @@ class FrozenNet::Builder {
 
   Device device_;
   bool mixed_;
+  FrozenFor use_;
 };
 
-FrozenNet::FrozenNet(const Network& net)
-    : classes_(net.classes()), rows_together_(net.rows_together()), inputs_(net.inputs()) {
+FrozenNet::FrozenNet(const Network& net, FrozenFor use)
+    : classes_(net.classes()), rows_together_(net.rows_together()), use_(use), inputs_(net.inputs()) {
   const NoGrad no_grad;
   const Architecture& arch = net.architecture();
-  const Builder builder(net);
+  const Builder builder(net, use);
   std::vector<Extent> extents = stem_effect(arch).out;
   FrozenSegment segment;
   segment.first = builder.steps(arch.stem, arch.inputs[0]);
@@ -163,9 +134,10 @@ FrozenNet::FrozenNet(const Network& net)
   segments_.push_back(std::move(segment));
 }
 
-Tensor FrozenNet::run(const FrozenPath& path, const Features& x, const Tensor& residual) {
+Tensor FrozenNet::run(const FrozenPath& path, const Features& x, const Tensor& residual, Tensor* last_input) {
   Tensor y = x[static_cast<std::size_t>(path.from)];
   for (std::size_t i = 0; i < path.steps.size(); ++i) {
+    if (last_input && i + 1 == path.steps.size()) *last_input = y;
     y = path.steps[i](y, i + 1 == path.steps.size() ? residual : Tensor());
   }
   return y;
@@ -185,11 +157,17 @@ Tensor FrozenNet::run(const FrozenMap& map, const Features& x) {
 }
 
 Segment FrozenNet::forward_segment(int segment, const Features& x) const {
+  Tensor unused;
+  return forward_segment(segment, x, unused);
+}
+
+Segment FrozenNet::forward_segment(int segment, const Features& x, Tensor& last_input) const {
   if (segment < 0 || segment >= num_exits()) {
     throw ValueError("frozen net: segments are 0 to " + std::to_string(num_exits() - 1) + ", got " +
                      std::to_string(segment));
   }
-  const NoGrad no_grad;
+  std::optional<NoGrad> no_grad;
+  if (use_ == FrozenFor::kAnswers) no_grad.emplace();
   const FrozenSegment& s = segments_[static_cast<std::size_t>(segment)];
   Features y = x;
   for (const Step& step : s.first) y[0] = step(y[0], {});
@@ -203,7 +181,7 @@ Segment FrozenNet::forward_segment(int segment, const Features& x) const {
     for (const FrozenMap& map : maps) next.push_back(run(map, y));
     y = std::move(next);
   }
-  Tensor logits = run(s.head, y);
+  Tensor logits = run(s.head, y, {}, &last_input);
   return {segment + 1 < num_exits() ? std::move(y) : Features(), std::move(logits)};
 }
 

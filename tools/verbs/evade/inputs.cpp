@@ -47,6 +47,7 @@ OpenVictim open_victim(const std::string& given, const Device& device, const Pol
   if (last_only) {
     last = std::make_unique<LastExitNet>(net);
     victim.net = last.get();
+    if (victim.frozen) victim.frozen = std::make_shared<const LastExitNet>(victim.frozen);
     victim.policy = nets::ExitPolicy::uniform(1, 0);
     victim.exit_macs = {net.costs().plain.macs};
     victim.exit_ops = {net.costs().plain.ops_profiler};
