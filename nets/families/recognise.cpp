@@ -40,7 +40,8 @@ Tensors tensors_of(const NetOptions& options) {
 }
 
 // The file's tensors by the names that a net with `names` has; nothing where one of the file is none of the net's.
-std::optional<std::map<std::string, Dims>> by_names(const StateFile& file, const std::set<std::string>& names) {
+std::optional<std::map<std::string, Dims>> by_names(const StateFile& file,
+                                                    const std::set<std::string>& names) {
   std::map<std::string, Dims> out;
   for (const StateFile::Item& item : file.items()) {
     const std::string name =

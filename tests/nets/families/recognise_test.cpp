@@ -21,7 +21,9 @@ class Shapes final : public StateFile {
       Item item{.name = name_of(entry.info.name), .dtype = safetensors::Dtype::kF32, .shape = {}};
       for (int i = 0; i < entry.value.shape().rank(); ++i) item.shape.push_back(entry.value.shape()[i]);
       if (item.name.ends_with("running_var"))
-        add({item.name.substr(0, item.name.rfind('.') + 1) + "num_batches_tracked", safetensors::Dtype::kI64, {}});
+        add({item.name.substr(0, item.name.rfind('.') + 1) + "num_batches_tracked",
+             safetensors::Dtype::kI64,
+             {}});
       add(std::move(item));
     }
   }
@@ -75,7 +77,8 @@ TEST(Recognise, ExitsFormsDepthsAndPictures) {
 TEST(Recognise, WrappersAreTakenOff) {
   const NetOptions o = test::small_options("vgg-16");
   for (const char* prefix : {"module.", "model.module.", "_orig_mod."})
-    EXPECT_EQ(nets_that_fit(Shapes(o, [&](const std::string& n) { return prefix + n; })).size(), 1u) << prefix;
+    EXPECT_EQ(nets_that_fit(Shapes(o, [&](const std::string& n) { return prefix + n; })).size(), 1u)
+        << prefix;
 }
 
 TEST(Recognise, WhatIsOfNoFamilyIsNotGuessed) {
