@@ -75,10 +75,12 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
 }
 
 ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirection direction, bool bf16) {
-  ConvAlgorithm algorithm = default_algorithm(g, direction, bf16);
+  // How fast the library's bf16 products are is beside the point where they are not used.
+  const ConvMachine machine = ctx.conv_backend() == ConvBackend::kLibrary ? conv_machine() : ConvMachine{};
+  ConvAlgorithm algorithm = default_algorithm(g, direction, bf16, machine);
   if (algorithm == ConvAlgorithm::kWinograd && !ctx.winograd()) {
-    algorithm = bf16 && conv_machine().bf16 == Bf16Products::kSlower ? ConvAlgorithm::kWidened
-                                                                     : ConvAlgorithm::kDirect;
+    algorithm =
+        bf16 && machine.bf16 == Bf16Products::kSlower ? ConvAlgorithm::kWidened : ConvAlgorithm::kDirect;
   }
   const bool ours = algorithm == ConvAlgorithm::kDepthwise || algorithm == ConvAlgorithm::kWinograd;
   if (ours || ctx.conv_backend() == ConvBackend::kLibrary) return algorithm;
