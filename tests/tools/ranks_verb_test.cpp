@@ -135,7 +135,7 @@ TEST_F(RanksVerb, WithoutShardsThereAreAsManyAsRanks) {
 
 TEST_F(RanksVerb, AKilledRankIsNamedAndTheRunGoesOnWithAnotherNumber) {
   OFFRAMP_SKIP_WITHOUT_MPIRUN();
-  constexpr int kEpochs = 600;  // long enough to be stopped on a busy machine
+  constexpr int kEpochs = 400;  // long enough to be stopped on a busy machine
   ASSERT_EQ(run_alone(train("whole", kEpochs, "2")).code, 0);
   for (const int killed : {1, 0}) {
     SCOPED_TRACE("rank " + std::to_string(killed));
@@ -164,7 +164,7 @@ TEST_F(RanksVerb, AKilledRankIsNamedAndTheRunGoesOnWithAnotherNumber) {
 
 TEST_F(RanksVerb, SigtermLeavesACheckpointThatOneProcessGoesOnFrom) {
   OFFRAMP_SKIP_WITHOUT_MPIRUN();
-  constexpr int kEpochs = 600;  // long enough to be stopped on a busy machine
+  constexpr int kEpochs = 400;  // long enough to be stopped on a busy machine
   ASSERT_EQ(run_alone(train("whole", kEpochs, "2")).code, 0);
   const test::Program run(over(2, train("stopped", kEpochs, "2")), by_mpirun());
   wait_for_epochs("stopped", 1);
