@@ -13,7 +13,7 @@
 namespace offramp::attacks::membership {
 
 // One thread a tenant; each answers samples of `rows` one by one, with early exit, in an endless round while this object
-// lives. The nets belong on one-thread CPU devices, and `samples` outlives this.
+// lives. Each net is on a one-thread CPU device of its own (a device serves one thread at a time); `samples` outlives this.
 class Tenants {
  public:
   Tenants(std::vector<nets::LoadedNet> nets, const Samples& samples, std::vector<std::int32_t> rows);

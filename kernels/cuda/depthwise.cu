@@ -263,13 +263,17 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(Con
           inside[t] = (kSide > 0 || tap < taps) &&
                       static_cast<unsigned>(top + r) < static_cast<unsigned>(g.h) &&
                       static_cast<unsigned>(left + s) < static_cast<unsigned>(g.w);
-          if (inside[t]) packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
+          if (inside[t]) {
+            packs[t] = *reinterpret_cast<const Pack<T, kWidth>*>(corner + (r * g.w + s) * g.c);
+          } else if constexpr (kSide == 0) {
+            packs[t] = {};  // never used; gcc does not see it in a loop that is not unrolled whole
+          }
         }
 #pragma unroll
         for (int t = 0; t < kAtOnce; ++t) {
-          float values[kWidth];
-          unpack(packs[t], values);
           if (inside[t]) {
+            float values[kWidth];
+            unpack(packs[t], values);
 #pragma unroll
             for (int j = 0; j < kWidth; ++j)
               sum[first + t][j] = fmaf(values[j], gradient[j], sum[first + t][j]);

@@ -106,8 +106,9 @@ nets::LoadedNet small_net(const Samples& samples) {
   nets::NetOptions options = test::small_plan().net;
   options.num_exits = 3;
   samples.describe(options, false);
-  nets::LoadedNet loaded{
-      .net = std::make_unique<nets::Network>(options, test::one_cpu()), .policy = {}, .metadata = {}};
+  nets::LoadedNet loaded{.net = std::make_unique<nets::Network>(options, Device::make_cpu({.threads = 1})),
+                         .policy = {},
+                         .metadata = {}};
   nets::initialize(*loaded.net, 1);
   loaded.policy = nets::ExitPolicy::uniform(3, .5);
   return loaded;

@@ -11,7 +11,8 @@ namespace {
 
 namespace am = attacks::membership;
 
-// The targets of other numbers of exits, in the order of the plan, over again where they are fewer than wanted.
+// The targets of other numbers of exits, in the order of the plan, over again where they are fewer than wanted; each on a
+// device of its own.
 std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target,
                                            int k,
                                            int count,
@@ -23,8 +24,10 @@ std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target,
     throw UsageError("--tenants: the run has no target of another number of exits to run beside");
   std::vector<nets::LoadedNet> nets;
   for (int i = 0; i < count; ++i)
-    nets.push_back(
-        am::open_model(others[static_cast<std::size_t>(i) % others.size()], target.path, device).loaded);
+    nets.push_back(am::open_model(others[static_cast<std::size_t>(i) % others.size()],
+                                  target.path,
+                                  Device::make_cpu({.threads = 1}))
+                       .loaded);
   return nets;
 }
 
@@ -52,8 +55,7 @@ am::EstimatedExits time_target(Session& session,
   if (defence) json["defence"] = defence->name;
   attacks::Trace trace;
   {
-    const am::Tenants tenants(
-        neighbours_of(target, k, times.tenants, device), *target.samples, spec.non_members);
+    const am::Tenants tenants(neighbours_of(target, k, times.tenants), *target.samples, spec.non_members);
     trace = am::time_records(model.loaded,
                              *target.samples,
                              on_target,
