@@ -13,10 +13,7 @@ namespace am = attacks::membership;
 
 // The targets of other numbers of exits, in the order of the plan, over again where they are fewer than wanted; each on a
 // device of its own.
-std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target,
-                                           int k,
-                                           int count,
-                                           const Device& device) {
+std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target, int k, int count) {
   std::vector<am::ModelSpec> others;
   for (const am::ModelSpec& s : target.specs)
     if (s.role == am::Role::kTarget && s.exits != k) others.push_back(s);
