@@ -35,7 +35,8 @@ struct Victim {
   bool is_dynamic() const { return num_exits() > 1; }
 };
 
-// The net must outlive the victim; gradients are those of its values now. Throws ValueError where the policy does not fit, or the net is not float32.
+// The net must outlive the victim; gradients are those of its values now. Throws ValueError where the policy does not fit, or
+// the net is not float32.
 Victim victim_of(std::string name, const nets::Network& net, nets::ExitPolicy policy);
 
 // The last exit of a net alone: the plain net that shares its weights (oracle-notes B30). Costs of its one exit are those

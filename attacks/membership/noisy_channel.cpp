@@ -6,7 +6,7 @@
 
 #include "attacks/baselines/draws.h"
 #include "base/errors.h"
-#include "stats/hypothesis_tests.h"
+#include "stats/exits/exit_estimation.h"
 
 namespace offramp::attacks::membership {
 namespace {
@@ -21,27 +21,6 @@ double delay(const NoisyChannel& channel, std::uint64_t seed, std::size_t sample
     if (channel.form == NoisyChannel::Form::kFolded) return std::abs(z);
     if (z > 0 || channel.mean_ns + channel.sigma_ns == 0) return z;
   }
-}
-
-// The least distance between the median times of two neighbouring exits that the target takes; 0: there are no two.
-double least_gap(const Trace& trace, const Records& target) {
-  const auto times = trace.times_as_double();
-  const auto per_sample = stats::time_statistic(
-      times, static_cast<std::size_t>(trace.repetitions), stats::TimeStatistic::kMedian);
-  std::map<std::int32_t, std::vector<double>> by_exit;
-  for (std::size_t i = 0; i < per_sample.size(); ++i) by_exit[target.exit[i]].push_back(per_sample[i]);
-  std::vector<double> centres;
-  for (auto& [exit, of] : by_exit) {
-    if (static_cast<double>(of.size()) < kLeastShare * static_cast<double>(target.size())) continue;
-    const auto middle = of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2);
-    std::ranges::nth_element(of, middle);
-    centres.push_back(*middle);
-  }
-  std::ranges::sort(centres);
-  double gap = 0;
-  for (std::size_t i = 1; i < centres.size(); ++i)
-    if (const double d = centres[i] - centres[i - 1]; gap == 0 || d < gap) gap = d;
-  return gap;
 }
 
 }  // namespace
@@ -68,20 +47,24 @@ std::vector<double> times_through(const Trace& trace,
   return out;
 }
 
-ChannelExits exits_through(const Trace& trace,
-                           const NoisyChannel& channel,
-                           int queries,
-                           std::uint64_t seed,
-                           const Records& shadow,
-                           const Records& target,
-                           int threads) {
-  ChannelExits out;
-  out.exits = estimate_exits_of(times_through(trace, channel, queries, seed), 1, {}, shadow, target, threads);
-  if (const double gap = least_gap(trace, target); gap > 0) {
-    out.to_distinguish = std::max<std::size_t>(1, stats::repetitions_to_distinguish(channel.sigma_ns, gap));
-    out.to_cluster = std::max<std::size_t>(1, stats::repetitions_to_cluster(channel.sigma_ns, gap));
+double least_exit_gap(const Trace& trace, const Records& target) {
+  const auto times = trace.times_as_double();
+  const auto per_sample = stats::time_statistic(
+      times, static_cast<std::size_t>(trace.repetitions), stats::TimeStatistic::kMedian);
+  std::map<std::int32_t, std::vector<double>> by_exit;
+  for (std::size_t i = 0; i < per_sample.size(); ++i) by_exit[target.exit[i]].push_back(per_sample[i]);
+  std::vector<double> centres;
+  for (auto& [exit, of] : by_exit) {
+    if (static_cast<double>(of.size()) < kLeastShare * static_cast<double>(target.size())) continue;
+    const auto middle = of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2);
+    std::ranges::nth_element(of, middle);
+    centres.push_back(*middle);
   }
-  return out;
+  std::ranges::sort(centres);
+  double gap = 0;
+  for (std::size_t i = 1; i < centres.size(); ++i)
+    if (const double d = centres[i] - centres[i - 1]; gap == 0 || d < gap) gap = d;
+  return gap;
 }
 
 }  // namespace offramp::attacks::membership

@@ -25,19 +25,9 @@ std::vector<double> times_through(const Trace& trace,
                                   int queries,
                                   std::uint64_t seed);
 
-// What a channel does to an attacker who has asked N times.
-struct ChannelExits {
-  EstimatedExits exits;
-  // N by which neighbouring exits' mean times differ at the 5 % level (CCS Eq. 1), and by which their averages stand six
-  // deviations apart; of the two closest exits that the target really takes. 0: it takes only one, or two of one time.
-  std::size_t to_distinguish = 0, to_cluster = 0;
-};
-ChannelExits exits_through(const Trace& trace,
-                           const NoisyChannel& channel,
-                           int queries,
-                           std::uint64_t seed,
-                           const Records& shadow,
-                           const Records& target,
-                           int threads);
+// The least distance between the median times of two neighbouring exits, ns, of those that at least kLeastShare of the target's
+// records take; 0: there are no two. What the queries for a channel's noise are reckoned from
+// (stats::repetitions_to_distinguish, repetitions_to_cluster).
+double least_exit_gap(const Trace& trace, const Records& target);
 
 }  // namespace offramp::attacks::membership

@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <thread>
 
 #include "attacks/membership/tenants.h"
 #include "nets/graph/state_dict.h"
+#include "stats/hypothesis_tests.h"
 #include "tests/attacks/membership/tables.h"
 #include "tests/attacks/message.h"
 
@@ -79,17 +81,23 @@ TEST(NoisyChannel, AveragingGivesTheExitsBack) {
   const TwoExits two(400, 3e6);
   const NoisyChannel channel{.mean_ns = 5e7, .sigma_ns = 5e6};
   const auto at = [&](int queries) {
-    return exits_through(two.trace, channel, queries, 1, two.records, two.records, 1);
+    return estimate_exits_of(
+        times_through(two.trace, channel, queries, 1), 1, {}, two.records, two.records, 1);
   };
-  const ChannelExits once = at(1), bound = at(22), often = at(101);
-  EXPECT_EQ(bound.to_distinguish, 22u);
-  EXPECT_EQ(bound.to_cluster, 100u);
-  EXPECT_LT(once.exits.accuracy, .75);
-  EXPECT_GT(bound.exits.accuracy, once.exits.accuracy);
-  EXPECT_LT(bound.exits.accuracy,
+  const double gap = least_exit_gap(two.trace, two.records);
+  EXPECT_EQ(gap, 3e6);
+  EXPECT_EQ(stats::repetitions_to_distinguish(channel.sigma_ns, gap), 22u);
+  EXPECT_EQ(stats::repetitions_to_cluster(channel.sigma_ns, gap), 100u);
+  const EstimatedExits once = at(1), bound = at(22), often = at(101);
+  EXPECT_LT(once.accuracy, .75);
+  EXPECT_GT(bound.accuracy, once.accuracy);
+  EXPECT_LT(bound.accuracy,
             .96);  // 1.96 sqrt 2 = 2.77 deviations apart: 8.3 % on the wrong side of the middle
-  EXPECT_GT(often.exits.accuracy, .99);
-  EXPECT_EQ(often.exits.found, 2u);
+  EXPECT_GT(often.accuracy, .99);
+  EXPECT_EQ(often.found, 2u);
+  Records one = two.records;
+  std::ranges::fill(one.exit, 1);
+  EXPECT_EQ(least_exit_gap(two.trace, one), 0);
 }
 
 TEST(NoisyChannel, WrongUseIsNamed) {

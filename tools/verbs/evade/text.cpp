@@ -1,5 +1,7 @@
 #include "tools/verbs/evade/text.h"
 
+#include "tools/verbs/interval_json.h"
+
 #include "base/atomic_file.h"
 #include "tools/report/bar_chart.h"
 #include "tools/report/svg_writer.h"
@@ -21,9 +23,7 @@ ordered_json number_or_null(double v) { return std::isfinite(v) ? ordered_json(v
 
 }  // namespace
 
-ordered_json json_of(const stats::Interval& i) {
-  return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
-}
+ordered_json json_of(const stats::Interval& i) { return interval_json(i); }
 
 ordered_json json_of(const Rate& rate) {
   ordered_json json{{"count", rate.count}, {"of", rate.of}, {"share", nullptr}};

@@ -3,14 +3,16 @@
 #include "attacks/membership/evaluation.h"
 #include "attacks/membership/noisy_channel.h"
 #include "base/json_file.h"
-#include "nets/data/text.h"
+#include "stats/hypothesis_tests.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/interval_json.h"
 #include "tools/verbs/membership/trained_folder.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+
+#include <string_view>
 
 namespace offramp::tools {
 namespace {
@@ -121,48 +123,50 @@ class MembershipChannelVerb final : public Verb {
     const am::Records on_target = records_of(target, am::Role::kTarget, k),
                       on_shadow = records_of(target, am::Role::kShadow, k);
     const attacks::Trace trace = attacks::read_trace(trace_of(target, k));
+    const double gap = am::least_exit_gap(trace, on_target);
     ordered_json rows = ordered_json::array();
-    const auto attacked = [&](const am::ChannelExits& seen, double sigma_ms, int queries, const char* what) {
-      ordered_json row{{"sigma_ms", sigma_ms},
-                       {"queries", queries},
-                       {"channel", what},
-                       {"to_distinguish", seen.to_distinguish},
-                       {"to_cluster", seen.to_cluster},
-                       {"exits_right", seen.exits.accuracy},
-                       {"clusters", seen.exits.found},
-                       {"attacks", ordered_json::array()}};
-      for (const std::string& name : attacks_) {
-        attacks::stop_if_requested(listener);
-        const am::Evidence evidence{
-            .shadow = on_shadow, .target = on_target, .target_exits = seen.exits.exits};
-        const am::Evaluation e =
-            am::evaluate(name, "timed", am::attack_of(name).run(evidence, settings_), on_target, evaluation_);
-        row["attacks"].push_back(
-            {{"attack", name},
-             {"accuracy",
-              {{"estimate", e.accuracy.estimate}, {"low", e.accuracy.low}, {"high", e.accuracy.high}}},
-             {"auc", e.auc.estimate}});
-        table.row({on_target.model,
-                   std::string(what) == "none" ? "-" : fmt::format("{:g}", sigma_ms),
-                   std::to_string(queries),
-                   number_or_dash(seen.to_distinguish),
-                   number_or_dash(seen.to_cluster),
-                   fmt::format("{:.2f}", 100 * seen.exits.accuracy),
-                   name,
-                   fmt::format("{:.2f} [{:.2f}, {:.2f}]",
-                               100 * e.accuracy.estimate,
-                               100 * e.accuracy.low,
-                               100 * e.accuracy.high),
-                   fmt::format("{:.4f}", e.auc.estimate)});
-      }
-      rows.push_back(row);
-    };
+    const auto attacked =
+        [&](const am::EstimatedExits& seen, double sigma_ms, int queries, const char* what) {
+          // 0: no two exits, or no channel.
+          const bool bounded = gap > 0 && std::string_view(what) == "noisy";
+          const std::size_t bound = bounded ? stats::repetitions_to_distinguish(1e6 * sigma_ms, gap) : 0,
+                            cluster = bounded ? stats::repetitions_to_cluster(1e6 * sigma_ms, gap) : 0;
+          ordered_json row{{"sigma_ms", sigma_ms},
+                           {"queries", queries},
+                           {"channel", what},
+                           {"to_distinguish", bound},
+                           {"to_cluster", cluster},
+                           {"exits_right", seen.accuracy},
+                           {"clusters", seen.found},
+                           {"attacks", ordered_json::array()}};
+          for (const std::string& name : attacks_) {
+            attacks::stop_if_requested(listener);
+            const am::Evidence evidence{.shadow = on_shadow, .target = on_target, .target_exits = seen.exits};
+            const am::Evaluation e = am::evaluate(
+                name, "timed", am::attack_of(name).run(evidence, settings_), on_target, evaluation_);
+            row["attacks"].push_back(
+                {{"attack", name}, {"accuracy", interval_json(e.accuracy)}, {"auc", e.auc.estimate}});
+            table.row({on_target.model,
+                       std::string_view(what) == "none" ? "-" : fmt::format("{:g}", sigma_ms),
+                       std::to_string(queries),
+                       number_or_dash(bound),
+                       number_or_dash(cluster),
+                       fmt::format("{:.2f}", 100 * seen.accuracy),
+                       name,
+                       fmt::format("{:.2f} [{:.2f}, {:.2f}]",
+                                   100 * e.accuracy.estimate,
+                                   100 * e.accuracy.low,
+                                   100 * e.accuracy.high),
+                       fmt::format("{:.4f}", e.auc.estimate)});
+          }
+          rows.push_back(row);
+        };
     const auto total = static_cast<std::int64_t>(sigma_ms_.size() * queries_.size());
     for (const double sigma_ms : sigma_ms_)
       for (const int queries : queries_) {
         const am::NoisyChannel channel{.form = form_, .mean_ns = 1e6 * mean_ms_, .sigma_ns = 1e6 * sigma_ms};
-        attacked(am::exits_through(
-                     trace, channel, queries, session.seed(), on_shadow, on_target, session.threads()),
+        const auto times = am::times_through(trace, channel, queries, session.seed());
+        attacked(am::estimate_exits_of(times, 1, {}, on_shadow, on_target, session.threads()),
                  sigma_ms,
                  queries,
                  "noisy");
@@ -172,10 +176,8 @@ class MembershipChannelVerb final : public Verb {
                           "settings",
                           {{"exits_right", rows.back()["exits_right"]}});
       }
-    attacked({.exits = am::estimate_exits_of(trace, on_shadow, on_target, session.threads())},
-             0,
-             trace.repetitions,
-             "none");
+    attacked(
+        am::estimate_exits_of(trace, on_shadow, on_target, session.threads()), 0, trace.repetitions, "none");
     return {{"net", on_target.model}, {"exits", k}, {"repetitions", trace.repetitions}, {"settings", rows}};
   }
 

@@ -24,7 +24,8 @@ class ImportVerb final : public Verb {
             "The file is a state dict of the reference modules: of torch.save (.pth, since torch 1.6; "
             "nothing in it is executed) or safetensors.\nOf a .pth that holds more, the entry state_dict, "
             "model_state_dict, model or net is taken; --entry names another.\nPrefixes of wrappers "
-            "(module., _orig_mod., model., net.) are taken off.\nWhich net it is of is read from names and shapes, unless --net and what belongs to it say so.\nSays what was matched, what was missing, "
+            "(module., _orig_mod., model., net.) are taken off.\nWhich net it is of is read from names and shapes, "
+            "unless --net and what belongs to it say so.\nSays what was matched, what was missing, "
             "what was left over, and which tensors were permuted to our memory order.\nNormalisation is "
             "not part of such files: --mean and --std give it.",
         .run_folder = false};

@@ -44,6 +44,11 @@ std::string described(const nets::NetOptions& o) {
 }
 
 nets::NetOptions StateImport::recognised(Session& session, const nets::StateFile& state) const {
+  nets::NetOptions nothing_said;
+  nothing_said.name.clear();
+  if (net_ != nothing_said || placement_ != "equal-cost" || form_ != "linear")
+    throw UsageError(
+        "--exits, --classes, --side and their kin describe the net that --net names: name it, or leave them out");
   const auto fitting = nets::nets_that_fit(state);
   if (fitting.size() == 1) {
     session.log.info(fmt::format(

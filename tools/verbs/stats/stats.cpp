@@ -9,6 +9,7 @@
 #include "tools/report/figures.h"
 #include "tools/report/svg_writer.h"
 #include "tools/report/xy_chart.h"
+#include "tools/verbs/interval_json.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -18,10 +19,6 @@
 
 namespace offramp::tools {
 namespace {
-
-nlohmann::ordered_json interval_json(const stats::Interval& i) {
-  return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
-}
 
 void answer(Session& session, const nlohmann::ordered_json& json) {
   session.answer_json(json, session.json_file().string() + "\n");

@@ -2,6 +2,7 @@
 #include "base/number_table.h"
 #include "stats/exits/exit_estimation.h"
 #include "stats/membership/attribute_leak.h"
+#include "tools/verbs/interval_json.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -10,10 +11,6 @@
 
 namespace offramp::tools {
 namespace {
-
-nlohmann::ordered_json json_of_interval(const stats::Interval& i) {
-  return {{"estimate", i.estimate}, {"low", i.low}, {"high", i.high}};
-}
 
 // Words numbered in their order.
 struct Numbered {
@@ -81,13 +78,13 @@ class StatsLeakageVerb final : public Verb {
   nlohmann::ordered_json leak_json(const std::vector<std::size_t>& observed,
                                    const Numbered& attribute) const {
     const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute.number, leak_);
-    nlohmann::ordered_json json{{"information_bits", json_of_interval(leak.corrected)},
+    nlohmann::ordered_json json{{"information_bits", interval_json(leak.corrected)},
                                 {"uncorrected_bits", leak.information.plug_in},
                                 {"attribute_bits", leak.information.of_labels},
                                 {"p_value", leak.p_value},
                                 {"commonest", leak.commonest},
-                                {"accuracy", json_of_interval(leak.accuracy)},
-                                {"gain", json_of_interval(leak.gain)},
+                                {"accuracy", interval_json(leak.accuracy)},
+                                {"gain", interval_json(leak.gain)},
                                 {"values", nlohmann::ordered_json::array()}};
     for (const auto& v : leak.values)
       json["values"].push_back({{"value", attribute.words[v.value]},
