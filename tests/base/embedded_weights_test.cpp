@@ -76,7 +76,9 @@ TEST_F(EmbeddedWeights, EveryDamageIsNoticed) {
     std::string damaged = both;
     damaged[both.size() - back] = static_cast<char>(damaged[both.size() - back] ^ 1);
     EXPECT_THROW(weights_of("both", bytes_in(damaged)), FileError) << back << " from the end";
-    EXPECT_THROW(weights_of("both", bytes_in(both).first(both.size() - back)), FileError) << back << " fewer";
+    const std::size_t left = both.size() - back;
+    if (left == program_.size()) continue;  // whole: nothing that could be damaged is left
+    EXPECT_THROW(weights_of("both", bytes_in(both).first(left)), FileError) << back << " fewer";
   }
   EXPECT_THROW(weights_of("both", bytes_in(both + "x")), FileError);
   std::string damaged = both;

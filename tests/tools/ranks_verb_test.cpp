@@ -168,6 +168,12 @@ TEST_F(RanksVerb, SigtermLeavesACheckpointThatOneProcessGoesOnFrom) {
   ASSERT_EQ(run_alone(train("whole", kEpochs, "2")).code, 0);
   const test::Program run(over(2, train("stopped", kEpochs, "2")), by_mpirun());
   wait_for_epochs("stopped", 1);
+  // As a scheduler ends a job: every process is told. mpirun alone would pass it on after seconds.
+  for (const int rank : {0, 1}) {
+    const pid_t process = process_of_rank(run.pid(), rank);
+    ASSERT_GT(process, 0);
+    ASSERT_EQ(::kill(process, SIGTERM), 0);
+  }
   run.send(SIGTERM);
   const Outcome outcome = run.wait();
   ASSERT_NE(outcome.code, 0) << outcome.text();
