@@ -14,6 +14,9 @@ namespace offramp::stats {
 namespace {
 
 constexpr double kMainPart = 0.12;  // share of the times from which a part is one of the shape's peaks
+// A rarer part is the shape's tail, which is wide. One that lies farther off than so many deviations of its own and of
+// its neighbour, and holds enough, is an exit.
+constexpr double kIsland = 8, kIslandShare = 0.01, kIslandSamples = 8;
 
 void sort_by_mean(ShapeMixture& m) {
   const std::size_t k = m.exits(), j = m.parts();
@@ -31,31 +34,41 @@ void sort_by_mean(ShapeMixture& m) {
   m = std::move(sorted);
 }
 
+double deviations(std::pair<double, double> a, std::pair<double, double> b) {  // of two parts: offset and width
+  return std::abs(a.first - b.first) * std::numbers::sqrt2 / std::hypot(a.second, b.second);
+}
+
 // Distance of the outermost main parts of the shape, their deviation, and the largest distance of neighbouring ones in
-// their deviation.
+// their deviation; the farthest that a lesser part of at least `least_weight` lies from all others.
 struct Peaks {
-  double apart = 0, width = 1, step = 0;
+  double apart = 0, width = 1, step = 0, island = 0;
 };
-Peaks peaks_of(const ShapeMixture& m) {
+Peaks peaks_of(const ShapeMixture& m, double least_weight) {
   std::vector<std::pair<double, double>> parts;  // offset and width
-  double sum = 0, squares = 0;
+  double sum = 0, squares = 0, island = 0;
   for (std::size_t j = 0; j < m.parts(); ++j) {
     double w = 0;
     for (std::size_t k = 0; k < m.exits(); ++k) w += m.share[k] * m.weight[k * m.parts() + j];
-    if (w <= kMainPart) continue;
+    if (w <= kMainPart) {
+      double nearest = std::numeric_limits<double>::infinity();
+      for (std::size_t i = 0; i < m.parts(); ++i)
+        if (i != j)
+          nearest = std::min(nearest, deviations({m.offset[i], m.width[i]}, {m.offset[j], m.width[j]}));
+      if (w >= least_weight && std::isfinite(nearest)) island = std::max(island, nearest);
+      continue;
+    }
     parts.emplace_back(m.offset[j], m.width[j]);
     sum += w;
     squares += w * m.width[j] * m.width[j];
   }
   std::sort(parts.begin(), parts.end());
   Peaks peaks;
+  peaks.island = island;
   if (parts.empty()) return peaks;
   peaks.apart = parts.back().first - parts.front().first;
   peaks.width = std::sqrt(squares / sum);
-  for (std::size_t j = 1; j < parts.size(); ++j) {
-    const double width = std::hypot(parts[j].second, parts[j - 1].second) / std::numbers::sqrt2;
-    peaks.step = std::max(peaks.step, (parts[j].first - parts[j - 1].first) / width);
-  }
+  for (std::size_t j = 1; j < parts.size(); ++j)
+    peaks.step = std::max(peaks.step, deviations(parts[j], parts[j - 1]));
   return peaks;
 }
 
@@ -97,7 +110,7 @@ class Search {
     const double n = fit_.total() * trust_;
     f.criterion = -2 * trust_ * m.log_likelihood + static_cast<double>(m.parameters()) * std::log(n + 1) +
                   2 * prior_.entropy_weight * trust_ * f.entropy;
-    const Peaks peaks = peaks_of(m);
+    const Peaks peaks = peaks_of(m, std::max(kIslandShare, kIslandSamples / fit_.total()));
     bool allowed = true;
     f.least_gap = std::numeric_limits<double>::infinity();
     for (std::size_t k = 0; k < exits; ++k) {
@@ -118,7 +131,7 @@ class Search {
     }
     f.criterion += unlike_weights(m);
     // Peaks four deviations apart would be two exits.
-    allowed = allowed && peaks.step <= 4;
+    allowed = allowed && peaks.step <= 4 && peaks.island <= kIsland;
     if (peaks.step > 2) f.criterion += 2 * prior_.regimes_cost;
     if (!allowed) f.criterion = std::numeric_limits<double>::infinity();
   }

@@ -297,6 +297,21 @@ TEST(ExitMixture, ARareExitAtTheEdgeIsFound) {
   }
 }
 
+// Exits that are each too rare for a peak of the shape are no tail of it either: 40 sigma lie between them.
+TEST(ExitMixture, RareExitsFarApartAreFound) {
+  for (const std::vector<double>& share :
+       {std::vector<double>{.77, .11, .12}, {.08, .84, .08}, {.85, .05, .05, .05}, {.9, .1}}) {
+    for (const std::size_t n : {200u, 2000u}) {
+      test::TimeModel model{.share = share, .first_ns = 4e6, .sigma_ns = 25000};
+      model.gap_ns = 40 * model.sigma_ns;
+      const test::Times t = test::draw_times(model, n, 1, n);
+      const ExitEstimate e = by_mixture(t.ns);
+      EXPECT_EQ(e.num_exits, share.size()) << n << ": " << e.advice;
+      EXPECT_EQ(test::share_equal(e.exits, t.true_exit), 1) << n << " of " << share.size();
+    }
+  }
+}
+
 // Case 25: three exits close together, the fourth twenty times as far.
 TEST(ExitMixture, UnequalGapsHideNoExit) {
   std::mt19937_64 rng(25);
