@@ -344,17 +344,17 @@ void choose_statistic(std::span<const double> times_ns,
   const bool free = o.statistic == kLeastNoisy;
   r.statistic = free ? least_noisy_statistic(times_ns, repetitions) : o.statistic;
   if (repetitions >= 2) r.sigma_ns = measured_noise(times_ns, repetitions, r.statistic);
+  double least = repetitions >= 2 ? likely_noise(times_ns, repetitions, r.statistic) : 0;
   std::span<const double> times = times_ns;
   EvenedTimes evened;
   if (!o.order.empty() && repetitions >= kLeastForSpeed) {
     evened = even_out_speed(times_ns, repetitions, o.order);
-    // Each time is one of those that its window's speed comes from, which hides that share of its noise.
-    constexpr double kHidden = kSpeedWindow / (kSpeedWindow - 1.0);
     for (const TimeStatistic s : {kMinimum, kQuantile20, kMedian, kMean}) {
       if (s != o.statistic && !(free && (s == kQuantile20 || s == kMedian))) continue;
-      const double noise = kHidden * measured_noise(evened.times_ns, repetitions, s);
-      if (noise >= r.sigma_ns) continue;
-      r.sigma_ns = noise;
+      const double noise = likely_noise(evened.times_ns, repetitions, s);
+      if (noise >= least) continue;
+      least = noise;
+      r.sigma_ns = measured_noise(evened.times_ns, repetitions, s);
       r.statistic = s;
       r.evened = true;
     }

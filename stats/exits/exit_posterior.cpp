@@ -34,7 +34,8 @@ void sort_by_mean(ShapeMixture& m) {
   m = std::move(sorted);
 }
 
-double deviations(std::pair<double, double> a, std::pair<double, double> b) {  // of two parts: offset and width
+double deviations(std::pair<double, double> a,
+                  std::pair<double, double> b) {  // of two parts: offset and width
   return std::abs(a.first - b.first) * std::numbers::sqrt2 / std::hypot(a.second, b.second);
 }
 

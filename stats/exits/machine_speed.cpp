@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "stats/bandwidth.h"
 #include "stats/checks.h"
@@ -12,6 +14,13 @@ namespace {
 double median_of(std::vector<double>& values) {
   std::sort(values.begin(), values.end());
   return sorted_quantile(values, 0.5);
+}
+
+// The median of the sorted values without the one at `left_out`.
+double median_of_others(std::span<const double> sorted, std::size_t left_out) {
+  const std::size_t others = sorted.size() - 1, half = others / 2;
+  const auto at = [&](std::size_t i) { return sorted[i < left_out ? i : i + 1]; };
+  return others % 2 ? at(half) : 0.5 * (at(half - 1) + at(half));
 }
 
 }  // namespace
@@ -39,36 +48,39 @@ EvenedTimes even_out_speed(std::span<const double> times_ns,
   }
 
   const std::size_t windows = std::max<std::size_t>(1, total / kSpeedWindow);
-  std::vector<double> slowness(windows, 1), level(n), values;
-  std::vector<std::size_t> window_of(total);
-  for (std::size_t w = 0; w < windows; ++w) {
-    for (std::size_t i = w * total / windows; i < (w + 1) * total / windows; ++i) window_of[measured[i]] = w;
-  }
+  std::vector<double> slowness(total, 1), of_window(windows, 1), level(n), values;
+  std::vector<std::pair<double, std::size_t>> ratios;  // of a window, and of which of times_ns
   for (int round = 0; round < kRounds; ++round) {
     for (std::size_t sample = 0; sample < n; ++sample) {
       values.clear();
       for (std::size_t at = sample * repetitions; at < (sample + 1) * repetitions; ++at)
-        values.push_back(times_ns[at] / slowness[window_of[at]]);
+        values.push_back(times_ns[at] / slowness[at]);
       level[sample] = median_of(values);
     }
     for (std::size_t w = 0; w < windows; ++w) {
-      values.clear();
+      ratios.clear();
       for (std::size_t i = w * total / windows; i < (w + 1) * total / windows; ++i) {
         const double own = level[measured[i] / repetitions];
-        if (own > 0) values.push_back(times_ns[measured[i]] / own);  // a coarse timer may say 0
+        if (own > 0)
+          ratios.emplace_back(times_ns[measured[i]] / own, measured[i]);  // a coarse timer may say 0
       }
-      const double middle = values.empty() ? 1 : median_of(values);
-      slowness[w] = middle > 0 ? middle : 1;
+      std::sort(ratios.begin(), ratios.end());
+      values.clear();
+      for (const auto& [ratio, at] : ratios) values.push_back(ratio);
+      const double all = values.empty() ? 1 : sorted_quantile(values, 0.5);
+      of_window[w] = all > 0 ? all : 1;
+      for (std::size_t i = 0; i < ratios.size() && ratios.size() > 1; ++i) {
+        const double others = median_of_others(values, i);
+        slowness[ratios[i].second] = others > 0 ? others : 1;
+      }
     }
   }
-  values = slowness;
-  const double middle = median_of(values);
+  const double middle = median_of(of_window);  // sorts them
   EvenedTimes result;
-  result.shortest = sorted_quantile(values, 0.05) / middle;
-  result.longest = sorted_quantile(values, 0.95) / middle;
+  result.shortest = sorted_quantile(of_window, 0.05) / middle;
+  result.longest = sorted_quantile(of_window, 0.95) / middle;
   result.times_ns.resize(total);
-  for (std::size_t at = 0; at < total; ++at)
-    result.times_ns[at] = times_ns[at] * middle / slowness[window_of[at]];
+  for (std::size_t at = 0; at < total; ++at) result.times_ns[at] = times_ns[at] * middle / slowness[at];
   return result;
 }
 

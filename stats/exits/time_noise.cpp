@@ -39,6 +39,29 @@ double trimmed_rms(std::vector<double> values, double most_dropped) {
   return std::sqrt(sum / count);
 }
 
+// Noise of the statistic over every `share`-th of the repetitions: two such parts differ by twice its variance.
+double noise_of_share(std::span<const double> times_ns,
+                      std::size_t repetitions,
+                      std::size_t share,
+                      TimeStatistic statistic,
+                      double most_dropped) {
+  std::vector<double> difference(times_ns.size() / repetitions), one, other;
+  for (std::size_t i = 0; i < difference.size(); ++i) {
+    const auto row = times_ns.subspan(i * repetitions, repetitions);
+    one.clear();
+    other.clear();
+    for (std::size_t r = 0; r + share <= repetitions; r += share) {
+      one.push_back(row[r]);
+      other.push_back(row[r + 1]);
+    }
+    difference[i] = statistic_of(one, statistic) - statistic_of(other, statistic);
+  }
+  return trimmed_rms(std::move(difference), most_dropped) / std::numbers::sqrt2;
+}
+
+constexpr std::size_t kLeastForQuarters = 16;
+constexpr double kMostDropped = 0.01;
+
 }  // namespace
 
 const char* name_of(TimeStatistic statistic) {
@@ -78,33 +101,28 @@ double measured_noise(std::span<const double> times_ns,
                       std::size_t repetitions,
                       TimeStatistic statistic,
                       double most_dropped) {
+  // Averages and inner quantiles halve their variance again over all repetitions; a minimum gains less, so the half's
+  // own noise is kept as an upper bound.
   if (repetitions < 2 || times_ns.empty() || times_ns.size() % repetitions != 0) {
     throw DataError("measured_noise: needs at least 2 repetitions of every sample, got " +
                     std::to_string(times_ns.size()) + " times of " + std::to_string(repetitions) +
                     " repetitions");
   }
   if (statistic == TimeStatistic::kLeastNoisy) statistic = least_noisy_statistic(times_ns, repetitions);
-  std::vector<double> difference(times_ns.size() / repetitions), even, odd;
-  for (std::size_t i = 0; i < difference.size(); ++i) {
-    const auto row = times_ns.subspan(i * repetitions, repetitions);
-    even.clear();
-    odd.clear();
-    for (std::size_t r = 0; r < repetitions / 2 * 2; r += 2) {
-      even.push_back(row[r]);
-      odd.push_back(row[r + 1]);
-    }
-    difference[i] = statistic_of(even, statistic) - statistic_of(odd, statistic);
-  }
-  // The difference of two halves has twice a half's variance. Averages and inner quantiles halve their
-  // variance again over all repetitions; a minimum gains less, so the half's own noise is kept as an upper
-  // bound.
-  const double half = trimmed_rms(std::move(difference), most_dropped) / std::numbers::sqrt2;
+  const double half = noise_of_share(times_ns, repetitions, 2, statistic, most_dropped);
   return statistic == TimeStatistic::kMinimum ? half : half / std::numbers::sqrt2;
+}
+
+double likely_noise(std::span<const double> times_ns, std::size_t repetitions, TimeStatistic statistic) {
+  const double noise = measured_noise(times_ns, repetitions, statistic);
+  if (statistic != TimeStatistic::kMinimum || repetitions < kLeastForQuarters || noise <= 0) return noise;
+  const double quarter = noise_of_share(times_ns, repetitions, 4, statistic, kMostDropped);
+  return quarter > 0 ? noise * std::clamp(noise / quarter, 0.5, 1.0) : noise;
 }
 
 TimeStatistic least_noisy_statistic(std::span<const double> times_ns, std::size_t repetitions) {
   if (repetitions < 2) return TimeStatistic::kMinimum;
-  const auto noise = [&](TimeStatistic s) { return measured_noise(times_ns, repetitions, s); };
+  const auto noise = [&](TimeStatistic s) { return likely_noise(times_ns, repetitions, s); };
   return noise(TimeStatistic::kMinimum) < noise(TimeStatistic::kQuantile20) ? TimeStatistic::kMinimum
                                                                             : TimeStatistic::kQuantile20;
 }

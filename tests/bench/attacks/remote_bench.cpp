@@ -3,13 +3,16 @@
 // knows the URL alone. Every run has other weights, pictures and delays.
 //
 //   remote_bench [--runs 50] [--queries 300] [--net small-cnn] [--side 112] [--exits 4] [--jitter-us 1000] [--repetitions 0]
-//                [--seed 1] [--method mixture|kde]
+//                [--seed 1] [--method mixture|kde] [--keep FOLDER]
 //
+// --keep: times, order and true exit of each run as CSV files, for `extract estimate --times` and for looking at.
 // repetitions 0: as the pilot asks for. Exit code 1 where a run finds another number of exits. Run nothing else meanwhile.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <string>
 
@@ -30,7 +33,8 @@ int main(int argc, char** argv) {
                                               {"--exits", "4"},
                                               {"--jitter-us", "1000"},
                                               {"--repetitions", "0"},
-                                              {"--seed", "1"}};
+                                              {"--seed", "1"},
+                                              {"--keep", ""}};
   for (int i = 1; i + 1 < argc; i += 2) {
     if (!given.contains(argv[i])) {
       std::fprintf(stderr, "remote_bench: unknown option %s\n", argv[i]);
@@ -62,6 +66,14 @@ int main(int argc, char** argv) {
     query.seed = seed;
     attacks::choose_for_network(query);
     const attacks::Trace trace = attacks::query_victim(victim, victim_net.source(), folder.path(), query);
+    if (!given["--keep"].empty()) {
+      const auto kept = std::filesystem::path(given["--keep"]) / std::to_string(run + 1);
+      std::filesystem::create_directories(kept);
+      for (const char* file : {"times.csv", "order.csv"})
+        std::filesystem::copy_file(
+            folder / file, kept / file, std::filesystem::copy_options::overwrite_existing);
+      test::write_text(kept / "exits.csv", fmt::format("exit\n{}\n", fmt::join(victim_net.truth.exit, "\n")));
+    }
     stats::EstimationOptions how{.order = trace.order};
     if (given["--method"] == "kde") how.method = stats::EstimationMethod::kDensity;
     const auto estimate =

@@ -81,6 +81,36 @@ TEST(MachineSpeed, ASteadyMachineLosesNothing) {
   }
 }
 
+// A network holds each answer back for up to a millisecond: the minimum repeats best, and dividing by a speed that does
+// not change must not look better than it is. What is promised of the noise holds.
+TEST(MachineSpeed, JitterIsNoSpeed) {
+  std::mt19937_64 rng(17);
+  std::uniform_real_distribution<double> jitter(0, 1e6);
+  std::normal_distribution<double> own(0, 20000);
+  for (const std::size_t repetitions : {20u, 60u}) {
+    Measured run = draw(150, repetitions, 1, 100, 0, 6);
+    for (double& ns : run.ns) ns += jitter(rng) + own(rng);
+    const ExitEstimate e = estimate_exits(run.ns, run.repetitions, {.order = run.order});
+    EXPECT_EQ(e.statistic, TimeStatistic::kMinimum) << name_of(e.statistic);
+    EXPECT_FALSE(e.evened);
+    const EvenedTimes evened = even_out_speed(run.ns, run.repetitions, run.order);
+    for (const auto s : {TimeStatistic::kMinimum, TimeStatistic::kQuantile20, TimeStatistic::kMedian}) {
+      double squares = 0;
+      for (std::size_t exit = 1; exit <= 4; ++exit) {
+        std::vector<double> of_exit;
+        const std::vector<double> all = time_statistic(evened.times_ns, run.repetitions, s);
+        for (std::size_t i = 0; i < all.size(); ++i)
+          if (run.exits[i] == exit) of_exit.push_back(all[i]);
+        const double mean =
+            std::accumulate(of_exit.begin(), of_exit.end(), 0.0) / static_cast<double>(of_exit.size());
+        for (const double t : of_exit) squares += (t - mean) * (t - mean);
+      }
+      const double spread = std::sqrt(squares / static_cast<double>(run.exits.size() - 4));
+      EXPECT_GT(measured_noise(evened.times_ns, run.repetitions, s), 0.75 * spread) << name_of(s);
+    }
+  }
+}
+
 // Without noise, in spells as long as the windows: what is left is the level of each sample, up to one factor
 // and what medians of eight leave of factors of 1 and 1.3.
 TEST(MachineSpeed, LevelsComeBack) {
