@@ -92,6 +92,14 @@ RepetitionChoice more_repetitions(std::span<const double> times_ns,
   if (repetitions < 2 || repetitions >= options.max_repetitions) return chosen;
   const auto so_far =
       stats::estimate_exits(times_ns, static_cast<std::size_t>(repetitions), {.order = order});
+  if (options.until_promised && !so_far.reliable) {
+    RepetitionChoice choice = chosen;
+    choice.repetitions = std::min(std::max(repetitions + 10, repetitions * 3 / 2), options.max_repetitions);
+    choice.because = std::to_string(choice.repetitions) + " repetitions: after " +
+                     std::to_string(repetitions) + " the number of exits, " +
+                     std::to_string(so_far.num_exits) + ", is no promise";
+    return choice;
+  }
   double gap = smallest_gap(so_far);
   if (gap == 0 || (chosen.gap_ns > 0 && chosen.gap_ns < gap)) gap = chosen.gap_ns;
   if (gap == 0 || 6 * so_far.sigma_ns <= gap) return chosen;

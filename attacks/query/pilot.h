@@ -18,7 +18,8 @@ struct QueryOptions {
   int pilot_samples = 300;  // images re-measured by the pilot
   int pilot_repetitions = 20;
   int min_repetitions = 10, max_repetitions = 200;
-  int block = 250;  // queries between two writes: what a kill can lose
+  bool until_promised = false;  // raised also while the estimate does not promise its number of exits
+  int block = 250;              // queries between two writes: what a kill can lose
   // Every pass but the first asks near-duplicates: pixels moved by up to this much, uniformly, and kept in [0, 1]; each
   // image differently in each pass. 0: the images themselves. Defeats a delay that belongs to the input
   // (attacks/defences); the pilot asks the images themselves.
@@ -46,7 +47,8 @@ RepetitionChoice choose_repetitions(std::span<const double> times_ns,
 // The same after `repetitions` passes over all images, when the machine may have become busier than it was in
 // the pilot: six times the noise of the statistic that the estimate will use must fit into the smallest gap
 // that the pilot or these times show. Returns `chosen` where it does, where nothing more is allowed, and
-// where one exit is all that was ever seen. times_ns [samples, repetitions]; ValueError as measured_noise.
+// where one exit is all that was ever seen; with until_promised, half as many more while the number of exits is no
+// promise. times_ns [samples, repetitions]; ValueError as measured_noise.
 RepetitionChoice more_repetitions(std::span<const double> times_ns,
                                   int repetitions,
                                   const RepetitionChoice& chosen,

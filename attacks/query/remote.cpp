@@ -86,6 +86,8 @@ bool are_probabilities(std::span<const float> values, std::size_t classes) {
 void choose_for_network(QueryOptions& options) {
   options.pilot_repetitions = 60;
   options.min_repetitions = 40;
+  options.max_repetitions = 400;
+  options.until_promised = true;
 }
 
 bool is_remote(const std::string& victim) {

@@ -41,7 +41,8 @@ struct RemoteOptions {
 };
 
 // More repetitions where QueryOptions chooses their number: a network's jitter is longer than a core's, and what the least of
-// 20 times still has of it hides the exits from a pilot of the size that does in process.
+// 20 times still has of it hides the exits from a pilot of the size that does in process. Asks until the estimate promises its
+// number of exits, or 400 times.
 void choose_for_network(QueryOptions& options);
 
 // "http://", "https://" or "unix:": what RemoteBlackBox takes.

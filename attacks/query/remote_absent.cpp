@@ -16,6 +16,8 @@ class RemoteBlackBox::Connection {};
 void choose_for_network(QueryOptions& options) {
   options.pilot_repetitions = 60;
   options.min_repetitions = 40;
+  options.max_repetitions = 400;
+  options.until_promised = true;
 }
 
 bool is_remote(const std::string& victim) {

@@ -8,6 +8,7 @@
 #include "stats/exits/exit_estimation.h"
 #include "tests/attacks/fake_victim.h"
 #include "tests/attacks/message.h"
+#include "tests/support/noise_models.h"
 #include "tests/support/temp_folder.h"
 
 namespace offramp::attacks {
@@ -230,6 +231,24 @@ TEST(QueryRun, AddedRepetitionsStopAtTheLimit) {
   EXPECT_EQ(more_repetitions(times, 17, chosen, options).repetitions, 17);
   EXPECT_EQ(more_repetitions(times, 1, chosen, options).repetitions, 17);
   EXPECT_GT(more_repetitions(times, 2, {.repetitions = 2, .gap_ns = 1}, options).repetitions, 2);
+}
+
+// As asked of a network: while the number of exits is no promise there are half as many more, up to the limit; else none.
+TEST(QueryRun, RepetitionsAreAddedUntilTheExitsArePromised) {
+  const QueryOptions options{.min_repetitions = 4, .max_repetitions = 40, .until_promised = true};
+  const RepetitionChoice one_seen{.repetitions = 20};
+  const auto times = [&](double gap_ns) {
+    const test::TimeModel model{.share = {.5, .3, .2}, .first_ns = 1e6, .gap_ns = gap_ns, .sigma_ns = 10000};
+    return test::draw_times(model, 400, 20, 3).ns;
+  };
+  const RepetitionChoice close = more_repetitions(times(6000), 20, one_seen, options);
+  EXPECT_EQ(close.repetitions, 30);
+  EXPECT_NE(close.because.find("30 repetitions: after 20 the number of exits, "), std::string::npos)
+      << close.because;
+  EXPECT_EQ(more_repetitions(times(0), 20, one_seen, options).repetitions, 30)
+      << "one exit is never promised";
+  EXPECT_EQ(more_repetitions(times(60000), 20, one_seen, options).repetitions, 20);
+  EXPECT_EQ(more_repetitions(times(6000), 39, one_seen, options).repetitions, 40);
 }
 
 // A kill between the passes that were planned and those added later.

@@ -11,9 +11,10 @@ namespace offramp::tools {
 
 void declare(Options& options, attacks::QueryOptions& query) {
   options
-      .add("query.repetitions",
-           query.repetitions,
-           "times each image is asked; 0: from re-measured noise, at least 10")
+      .add(
+          "query.repetitions",
+          query.repetitions,
+          "times each image is asked; 0: from re-measured noise, at least 10; a server 40 to 400, until its exits are promised")
       .range(0, 10000);
   options.add("query.pilot_images", query.pilot_samples, "images that are re-measured to know the noise")
       .range(1, 1e6);
