@@ -248,7 +248,9 @@ TEST(QueryRun, RepetitionsAreAddedUntilTheExitsArePromised) {
   EXPECT_EQ(more_repetitions(times(0), 20, one_seen, options).repetitions, 30)
       << "one exit is never promised";
   EXPECT_EQ(more_repetitions(times(60000), 20, one_seen, options).repetitions, 20);
-  EXPECT_EQ(more_repetitions(times(6000), 39, one_seen, options).repetitions, 40);
+  EXPECT_EQ(more_repetitions(times(6000), 20, one_seen, {.max_repetitions = 23, .until_promised = true})
+                .repetitions,
+            23);
 }
 
 // A kill between the passes that were planned and those added later.
