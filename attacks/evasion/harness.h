@@ -53,7 +53,7 @@ struct VictimFlags {
   double zero_gradient = 0;  // the gradient is zero in every pixel
   double random = 0;         // two forward passes of the same image differ
   double discontinuous =
-      0;  // a small step along the gradient's signs changes the loss by what it does not explain
+      0;  // no small step along the gradient's signs changes the loss by what the gradient says
   bool any() const { return zero_gradient > 0.5 || random > 0 || discontinuous > 0.5; }
 };
 VictimFlags flags_of(const Victim& victim, const Images& images);

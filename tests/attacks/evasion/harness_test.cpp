@@ -133,6 +133,27 @@ TEST(EvasionFlags, TellVictimsThatGradientsCannotAttack) {
   EXPECT_GT(steps.discontinuous, 0.5);
   EXPECT_EQ(steps.random, 0);
 
+  // Smooth and steep: the loss of an image that it is sure of grows twelve times as much over the first step as its gradient
+  // says. Rounded to 256 levels behind the gradient's back: no step does what it says.
+  std::vector<float> first_row(48, 0);
+  std::fill(first_row.begin(), first_row.begin() + 16, 250.f);
+  const auto steep_logits = [&](const Tensor& x) {
+    return linear(flatten(x),
+                  Tensor::from<float>({3, 16}, first_row, one_thread()),
+                  Tensor::from<float>({3}, std::vector<float>{-1993, 0, 0}, one_thread()));
+  };
+  Images grey = images;
+  std::fill(grey.pixels.begin(), grey.pixels.end(), 0.5f);
+  std::fill(grey.labels.begin(), grey.labels.end(), 0);
+  const FunctionNet steep(kFlagPicture, 3, steep_logits);
+  EXPECT_FALSE(flags_of(victim_on(steep), grey).any());
+  const FunctionNet rounding(kFlagPicture, 3, [&](const Tensor& x) {
+    std::vector<float> off = x.to_host<float>();
+    for (float& v : off) v = std::round(v * 256) / 256 - v;
+    return steep_logits(add(x, Tensor::from<float>(x.shape(), off, one_thread())));
+  });
+  EXPECT_NEAR(flags_of(victim_on(rounding), grey).discontinuous, 1, 1e-12);
+
   int calls = 0;
   const FunctionNet dice(kFlagPicture, 3, [&](const Tensor& x) {
     return linear(
