@@ -39,6 +39,7 @@ class LoaderSource final : public BatchSource {
   Batch next() override;
   // How often a step had to wait for its batch.
   int waits() const { return loader_.waits(); }
+  double waited_seconds() const { return loader_.waited_seconds(); }
 
  private:
   Shape sample_;  // [1,c,h,w] or [1,features]

@@ -10,6 +10,7 @@
 #include "tools/bench/timing.h"
 
 #include <optional>
+#include <utility>
 
 namespace offramp::bench {
 
@@ -52,6 +53,7 @@ struct TrainingStep::State {
   MultiExitTargets targets;
   std::optional<CapturedStep> captured;
   int steps = 0;
+  double fetch_seconds = 0;
 };
 
 TrainingStep::TrainingStep(const StepOptions& options, const Device& device)
@@ -60,7 +62,14 @@ TrainingStep::~TrainingStep() = default;
 
 void TrainingStep::run() {
   State& s = *state_;
-  s.scalars.set(.01f, s.steps++, s.options.batch);
+  if (s.options.data != nullptr) {
+    const double start = seconds_now();
+    nets::Batch batch = s.options.data->next();
+    s.x = std::move(batch.inputs);
+    s.targets.labels = std::move(batch.labels);
+    s.fetch_seconds += seconds_now() - start;
+  }
+  s.scalars.set(.01f, s.steps++, static_cast<int>(s.x.shape()[0]));
   if (s.captured) {
     s.captured->run([&] { s.program(); });
   } else {
@@ -69,6 +78,8 @@ void TrainingStep::run() {
 }
 
 std::size_t TrainingStep::operations() const { return state_->captured ? state_->captured->operations() : 0; }
+
+double TrainingStep::fetch_seconds() const { return state_->fetch_seconds; }
 
 float TrainingStep::loss() const { return state_->loss.item(); }
 

@@ -1,5 +1,6 @@
 #pragma once
-// How long a training step takes: forward through every exit, joint loss, backward, SGD, on random images.
+// How long a training step takes: forward through every exit, joint loss, backward, SGD, on random images or on those of a
+// data set.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "engine/device.h"
 #include "nets/graph/options.h"
+#include "nets/training/batch_source.h"
 
 namespace offramp::bench {
 
@@ -17,6 +19,7 @@ struct StepOptions {
   int warm_up = 3;       // not measured: primitives are made, memory is touched
   bool capture = false;  // one graph launch a step (CUDA); recorded by the second warm-up step
   std::uint64_t seed = 1;
+  nets::BatchSource* data = nullptr;  // each step takes the next batch of it; none: the same random images
 };
 
 // Steps one at a time.
@@ -28,6 +31,7 @@ class TrainingStep {
   float loss() const;              // of the last step; waits
   std::size_t operations() const;  // of the recorded step; 0 where none is
   double gflop() const;            // of a step: 2 * MACs * 3 (forward, input gradients, weight gradients)
+  double fetch_seconds() const;    // of all steps: until their batches were on the device
 
  private:
   struct State;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tests/support/pictures.h"
 #include "tests/support/program.h"
 
 namespace {
@@ -34,6 +35,24 @@ TEST(ProfileVerb, TheOpTableAddsUpToTheStep) {
   EXPECT_GT(shares, 0);
   EXPECT_LE(shares, 1.0);
   std::filesystem::remove(path);
+}
+
+TEST(ProfileVerb, BatchesOfADataSetAreARowOfTheirOwn) {
+  const offramp::test::TempFolder folder;
+  offramp::test::write_pictures(folder / "data");
+  const std::string line =
+      "profile" + std::string(kSmall) + " --log json --data folder:" + (folder / "data").string();
+  const Outcome outcome = run_offramp_line(line + "?side=16");
+  ASSERT_EQ(outcome.code, 0) << outcome.text();
+  const nlohmann::json profile = nlohmann::json::parse(outcome.out);
+  const nlohmann::json& data = profile["data"];
+  EXPECT_GT(data["fetch_ms"].get<double>(), 0);
+  EXPECT_GE(data["fetch_ms"].get<double>(), data["waited_ms"].get<double>());
+  EXPECT_LE(data["waits"].get<int>(), 2);
+  EXPECT_LT(data["fetch_ms"].get<double>(), profile["step_ms"].get<double>());
+  const Outcome missing = run_offramp_line("profile --data folder:" + (folder / "nothing").string());
+  EXPECT_EQ(missing.code, 1) << missing.text();
+  EXPECT_NE(missing.err.find("nothing"), std::string::npos) << missing.err;
 }
 
 TEST(ProfileVerb, StepsForNsightWantANumberedRangeAndADevice) {

@@ -4,6 +4,8 @@
 #include "tools/bench/timing.h"
 #include "tools/bench/training_step.h"
 #include "tools/frame/table.h"
+#include "tools/verbs/inputs.h"
+#include "tools/verbs/net/net_data.h"
 #include "tools/verbs/verbs.h"
 
 #include <fmt/format.h>
@@ -21,16 +23,18 @@ std::string rate(double amount, double seconds) {
 class ProfileVerb final : public Verb {
  public:
   VerbInfo info() const override {
-    return {.name = "profile",
-            .group = "Measure",
-            .summary = "where the time of a training step goes, by op and by CUDA kernel",
-            .example = "offramp profile --net resnet-56 --batch 128 --steps 5",
-            .details =
-                "Each op of --steps training steps on random images is timed where it is called; ms and "
-                "share are of one step.\nBytes count each tensor once; rates stay empty where an op does not "
-                "state them. On a CUDA device the ops are waited\nfor one by one, and a second run of the "
-                "same steps lists the kernels as the device saw them (CUPTI; only libcupti is\nneeded, not "
-                "Nsight). docs/reference/profiling.md has the lines for Nsight."};
+    return {
+        .name = "profile",
+        .group = "Measure",
+        .summary = "where the time of a training step goes, by op and by CUDA kernel",
+        .example = "offramp profile --net resnet-56 --batch 128 --steps 5",
+        .details =
+            "Each op of --steps training steps on random images is timed where it is called; ms and "
+            "share are of one step.\nWith --data the steps take batches of a data set as `train` does, and the time until a "
+            "batch is there is a row of its own.\nBytes count each tensor once; rates stay empty where an op does not "
+            "state them. On a CUDA device the ops are waited\nfor one by one, and a second run of the "
+            "same steps lists the kernels as the device saw them (CUPTI; only libcupti is\nneeded, not "
+            "Nsight). docs/reference/profiling.md has the lines for Nsight."};
   }
 
   void declare(Options& options) override {
@@ -43,6 +47,9 @@ class ProfileVerb final : public Verb {
     options.add("profile.side", step_.net.side, "pixels of an image's side").range(8, 256);
     options.add("profile.batch", step_.batch, "images").range(1, 4096);
     options.add("profile.steps", step_.steps, "steps that count").range(1, 1000);
+    options.add("profile.data", data_, "data set to train on, as train takes it; empty: random images");
+    options.add("profile.data_side", data_side_, "resize its pictures to a square of so many pixels; 0: not")
+        .range(0, 4096);
     options.add("profile.precision", precision_, "f32, or bf16 activations with f32 weights")
         .choices({"f32", "bf16"});
   }
@@ -51,6 +58,16 @@ class ProfileVerb final : public Verb {
     const Device device = Device::by_name(session.device());
     step_.net.precision = precision_ == "bf16" ? nets::Precision::kMixed : nets::Precision::kFloat32;
     step_.seed = session.seed();
+    std::optional<NetData> data;
+    std::unique_ptr<nets::LoaderSource> loader;
+    if (!data_.empty()) {
+      data::OpenOptions open = open_options(session);
+      open.side = data_side_;
+      data.emplace(data_, "train", open);
+      data->describe(step_.net);
+      loader = data->training(device, step_.batch, session.seed(), true);
+      step_.data = loader.get();
+    }
     bench::TrainingStep training(step_, device);
     for (int i = 0; i < step_.warm_up; ++i) training.run();
     device.synchronize();
@@ -61,7 +78,7 @@ class ProfileVerb final : public Verb {
                         {"precision", precision_},
                         {"device", device.name()},
                         {"steps", step_.steps}};
-    std::string text = ops(device, training, object);
+    std::string text = ops(device, training, loader.get(), object);
     if (device.kind() == DeviceKind::kCuda) text += "\n" + kernels(device, training, object);
     if (!session.json_file().empty()) {
       text += "\nwritten to " + session.json_file().string() + "\n";
@@ -71,8 +88,14 @@ class ProfileVerb final : public Verb {
   }
 
  private:
-  std::string ops(const Device& device, bench::TrainingStep& training, ordered_json& object) const {
+  std::string ops(const Device& device,
+                  bench::TrainingStep& training,
+                  const nets::LoaderSource* loader,
+                  ordered_json& object) const {
     OpProfile profile(device);
+    const double fetched = training.fetch_seconds(),
+                 waited = loader != nullptr ? loader->waited_seconds() : 0;
+    const int waits = loader != nullptr ? loader->waits() : 0;
     const double start = bench::seconds_now();
     {
       const Listening listening(profile);
@@ -100,6 +123,29 @@ class ProfileVerb final : public Verb {
                       {"bytes", r.bytes / step_.steps},
                       {"flops", r.flops / step_.steps}});
     }
+    std::string data_text;
+    if (loader != nullptr) {
+      const double ms = (training.fetch_seconds() - fetched) / step_.steps * 1e3;
+      const double waited_ms = (loader->waited_seconds() - waited) / step_.steps * 1e3;
+      in_ops += ms;
+      table.row({"next batch",
+                 "1",
+                 fmt::format("{:.3f}", ms),
+                 fmt::format("{:.1f} %", 100 * ms / step_ms),
+                 "",
+                 ""});
+      object["data"] = {{"set", data_},
+                        {"fetch_ms", ms},
+                        {"waited_ms", waited_ms},
+                        {"waited_share", waited_ms / step_ms},
+                        {"waits", loader->waits() - waits}};
+      data_text = fmt::format(
+          "{} of {} steps found no batch ready; waiting for one took {:.3f} ms a step, {:.2f} % of it\n",
+          loader->waits() - waits,
+          step_.steps,
+          waited_ms,
+          100 * waited_ms / step_ms);
+    }
     table.row({"between ops",
                "",
                fmt::format("{:.3f}", step_ms - in_ops),
@@ -115,7 +161,7 @@ class ProfileVerb final : public Verb {
                        precision_,
                        device.name(),
                        step_ms) +
-           table.text();
+           table.text() + data_text;
   }
 
   std::string kernels(const Device& device, bench::TrainingStep& training, ordered_json& object) const {
@@ -156,7 +202,8 @@ class ProfileVerb final : public Verb {
   }
 
   bench::StepOptions step_ = five_steps();
-  std::string precision_ = "f32";
+  std::string precision_ = "f32", data_;
+  int data_side_ = 0;
 
   static bench::StepOptions five_steps() {
     bench::StepOptions o;
