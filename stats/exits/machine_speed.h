@@ -25,9 +25,9 @@ inline constexpr std::size_t kSpeedWindow = 8;    // measurements that share a s
 inline constexpr std::size_t kLeastForSpeed = 4;  // repetitions from which on a sample has a level of its own
 
 // Time = level of the sample * slowness of the window, both by medians in turn (median polish of the
-// logarithms, Tukey 1977). A measurement's own window is without it: else each sample's error would pull its windows
-// along, in all its repetitions alike, where their differences do not show it. ValueError: the order is no permutation in some pass, or its size is not that of
-// the times; repetitions below kLeastForSpeed.
+// logarithms, Tukey 1977). A measurement's own window is without it: else each sample's error would pull its
+// windows along, in all its repetitions alike, where their differences do not show it. ValueError: the order
+// is no permutation in some pass, or its size is not that of the times; repetitions below kLeastForSpeed.
 EvenedTimes even_out_speed(std::span<const double> times_ns, std::size_t repetitions, MeasurementOrder order);
 
 }  // namespace offramp::stats
