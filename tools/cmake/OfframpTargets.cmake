@@ -94,6 +94,10 @@ function(offramp_test name)
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # compile time counts more than theirs
   target_link_libraries(${name} PRIVATE offramp_options ${ARG_LINK} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE OFFRAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set(limit 300)
+  if(OFFRAMP_SANITIZE)
+    set(limit 900)  # they slow some tests tenfold
+  endif()
   gtest_discover_tests(${name} TEST_PREFIX "${ARG_PREFIX}" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT 300 COST ${ARG_COST})
+    PROPERTIES TIMEOUT ${limit} COST ${ARG_COST})
 endfunction()
