@@ -82,7 +82,7 @@ TEST(MachineSpeed, ASteadyMachineLosesNothing) {
 }
 
 // A network holds each answer back for up to a millisecond: the minimum repeats best, and dividing by a speed that does
-// not change must not look better than it is. What is promised of the noise holds.
+// not change must not look more than a quarter better than it is (what is left of it: samples share windows).
 TEST(MachineSpeed, JitterIsNoSpeed) {
   std::mt19937_64 rng(17);
   std::uniform_real_distribution<double> jitter(0, 1e6);
