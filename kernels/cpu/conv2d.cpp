@@ -9,6 +9,7 @@
 #include "kernels/cpu/conv2d_library.h"
 #include "kernels/cpu/conv2d_native.h"
 #include "kernels/cpu/conv2d_plan.h"
+#include "kernels/cpu/conv2d_tiles.h"
 #include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/cpu/gemm.h"
 
@@ -57,6 +58,13 @@ bool conv2d_forward_by(ConvAlgorithm algorithm,
       if (!winograd::handles(g)) return false;
       winograd::conv2d_forward(ctx, g, x, w, Epilogue<T>{.bias = bias, .y = y});
       return true;
+    case ConvAlgorithm::kTiles:
+      if constexpr (kIsBf16<T>) {
+        if (!tiles::handles(g, ConvDirection::kForward)) return false;
+        tiles::conv2d_forward(ctx, g, x, w, Epilogue<T>{.bias = bias, .y = y});
+        return true;
+      }
+      return false;
     default:
       return library::conv2d_forward(ctx, g, algorithm, x, w, bias, y);
   }
@@ -82,6 +90,13 @@ bool conv2d_backward_input_by(ConvAlgorithm algorithm,
       if (!winograd::handles(g)) return false;
       winograd::conv2d_backward_input(ctx, g, dy, w, dx, write);
       return true;
+    case ConvAlgorithm::kTiles:
+      if constexpr (kIsBf16<T>) {
+        if (!tiles::handles(g, ConvDirection::kBackwardInput)) return false;
+        tiles::conv2d_backward_input(ctx, g, dy, w, dx, write);
+        return true;
+      }
+      return false;
     default:
       return library::conv2d_backward_input(ctx, g, algorithm, dy, w, dx, write);
   }
@@ -107,6 +122,13 @@ bool conv2d_backward_weight_by(ConvAlgorithm algorithm,
       if (!winograd::handles(g)) return false;
       winograd::conv2d_backward_weight(ctx, g, x, dy, dw, write);
       return true;
+    case ConvAlgorithm::kTiles:
+      if constexpr (kIsBf16<T>) {
+        if (!tiles::handles(g, ConvDirection::kBackwardWeight)) return false;
+        tiles::conv2d_backward_weight(ctx, g, x, dy, dw, write);
+        return true;
+      }
+      return false;
     default:
       return library::conv2d_backward_weight(ctx, g, algorithm, x, dy, dw, write);
   }

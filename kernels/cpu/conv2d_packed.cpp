@@ -8,6 +8,7 @@
 #include "kernels/cpu/conv2d_depthwise.h"
 #include "kernels/cpu/conv2d_library.h"
 #include "kernels/cpu/conv2d_native.h"
+#include "kernels/cpu/conv2d_tiles.h"
 #include "kernels/cpu/conv2d_winograd.h"
 
 namespace offramp::cpu {
@@ -29,6 +30,9 @@ std::shared_ptr<const PackedConv2d> conv2d_pack(Context& ctx,
   } else if (packed->algorithm == ConvAlgorithm::kDepthwise) {
     packed->packed = aligned_bytes(static_cast<std::size_t>(g.w_size()) * sizeof(float));
     depthwise::pack_forward_weights(g, w, static_cast<float*>(packed->packed.get()));
+  } else if (packed->algorithm == ConvAlgorithm::kTiles) {
+    packed->packed = aligned_bytes(static_cast<std::size_t>(tiles::forward_weight_size(g)) * sizeof(bf16));
+    tiles::pack_forward_weights(g, w, static_cast<bf16*>(packed->packed.get()));
   } else if (packed->algorithm == ConvAlgorithm::kNative || !library::pack_forward_weights<T>(ctx, *packed)) {
     packed->algorithm = ConvAlgorithm::kNative;
     packed->packed = aligned_bytes(static_cast<std::size_t>(native::forward_weight_size(g)) * sizeof(float));
@@ -60,6 +64,10 @@ void conv2d_forward_packed(Context& ctx,
       return;
     case ConvAlgorithm::kNative:
       native::conv2d_forward(ctx, g, x, packed.packed_floats(), epilogue);
+      return;
+    case ConvAlgorithm::kTiles:
+      if constexpr (std::is_same_v<T, bf16>)
+        tiles::conv2d_forward_packed(ctx, g, x, static_cast<const bf16*>(packed.packed.get()), epilogue);
       return;
     default:
       break;

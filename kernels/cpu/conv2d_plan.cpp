@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv2d_depthwise.h"
+#include "kernels/cpu/conv2d_tiles.h"
 #include "kernels/cpu/conv2d_winograd.h"
 #include "kernels/cpu/onednn.h"
 
@@ -19,9 +20,9 @@ ConvMachine conv_machine() {
     if (has(dnnl_cpu_isa_avx512_core_bf16) && __builtin_cpu_is("amd")) return Bf16Products::kTwiceAsFast;
     return Bf16Products::kSlower;
   }();
-  return {.bf16 = bf16};
+  return {.bf16 = bf16, .tiles = tiles::available()};
 #else
-  return {};
+  return {.tiles = tiles::available()};
 #endif
 }
 
@@ -69,6 +70,7 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
     return library ? ConvAlgorithm::kDirect : ConvAlgorithm::kDepthwise;
   }
   if (g.groups > 1) return ConvAlgorithm::kDirect;
+  if (bf16 && machine.tiles && tiles::handles(g, direction)) return ConvAlgorithm::kTiles;
   if (bf16 && machine.bf16 == Bf16Products::kMatrixUnit) return matrix_unit_product(g, weight);
   if (bf16 && machine.bf16 == Bf16Products::kTwiceAsFast) return doubled_bf16_product(g, weight);
   return f32_product(g, bf16);
@@ -76,13 +78,15 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
 
 ConvAlgorithm algorithm_for(const Context& ctx, const Conv2dGeom& g, ConvDirection direction, bool bf16) {
   // How fast the library's bf16 products are is beside the point where they are not used.
-  const ConvMachine machine = ctx.conv_backend() == ConvBackend::kLibrary ? conv_machine() : ConvMachine{};
+  ConvMachine machine = conv_machine();
+  if (ctx.conv_backend() == ConvBackend::kNative) machine.bf16 = Bf16Products::kSlower;
   ConvAlgorithm algorithm = default_algorithm(g, direction, bf16, machine);
   if (algorithm == ConvAlgorithm::kWinograd && !ctx.winograd()) {
     algorithm =
         bf16 && machine.bf16 == Bf16Products::kSlower ? ConvAlgorithm::kWidened : ConvAlgorithm::kDirect;
   }
-  const bool ours = algorithm == ConvAlgorithm::kDepthwise || algorithm == ConvAlgorithm::kWinograd;
+  const bool ours = algorithm == ConvAlgorithm::kDepthwise || algorithm == ConvAlgorithm::kWinograd ||
+                    algorithm == ConvAlgorithm::kTiles;
   if (ours || ctx.conv_backend() == ConvBackend::kLibrary) return algorithm;
   return depthwise::handles(g) ? ConvAlgorithm::kDepthwise : ConvAlgorithm::kNative;
 }

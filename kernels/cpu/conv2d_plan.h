@@ -9,7 +9,8 @@ enum class ConvDirection { kForward, kBackwardInput, kBackwardWeight };
 
 // The library's: kDirect in one-thread shards of the batch, kDirectWhole over the whole batch, kWidened as
 // kDirect in f32 with bf16 activations widened shard by shard, kLibraryWinograd F(4, 3), f32, with
-// activations reordered on both sides. Ours: kNative, kDepthwise, kWinograd, each in conv2d_<name>.h.
+// activations reordered on both sides. Ours: kNative, kDepthwise, kWinograd, kTiles (bf16), each in
+// conv2d_<name>.h.
 enum class ConvAlgorithm {
   kDirect,
   kDirectWhole,
@@ -17,7 +18,8 @@ enum class ConvAlgorithm {
   kLibraryWinograd,
   kNative,
   kDepthwise,
-  kWinograd
+  kWinograd,
+  kTiles
 };
 
 // The library's bf16 products beside its f32 ones: slower (Intel without AMX), twice as fast (AMD since Zen
@@ -27,6 +29,7 @@ enum class Bf16Products { kSlower, kTwiceAsFast, kMatrixUnit };
 // What the rule needs to know of the processor.
 struct ConvMachine {
   Bf16Products bf16 = Bf16Products::kSlower;
+  bool tiles = false;  // kTiles has its unit
 };
 ConvMachine conv_machine();
 

@@ -1,7 +1,7 @@
 // Every convolution of ResNet-56, VGG-16 and MobileNet, every direction and algorithm: milliseconds, GFLOP/s
 // (nominal: padding taps count) and per cent of a 512^3 product of the same type in the same run.
 //   conv_bench [--net resnet56|vgg16|mobilenet] [--type f32|bf16] [--batch 128] [--threads 2]
-//              [--seconds 0.05]
+//              [--seconds 0.05] [--only tiles]
 // Results are checked against our own convolution before they are timed. The last lines sum the best and the
 // default algorithm over the layers of the net.
 #include <algorithm>
@@ -76,7 +76,8 @@ constexpr Named kAlgorithms[] = {{cpu::ConvAlgorithm::kDirect, "direct"},
                                  {cpu::ConvAlgorithm::kLibraryWinograd, "lib-wino"},
                                  {cpu::ConvAlgorithm::kNative, "native"},
                                  {cpu::ConvAlgorithm::kDepthwise, "depthwise"},
-                                 {cpu::ConvAlgorithm::kWinograd, "winograd"}};
+                                 {cpu::ConvAlgorithm::kWinograd, "winograd"},
+                                 {cpu::ConvAlgorithm::kTiles, "tiles"}};
 constexpr const char* kDirections[] = {"forward", "input", "weight"};
 
 double now() {
@@ -101,8 +102,11 @@ double median_seconds(double budget, Call call) {
 template <class T>
 class Bench {
  public:
-  Bench(int batch, int threads, double seconds)
-      : batch_(batch), seconds_(seconds), ctx_(cpu::ContextOptions{.threads = threads}) {}
+  Bench(int batch, int threads, double seconds, std::string only)
+      : batch_(batch),
+        seconds_(seconds),
+        only_(std::move(only)),
+        ctx_(cpu::ContextOptions{.threads = threads}) {}
 
   // GFLOP/s of a 512^3 product: a pointwise convolution of the library.
   double ceiling() {
@@ -115,7 +119,9 @@ class Bench {
   void net(const std::string& name, double ceiling) {
     double best_ms[3] = {}, default_ms[3] = {};
     std::printf("%-28s %-8s", "layer (count)", "pass");
-    for (const Named& a : kAlgorithms) std::printf(" | %9s ms  GF/s   %%", a.name);
+    for (const Named& a : kAlgorithms) {
+      if (only_.empty() || a.name == only_) std::printf(" | %9s ms  GF/s   %%", a.name);
+    }
     std::printf("\n");
     for (const Layer& layer : kNets.at(name)) {
       const Conv2dGeom g{batch_,
@@ -148,6 +154,7 @@ class Bench {
         std::printf("%-28s %-8s", text, kDirections[direction]);
         double best = 1e9, chosen = 0;
         for (const Named& a : kAlgorithms) {
+          if (!only_.empty() && a.name != only_) continue;
           if (!run(a.algorithm, direction, g, d)) {
             std::printf(" | %24s", "-");
             continue;
@@ -227,12 +234,14 @@ class Bench {
 
   int batch_;
   double seconds_;
+  std::string only_;  // algorithm; empty: all
   cpu::Context ctx_;
 };
 
 template <class T>
-void run_type(const std::vector<std::string>& nets, int batch, int threads, double seconds) {
-  Bench<T> bench(batch, threads, seconds);
+void run_type(
+    const std::vector<std::string>& nets, int batch, int threads, double seconds, const std::string& only) {
+  Bench<T> bench(batch, threads, seconds, only);
   bench.ceiling();  // warm-up: threads find their cores, the clock its level
   const double before = bench.ceiling();
   std::printf("%s, batch %d, %d threads, 512^3 product %.0f GFLOP/s\n",
@@ -249,7 +258,7 @@ void run_type(const std::vector<std::string>& nets, int batch, int threads, doub
 
 int main(int argc, char** argv) {
   std::vector<std::string> nets = {"resnet56", "vgg16", "mobilenet"};
-  std::string type;
+  std::string type, only;
   int batch = 128, threads = 2;
   double seconds = 0.05;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -262,6 +271,8 @@ int main(int argc, char** argv) {
       batch = std::stoi(argv[i + 1]);
     else if (option == "--threads")
       threads = std::stoi(argv[i + 1]);
+    else if (option == "--only")
+      only = argv[i + 1];
     else if (option == "--seconds")
       seconds = std::stod(argv[i + 1]);
     else {
@@ -269,6 +280,6 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
-  if (type != "bf16") offramp::run_type<float>(nets, batch, threads, seconds);
-  if (type != "f32") offramp::run_type<offramp::bf16>(nets, batch, threads, seconds);
+  if (type != "bf16") offramp::run_type<float>(nets, batch, threads, seconds, only);
+  if (type != "f32") offramp::run_type<offramp::bf16>(nets, batch, threads, seconds, only);
 }
