@@ -48,16 +48,6 @@ ConvAlgorithm doubled_bf16_product(const Conv2dGeom& g, bool weight) {
   return winograd_fits(g) && narrower >= winograd_from ? ConvAlgorithm::kWinograd : ConvAlgorithm::kDirect;
 }
 
-// With AMX the library's bf16 products run at 1300 to 4000 GFLOP/s, its weight gradients of small maps at 70
-// to 390.
-ConvAlgorithm matrix_unit_product(const Conv2dGeom& g, bool weight) {
-  if (!weight) return ConvAlgorithm::kDirect;
-  if (winograd_fits(g) && g.out_h() <= 4) return ConvAlgorithm::kWinograd;
-  const bool pointwise = g.r == 1 && g.s == 1;
-  if (pointwise && (g.stride > 1 || (g.c >= 256 && g.k >= 256))) return ConvAlgorithm::kWidened;
-  return ConvAlgorithm::kDirect;
-}
-
 }  // namespace
 
 ConvAlgorithm default_algorithm(const Conv2dGeom& g,
@@ -71,7 +61,7 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
   }
   if (g.groups > 1) return ConvAlgorithm::kDirect;
   if (bf16 && machine.tiles && tiles::handles(g, direction)) return ConvAlgorithm::kTiles;
-  if (bf16 && machine.bf16 == Bf16Products::kMatrixUnit) return matrix_unit_product(g, weight);
+  if (bf16 && machine.bf16 == Bf16Products::kMatrixUnit) return ConvAlgorithm::kDirect;
   if (bf16 && machine.bf16 == Bf16Products::kTwiceAsFast) return doubled_bf16_product(g, weight);
   return f32_product(g, bf16);
 }

@@ -4,10 +4,12 @@
 // TileUnit has the instructions, TileArray the same in plain C++ for machines without them (tests; slow). Of a row the
 // even and the odd products are summed apart; denormals count as zero. Both give the same bits.
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "kernels/cpu/simd.h"
 
@@ -19,8 +21,8 @@
 
 namespace offramp::cpu {
 
-inline constexpr int kTileSide = 16;    // rows of a tile, columns of a sum
-inline constexpr int kTileDepth = 32;   // bf16 values that a product sums
+inline constexpr int kTileSide = 16;     // rows of a tile, columns of a sum
+inline constexpr int kTileDepth = 32;    // bf16 values that a product sums
 inline constexpr int kTileValues = 512;  // bf16 values of a tile
 
 class TileArray {
@@ -33,30 +35,43 @@ class TileArray {
   template <int kTile>
   void load(const void* from, std::ptrdiff_t stride) {
     for (int row = 0; row < kTileSide; ++row)
-      std::memcpy(&tiles_[kTile][static_cast<std::size_t>(row)], static_cast<const char*>(from) + row * stride, 64);
+      std::memcpy(
+          &tiles_[kTile][static_cast<std::size_t>(row)], static_cast<const char*>(from) + row * stride, 64);
   }
   template <int kTile>
   void store(float* to, std::ptrdiff_t stride) const {
     for (int row = 0; row < kTileSide; ++row)
-      std::memcpy(reinterpret_cast<char*>(to) + row * stride, &tiles_[kTile][static_cast<std::size_t>(row)], 64);
+      std::memcpy(
+          reinterpret_cast<char*>(to) + row * stride, &tiles_[kTile][static_cast<std::size_t>(row)], 64);
   }
   template <int kSum, int kA, int kB>
   void multiply() {
-    for (std::size_t m = 0; m < kTileSide; ++m) {
+    float b[2][kTileSide][kTileSide];  // even and odd rows
+    for (std::size_t i = 0; i < kTileSide; ++i) {
       for (std::size_t n = 0; n < kTileSide; ++n) {
-        float sum[2] = {0, 0};
-        for (std::size_t i = 0; i < kTileSide; ++i) {
-          for (std::size_t j = 0; j < 2; ++j)
-            sum[j] = flushed(std::fma(half(tiles_[kA][m][i], j), half(tiles_[kB][i][n], j), sum[j]));
+        for (std::size_t j = 0; j < 2; ++j) b[j][i][n] = half(tiles_[kB][i][n], j);
+      }
+    }
+    for (std::size_t m = 0; m < kTileSide; ++m) {
+      float sums[2][kTileSide] = {};
+      for (std::size_t i = 0; i < kTileSide; ++i) {
+        for (std::size_t j = 0; j < 2; ++j) {
+          const float a = half(tiles_[kA][m][i], j);
+          for (std::size_t n = 0; n < kTileSide; ++n)
+            sums[j][n] = flushed(std::fma(a, b[j][i][n], sums[j][n]));
         }
-        tiles_[kSum][m][n] =
-            std::bit_cast<std::uint32_t>(flushed(std::bit_cast<float>(tiles_[kSum][m][n]) + flushed(sum[0] + sum[1])));
+      }
+      for (std::size_t n = 0; n < kTileSide; ++n) {
+        const float sum = std::bit_cast<float>(tiles_[kSum][m][n]) + flushed(sums[0][n] + sums[1][n]);
+        tiles_[kSum][m][n] = std::bit_cast<std::uint32_t>(flushed(sum));
       }
     }
   }
 
  private:
-  static float flushed(float value) { return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.f, value) : value; }
+  static float flushed(float value) {
+    return std::fabs(value) < std::numeric_limits<float>::min() ? std::copysign(0.f, value) : value;
+  }
   static float half(std::uint32_t pair, std::size_t which) {
     return flushed(std::bit_cast<float>(which == 0 ? pair << 16 : pair & 0xffff0000u));
   }
