@@ -28,18 +28,26 @@ class InPlace {
   const Lines& lines() const { return lines_; }
   int groups() const { return static_cast<int>((outputs() + pixels_ - 1) / pixels_); }
   int tiles() const { return pixels_ / kTileSide; }
-  std::int64_t values() const { return 0; }
+  std::int64_t values() const { return std::int64_t{kTileSide} * g_.c; }  // of a tile that x ends within
   std::ptrdiff_t stride() const { return std::ptrdiff_t{g_.stride} * g_.c * 2; }
   std::int64_t offset(int, int, int block) const { return block * kTileDepth; }
 
-  void pack(const bf16* x, int group, bf16*, PixelTiles& tiles) const {
+  void pack(const bf16* x, int group, bf16* to, PixelTiles& tiles) const {
     const std::int64_t begin = std::int64_t{group} * pixels_, end = std::min(outputs(), begin + pixels_);
     tiles.count = 0;
     for (std::int64_t at = begin; at < end; at += kTileSide) {
       const std::int64_t row = at / g_.out_w(), column = at % g_.out_w();
       const std::int64_t image = row / g_.out_h(), i = row % g_.out_h();
-      const std::int64_t pixel = g_.stride == 1 ? at : (image * g_.h + i * g_.stride) * g_.w + column * g_.stride;
-      tiles.add(x + pixel * g_.c, at, static_cast<int>(std::min<std::int64_t>(kTileSide, end - at)));
+      const std::int64_t pixel =
+          g_.stride == 1 ? at : (image * g_.h + i * g_.stride) * g_.w + column * g_.stride;
+      const bf16* place = x + pixel * g_.c;
+      const auto count = static_cast<int>(std::min<std::int64_t>(kTileSide, end - at));
+      if (count < kTileSide) {
+        const std::int64_t there = std::int64_t{count} * g_.c;
+        std::fill(std::copy_n(place, there, to), to + values(), bf16{});
+        place = to;
+      }
+      tiles.add(place, at, count);
     }
   }
 
@@ -74,13 +82,15 @@ class Planes {
   }
 
   void pack(const bf16* x, int group, bf16* to, PixelTiles& tiles) const {
-    const int image = group / bands_, first = group % bands_ * rows_, rows = std::min(rows_, g_.out_h() - first);
+    const int image = group / bands_, first = group % bands_ * rows_,
+              rows = std::min(rows_, g_.out_h() - first);
     for (int block = 0; block < lines_.blocks; ++block) {
       bf16* row = to + block * plane_;
       for (int i = 0; i < (rows - 1) * g_.stride + g_.r; ++i, row += pitch_ * kTileDepth) {
         const int at = first * g_.stride + i - g_.pad;
         const bool inside = at >= 0 && at < g_.h;
-        pack_row(inside ? x + (std::int64_t{image} * g_.h + at) * g_.w * g_.c + block * kTileDepth : nullptr, row);
+        pack_row(inside ? x + (std::int64_t{image} * g_.h + at) * g_.w * g_.c + block * kTileDepth : nullptr,
+                 row);
       }
     }
     tiles.count = 0;
@@ -101,14 +111,16 @@ class Planes {
     };
     if (from == nullptr) return blank(0, pitch_);
     // Where lines are two taps, the last pixel's has no neighbour, and the line before the first is half.
-    const int begin = std::min(pitch_, g_.pad), end = std::clamp(g_.w + g_.pad - (lines_.taps - 1), begin, pitch_);
+    const int begin = std::min(pitch_, g_.pad),
+              end = std::clamp(g_.w + g_.pad - (lines_.taps - 1), begin, pitch_);
     blank(0, begin);
     for (int column = begin; column < end; ++column)
       copy_line(from + std::int64_t{column - g_.pad} * g_.c, to + column * kTileDepth);
     blank(end, pitch_);
     if (lines_.taps == 1) return;
     if (begin > 0) copy_half(from, to + (begin - 1) * kTileDepth + kTileSide);
-    if (end < pitch_ && end - g_.pad < g_.w) copy_half(from + std::int64_t{end - g_.pad} * g_.c, to + end * kTileDepth);
+    if (end < pitch_ && end - g_.pad < g_.w)
+      copy_half(from + std::int64_t{end - g_.pad} * g_.c, to + end * kTileDepth);
   }
 
   Conv2dGeom g_;
@@ -121,7 +133,10 @@ class Copies {
  public:
   static bool fits(const Conv2dGeom& g) { return g.c % kTileDepth == 0; }
   Copies(const Conv2dGeom& g, std::int64_t share)
-      : l_(g, pixels_of_a_group(share, std::int64_t{2} * g.c * g.s * (TileLayout::is_flat(g) ? g.r : 1)), false), lines_(g) {}
+      : l_(g,
+           pixels_of_a_group(share, std::int64_t{2} * g.c * g.s * (TileLayout::is_flat(g) ? g.r : 1)),
+           false),
+        lines_(g) {}
 
   const Lines& lines() const { return lines_; }
   int groups() const { return (l_.units(l_.g.n) + l_.group - 1) / l_.group; }
