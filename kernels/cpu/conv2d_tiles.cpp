@@ -76,18 +76,26 @@ void correlate_by(Context& ctx, const Conv2dGeom& g, const bf16* x, const bf16* 
   }
   bf16* inputs = workspace(ctx, Context::kColumns, source.values() * ctx.threads());
   const std::size_t list_bytes = static_cast<std::size_t>(tiles) * (sizeof(bf16*) + sizeof(PixelTiles::Tile));
-  auto* lists = static_cast<char*>(ctx.workspace(Context::kStage, list_bytes * static_cast<std::size_t>(ctx.threads())));
+  auto* lists = static_cast<char*>(
+      ctx.workspace(Context::kStage, list_bytes * static_cast<std::size_t>(ctx.threads())));
   with_unit([&](auto type) {
     parallel_ranges(ctx, std::int64_t{groups} * parts, [&](std::int64_t begin, std::int64_t end, int thread) {
       typename decltype(type)::type unit;
       bf16* input = inputs + source.values() * thread;
       auto* places = reinterpret_cast<const bf16**>(lists + list_bytes * static_cast<std::size_t>(thread));
-      PixelTiles of{offsets, lines.count, source.stride(), places, reinterpret_cast<PixelTiles::Tile*>(places + tiles), 0};
+      PixelTiles of{offsets,
+                    lines.count,
+                    source.stride(),
+                    places,
+                    reinterpret_cast<PixelTiles::Tile*>(places + tiles),
+                    0};
       for (std::int64_t job = begin, packed_group = -1; job < end; ++job) {
         const std::int64_t group = job / parts, part = job % parts;
         if (group != packed_group) source.pack(x, static_cast<int>(group), input, of);
         packed_group = group;
-        const auto border = [&](std::int64_t p) { return p == parts ? blocks : static_cast<int>(blocks * p / parts / 2 * 2); };
+        const auto border = [&](std::int64_t p) {
+          return p == parts ? blocks : static_cast<int>(blocks * p / parts / 2 * 2);
+        };
         correlate_tiles(unit, of, packed, border(part), border(part + 1), g.k, finish);
       }
     });
@@ -117,7 +125,8 @@ Conv2dGeom turned(const Conv2dGeom& g) {
 
 // Small weights: a shard of the batch at a time, sums of its own, added in order.
 template <class Unit>
-void weight_by_shard(Context& ctx, const Conv2dGeom& g, const bf16* x, const bf16* dy, float* dw, Write write) {
+void weight_by_shard(
+    Context& ctx, const Conv2dGeom& g, const bf16* x, const bf16* dy, float* dw, Write write) {
   const BatchShards shards = weight_gradient_shards(g);
   Conv2dGeom of_shard = g;
   of_shard.n = static_cast<int>(shards.largest());
@@ -152,11 +161,14 @@ template <class Unit>
 void weight_by_channels(
     Context& ctx, const Conv2dGeom& g, const bf16* x, const bf16* dy, float* dw, Write write) {
   const TileLayout layout(g, 2 * kPixels, true);
-  const int units = layout.units(g.n), groups = (units + layout.group - 1) / layout.group, blocks = g.k / kTileSide;
+  const int units = layout.units(g.n), groups = (units + layout.group - 1) / layout.group,
+            blocks = g.k / kTileSide;
   bf16* packed = workspace(ctx, Context::kPacked, std::int64_t{groups} * blocks * a_block(layout));
   parallel_for(ctx, std::int64_t{groups} * blocks, [&](std::int64_t job) {
-    const int first = static_cast<int>(job / blocks) * layout.group, k = static_cast<int>(job % blocks) * kTileSide;
-    pack_gradient(layout, dy, g.n, first, std::min(layout.group, units - first), k, packed + job * a_block(layout));
+    const int first = static_cast<int>(job / blocks) * layout.group,
+              k = static_cast<int>(job % blocks) * kTileSide;
+    pack_gradient(
+        layout, dy, g.n, first, std::min(layout.group, units - first), k, packed + job * a_block(layout));
   });
   const int step = g.c % 64 == 0 && g.c / 64 >= 2 * ctx.threads() ? 64 : g.c % 32 == 0 ? 32 : 16;
   const std::int64_t b_values = b_size(layout, step);
@@ -191,13 +203,16 @@ bool available() {
 bool handles(const Conv2dGeom& g, ConvDirection direction) {
   if (g.groups != 1 || g.c <= 0 || g.k <= 0 || g.c % kTileSide != 0 || g.k % kTileSide != 0) return false;
   if (direction == ConvDirection::kBackwardWeight) return true;
-  if (direction == ConvDirection::kBackwardInput && (g.stride != 1 || g.r != g.s || g.pad >= g.r)) return false;
+  if (direction == ConvDirection::kBackwardInput && (g.stride != 1 || g.r != g.s || g.pad >= g.r))
+    return false;
   const Conv2dGeom of = direction == ConvDirection::kBackwardInput ? turned(g) : g;
   return Copies::fits(of) || (of.c == kTileSide && (InPlace::fits(of) || Planes::fits(of)));
 }
 
-void conv2d_forward(Context& ctx, const Conv2dGeom& g, const bf16* x, const float* w, const Epilogue<bf16>& epilogue) {
-  const bf16* packed = packed_weights(ctx, g, [&](int begin, int end, bf16* to) { pack_forward(g, w, begin, end, to); });
+void conv2d_forward(
+    Context& ctx, const Conv2dGeom& g, const bf16* x, const float* w, const Epilogue<bf16>& epilogue) {
+  const bf16* packed =
+      packed_weights(ctx, g, [&](int begin, int end, bf16* to) { pack_forward(g, w, begin, end, to); });
   conv2d_forward_packed(ctx, g, x, packed, epilogue);
 }
 
@@ -212,9 +227,11 @@ void conv2d_forward_packed(
   });
 }
 
-void conv2d_backward_input(Context& ctx, const Conv2dGeom& g, const bf16* dy, const float* w, bf16* dx, Write write) {
+void conv2d_backward_input(
+    Context& ctx, const Conv2dGeom& g, const bf16* dy, const float* w, bf16* dx, Write write) {
   const Conv2dGeom of = turned(g);
-  const bf16* packed = packed_weights(ctx, of, [&](int begin, int end, bf16* to) { pack_turned(of, w, begin, end, to); });
+  const bf16* packed =
+      packed_weights(ctx, of, [&](int begin, int end, bf16* to) { pack_turned(of, w, begin, end, to); });
   correlate(ctx, of, dy, packed, [=](std::int64_t at, int, f32x16 sums) {
     store(dx + at, write == Write::kAccumulate ? load(dx + at) + sums : sums);
   });

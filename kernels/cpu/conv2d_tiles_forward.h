@@ -23,7 +23,9 @@ struct Lines {
         count(g.r * columns * blocks) {}
 };
 
-inline std::int64_t packed_weight_values(const Conv2dGeom& g) { return std::int64_t{g.k / kTileSide} * Lines(g).count * kTileValues; }
+inline std::int64_t packed_weight_values(const Conv2dGeom& g) {
+  return std::int64_t{g.k / kTileSide} * Lines(g).count * kTileValues;
+}
 
 // The tile of one line for 16 outputs: weights(row, tap, to) writes what output `row` has of that tap: 32 or 16 values.
 template <class Weights>
@@ -79,7 +81,8 @@ inline void pack_turned(const Conv2dGeom& of, const float* w, int begin, int end
           for (int pair = 0; pair < kTileSide; ++pair) {
             alignas(64) bf16 both[2][kTileSide];
             for (int i = 0; i < 2; ++i) {
-              const int value = 2 * pair + i, s = column * lines.taps + (lines.taps == 2 ? value / kTileSide : 0);
+              const int value = 2 * pair + i,
+                        s = column * lines.taps + (lines.taps == 2 ? value / kTileSide : 0);
               const int k = lines.taps == 2 ? value % kTileSide : b * kTileDepth + value;
               if (s >= of.s) {
                 std::fill_n(both[i], kTileSide, bf16{});
@@ -99,8 +102,16 @@ inline void pack_turned(const Conv2dGeom& of, const float* w, int begin, int end
 // Sums of kPixels tiles of pixels and kOutputs blocks of outputs, 16 x 16 each, to `sums`. a[p] is the place of a tile in the
 // packed input, to which a line's offset is added; b the first block's weights, the next `panel` values further.
 template <int kPixels, int kOutputs, class Unit, std::size_t... P, std::size_t... K>
-OFFRAMP_SIMD_FN void multiply_lines(Unit& unit, const std::int64_t* offsets, int lines, const bf16* const* a, const bf16* b,
-                                    std::int64_t panel, std::ptrdiff_t stride, float* sums, std::index_sequence<P...>, std::index_sequence<K...>) {
+OFFRAMP_SIMD_FN void multiply_lines(Unit& unit,
+                                    const std::int64_t* offsets,
+                                    int lines,
+                                    const bf16* const* a,
+                                    const bf16* b,
+                                    std::int64_t panel,
+                                    std::ptrdiff_t stride,
+                                    float* sums,
+                                    std::index_sequence<P...>,
+                                    std::index_sequence<K...>) {
   static_assert(kPixels * kOutputs <= 4);
   (unit.template zero<static_cast<int>(P)>(), ...);  // 0 .. kPixels * kOutputs - 1
   const bf16* places[kPixels];
@@ -108,16 +119,19 @@ OFFRAMP_SIMD_FN void multiply_lines(Unit& unit, const std::int64_t* offsets, int
   for (int line = 0; line < lines; ++line, b += kTileValues) {
     const std::int64_t at = offsets[line];
     if constexpr (kPixels >= kOutputs) {
-      constexpr int kFirst = 4 + kOutputs, kFree = 4 - kOutputs;  // the outputs' tiles stay, the pixels' take turns
+      constexpr int kFirst = 4 + kOutputs,
+                    kFree = 4 - kOutputs;  // the outputs' tiles stay, the pixels' take turns
       (unit.template load<4 + static_cast<int>(K)>(b + static_cast<int>(K) * panel, 64), ...);
       const auto pixel = [&]<int kPixel>(std::integral_constant<int, kPixel>) __attribute__((always_inline)) {
         constexpr int kTile = kFirst + kPixel % kFree;
         unit.template load<kTile>(places[kPixel] + at, stride);
-        (unit.template multiply<kPixel * kOutputs + static_cast<int>(K), kTile, 4 + static_cast<int>(K)>(), ...);
+        (unit.template multiply<kPixel * kOutputs + static_cast<int>(K), kTile, 4 + static_cast<int>(K)>(),
+         ...);
       };
       [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
         (pixel(std::integral_constant<int, I>{}), ...);
-      }(std::make_integer_sequence<int, kPixels>());
+      }
+      (std::make_integer_sequence<int, kPixels>());
     } else {
       static_assert(kPixels == 1);
       unit.template load<4>(places[0] + at, stride);
@@ -149,12 +163,26 @@ struct PixelTiles {
 
 // The blocks begin .. end - 1 of outputs, of `cols` channels: finish(at, channel, sums) takes 16 at a time.
 template <class Unit, class Finish>
-void correlate_tiles(Unit& unit, const PixelTiles& of, const bf16* packed, int begin, int end, std::int64_t cols, Finish finish) {
+void correlate_tiles(Unit& unit,
+                     const PixelTiles& of,
+                     const bf16* packed,
+                     int begin,
+                     int end,
+                     std::int64_t cols,
+                     Finish finish) {
   alignas(64) float sums[4 * kTileSide * kTileSide];
   const std::int64_t panel = std::int64_t{of.lines} * kTileValues;
   const auto run = [&]<int kPixels, int kOutputs>(int tile, int block) {
-    multiply_lines<kPixels, kOutputs>(unit, of.offsets, of.lines, of.places + tile, packed + block * panel, panel, of.stride, sums,
-                                      std::make_index_sequence<kPixels * kOutputs>(), std::make_index_sequence<kOutputs>());
+    multiply_lines<kPixels, kOutputs>(unit,
+                                      of.offsets,
+                                      of.lines,
+                                      of.places + tile,
+                                      packed + block * panel,
+                                      panel,
+                                      of.stride,
+                                      sums,
+                                      std::make_index_sequence<kPixels * kOutputs>(),
+                                      std::make_index_sequence<kOutputs>());
     for (int p = 0; p < kPixels; ++p) {
       const PixelTiles::Tile& pixels = of.tiles[tile + p];
       for (int k = 0; k < kOutputs; ++k) {

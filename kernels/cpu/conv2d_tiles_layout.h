@@ -49,7 +49,6 @@ struct TileLayout {
   // The tap (r, s) in its copy: which, and how many pixels on.
   int copy_of(int r, int s, int copies_of_a_row) const { return r % row_copies * copies_of_a_row + s; }
   int shift_of(int r) const { return r / row_copies * shift; }
-
 };
 
 // Two pixels at a time, as pairs of 16 channels.
@@ -85,7 +84,8 @@ void pack_row(const TileLayout& l, const bf16* from, int s, bf16* to) {
   const int begin = std::min(l.pitch, (first + kTogether - 1) / kTogether * kTogether);
   const int end = std::max(begin, (last + 1) / kTogether * kTogether);
   const auto test = [&](int column, int until) {
-    for (; column < until; column += kTogether) Pixels::put(pixel(column), pixel(column + 1), to + column * kValues);
+    for (; column < until; column += kTogether)
+      Pixels::put(pixel(column), pixel(column + 1), to + column * kValues);
   };
   test(0, begin);
   const std::int64_t step = std::int64_t{g.stride} * g.c;
@@ -97,7 +97,8 @@ void pack_row(const TileLayout& l, const bf16* from, int s, bf16* to) {
 
 // The rows of a unit that is a band, in the copy row_copy: row(input row or null, to) writes `values` values a pixel.
 template <class Row>
-void pack_band(const TileLayout& l, const bf16* x, int unit, int c, int row_copy, int values, bf16* to, Row row) {
+void pack_band(
+    const TileLayout& l, const bf16* x, int unit, int c, int row_copy, int values, bf16* to, Row row) {
   const Conv2dGeom& g = l.g;
   const int rows = l.rows + (g.r - 1) / l.row_copies, first = l.unit_row(unit);
   for (int i = 0; i < rows; ++i, to += l.pitch * values) {
@@ -109,10 +110,12 @@ void pack_band(const TileLayout& l, const bf16* x, int unit, int c, int row_copy
 
 // The pixels of a flat unit at the tap (r, s); those beyond the last image are zero.
 template <class Pixels>
-void pack_flat(const TileLayout& l, const bf16* x, std::int64_t of_images, int unit, int c, int r, int s, bf16* to) {
+void pack_flat(
+    const TileLayout& l, const bf16* x, std::int64_t of_images, int unit, int c, int r, int s, bf16* to) {
   const Conv2dGeom& g = l.g;
   const std::int64_t first = l.unit_image(unit);
-  const int w = g.out_w(), h = g.out_h(), images = static_cast<int>(std::min<std::int64_t>(l.images, of_images - first));
+  const int w = g.out_w(), h = g.out_h(),
+            images = static_cast<int>(std::min<std::int64_t>(l.images, of_images - first));
   const bf16* pixels[2] = {kZeroPixel, kZeroPixel};
   int image = 0, row = 0, column = 0;
   for (int p = 0; p < l.pixels; ++p) {
@@ -133,7 +136,14 @@ void pack_flat(const TileLayout& l, const bf16* x, std::int64_t of_images, int u
 
 // The input of `units` units, Pixels::kValues channels at a time from c0 to c1: [copy][channels][unit of the group][pixel].
 template <class Pixels>
-void pack_input(const TileLayout& l, const bf16* x, std::int64_t of_images, int first, int units, int c0, int c1, bf16* to) {
+void pack_input(const TileLayout& l,
+                const bf16* x,
+                std::int64_t of_images,
+                int first,
+                int units,
+                int c0,
+                int c1,
+                bf16* to) {
   constexpr int kValues = Pixels::kValues;
   for (int row_copy = 0; row_copy < l.row_copies; ++row_copy) {
     for (int s = 0; s < l.g.s; ++s) {

@@ -12,8 +12,12 @@ inline namespace OFFRAMP_SIMD_NAMESPACE {
 
 inline constexpr int kWide = 2;  // blocks of 16 rows and columns that share their loads
 
-inline std::int64_t a_block(const TileLayout& l) { return std::int64_t{l.group} * l.pixels * kTileSide; }  // 16 k of a group
-inline std::int64_t b_block(const TileLayout& l) { return std::int64_t{l.group} * l.padded * kTileSide; }  // 16 c of a copy
+inline std::int64_t a_block(const TileLayout& l) {
+  return std::int64_t{l.group} * l.pixels * kTileSide;
+}  // 16 k of a group
+inline std::int64_t b_block(const TileLayout& l) {
+  return std::int64_t{l.group} * l.padded * kTileSide;
+}  // 16 c of a copy
 inline std::int64_t b_size(const TileLayout& l, int channels) {
   return std::int64_t{l.row_copies} * l.g.s * (channels / kTileSide) * b_block(l);
 }
@@ -21,18 +25,19 @@ inline std::int64_t b_size(const TileLayout& l, int channels) {
 // One contiguous run of images, for the input channels c0 .. c1 - 1.
 struct WeightJob {
   const TileLayout* layout;
-  const bf16 *x, *dy;    // of the first image
+  const bf16 *x, *dy;  // of the first image
   std::int64_t images;
   int c0, c1;
-  bf16* b;               // b_size(*layout, c1 - c0)
-  bf16* a;               // space for kWide * a_block, or all of dy packed by pack_gradient
+  bf16* b;  // b_size(*layout, c1 - c0)
+  bf16* a;  // space for kWide * a_block, or all of dy packed by pack_gradient
   bool a_is_packed;
-  float* dw;             // [k][r][s][c], whole
-  bool adds;             // to what dw holds
+  float* dw;  // [k][r][s][c], whole
+  bool adds;  // to what dw holds
 };
 
 // dy of the units `first` .. `first + units - 1` for 16 k from k0 on: tiles, unit by unit.
-inline void pack_gradient(const TileLayout& l, const bf16* dy, std::int64_t images, int first, int units, int k0, bf16* to) {
+inline void pack_gradient(
+    const TileLayout& l, const bf16* dy, std::int64_t images, int first, int units, int k0, bf16* to) {
   const int k = l.g.k, w = l.g.out_w(), map = l.g.out_h() * w;
   alignas(64) bf16 stage[kTileValues];
   for (int u = first; u < first + units; ++u) {
@@ -71,7 +76,9 @@ struct WeightGroup {
   std::ptrdiff_t row_bytes() const { return std::ptrdiff_t{l->g.r} * l->g.s * l->g.c * 4; }
   const bf16* b(int c, int tap) const {
     const int r = tap / l->g.s, copy = l->copy_of(r, tap % l->g.s, l->g.s);
-    return job->b + (std::int64_t{copy} * ((job->c1 - job->c0) / kTileSide) + (c - job->c0) / kTileSide) * b_block(*l) +
+    return job->b +
+           (std::int64_t{copy} * ((job->c1 - job->c0) / kTileSide) + (c - job->c0) / kTileSide) *
+               b_block(*l) +
            std::int64_t{l->shift_of(r)} * kTileSide;
   }
   float* sums(int k, int tap, int c) const {
@@ -95,7 +102,8 @@ OFFRAMP_SIMD_FN void add_wide(Unit& unit, const WeightGroup& of, const bf16* a, 
   const std::int64_t gap = std::int64_t{l.padded - l.pixels} * kTileSide;
   const int units = of.units, tiles = l.pixels / kTileDepth;
   for (int u = 0; u < units; ++u, b0 += gap, b1 += gap) {
-    for (int t = 0; t < tiles; ++t, a0 += kTileValues, a1 += kTileValues, b0 += kTileValues, b1 += kTileValues) {
+    for (int t = 0; t < tiles;
+         ++t, a0 += kTileValues, a1 += kTileValues, b0 += kTileValues, b1 += kTileValues) {
       unit.template load<4>(a0, 64);
       unit.template load<6>(b0, 64);
       unit.template load<7>(b1, 64);
@@ -142,7 +150,8 @@ OFFRAMP_SIMD_FN void add_narrow(Unit& unit, const WeightGroup& of, const bf16* a
   const int taps = of.l->g.r * of.l->g.s;
   int tap = 0;
   while (tap < taps) {
-    const auto some = [&]<std::size_t... I>(std::index_sequence<I...> taps_of) __attribute__((always_inline)) {
+    const auto some = [&]<std::size_t... I>(std::index_sequence<I...> taps_of)
+        __attribute__((always_inline)) {
       add_taps<static_cast<int>(sizeof...(I))>(unit, of, a, k, c, tap, taps_of);
       tap += static_cast<int>(sizeof...(I));
     };

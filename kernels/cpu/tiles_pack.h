@@ -48,16 +48,49 @@ OFFRAMP_SIMD_FN void transpose(const bf16* from, std::int64_t step, bf16* to) {
 }
 
 OFFRAMP_SIMD_FN void interleave(const bf16* even, const bf16* odd, bf16* to) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,  //
-                                         23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i order = _mm512_set_epi16(31,
+                                         15,
+                                         30,
+                                         14,
+                                         29,
+                                         13,
+                                         28,
+                                         12,
+                                         27,
+                                         11,
+                                         26,
+                                         10,
+                                         25,
+                                         9,
+                                         24,
+                                         8,  //
+                                         23,
+                                         7,
+                                         22,
+                                         6,
+                                         21,
+                                         5,
+                                         20,
+                                         4,
+                                         19,
+                                         3,
+                                         18,
+                                         2,
+                                         17,
+                                         1,
+                                         16,
+                                         0);
   __m512i v = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(even)));
   v = _mm512_inserti64x4(v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd)), 1);
   _mm512_storeu_si512(to, _mm512_permutexvar_epi16(order, v));
 }
 
-OFFRAMP_SIMD_FN void copy_line(const bf16* from, bf16* to) { _mm512_storeu_si512(to, _mm512_loadu_si512(from)); }
+OFFRAMP_SIMD_FN void copy_line(const bf16* from, bf16* to) {
+  _mm512_storeu_si512(to, _mm512_loadu_si512(from));
+}
 OFFRAMP_SIMD_FN void copy_half(const bf16* from, bf16* to) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 }
 
 OFFRAMP_SIMD_FN void transpose_pairs(const bf16* from, bf16* to) {
@@ -75,7 +108,8 @@ OFFRAMP_SIMD_FN void transpose_pairs(const bf16* from, bf16* to) {
     r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
   }
   for (int j = 0; j < 4; ++j) {
-    const __m512i low01 = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x44), high01 = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xee);
+    const __m512i low01 = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x44),
+                  high01 = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xee);
     const __m512i low23 = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x44),
                   high23 = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xee);
     _mm512_storeu_si512(to + j * kTileDepth, _mm512_shuffle_i32x4(low01, low23, 0x88));
@@ -105,7 +139,8 @@ OFFRAMP_SIMD_FN void copy_half(const bf16* from, bf16* to) { std::memcpy(to, fro
 
 OFFRAMP_SIMD_FN void transpose_pairs(const bf16* from, bf16* to) {
   for (int i = 0; i < kTileSide; ++i) {
-    for (int j = 0; j < kTileSide; ++j) std::memcpy(to + j * kTileDepth + 2 * i, from + i * kTileDepth + 2 * j, 4);
+    for (int j = 0; j < kTileSide; ++j)
+      std::memcpy(to + j * kTileDepth + 2 * i, from + i * kTileDepth + 2 * j, 4);
   }
 }
 

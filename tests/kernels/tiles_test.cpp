@@ -59,16 +59,20 @@ TEST(Tiles, TheTwinMultipliesAsTheTextSays) {
 
 TEST(Tiles, TheUnitHasTheBitsOfItsTwin) {
 #if OFFRAMP_HAS_TILES
-  if (!TileUnit::usable()) GTEST_SKIP() << "this processor has no tile unit (AMX), or the system does not let us use it";
+  if (!TileUnit::usable())
+    GTEST_SKIP() << "this processor has no tile unit (AMX), or the system does not let us use it";
   for (std::uint32_t seed = 0; seed < 200; ++seed) {
     const std::vector<bf16> a = random_halves(512, 2 * seed, seed % 2 != 0),
                             b = random_halves(1024, 2 * seed + 1, seed % 2 != 0);
     std::vector<float> sums(512);
     std::mt19937 bits(seed);
-    for (float& v : sums) v = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(bits()))) * 0x1p-31f;
+    for (float& v : sums)
+      v = static_cast<float>(static_cast<std::int32_t>(static_cast<std::uint32_t>(bits()))) * 0x1p-31f;
     if (seed % 4 == 3) sums[5] = 0x1p-130f;  // denormal
-    const std::vector<float> by_unit = products<TileUnit>(a, b, sums), by_twin = products<TileArray>(a, b, sums);
-    EXPECT_EQ(std::memcmp(by_unit.data(), by_twin.data(), by_unit.size() * sizeof(float)), 0) << "seed " << seed;
+    const std::vector<float> by_unit = products<TileUnit>(a, b, sums),
+                             by_twin = products<TileArray>(a, b, sums);
+    EXPECT_EQ(std::memcmp(by_unit.data(), by_twin.data(), by_unit.size() * sizeof(float)), 0)
+        << "seed " << seed;
   }
 #else
   GTEST_SKIP() << "this build has no instructions for the tile unit";
@@ -99,7 +103,9 @@ TEST(Tiles, PackingIsAPermutation) {
 #if OFFRAMP_HAS_TILES
 
 template <class Unit, class Input>
-std::vector<float> correlate_with(const Conv2dGeom& g, const std::vector<bf16>& x, const std::vector<bf16>& packed) {
+std::vector<float> correlate_with(const Conv2dGeom& g,
+                                  const std::vector<bf16>& x,
+                                  const std::vector<bf16>& packed) {
   const Input source(g, 1 << 20);
   std::vector<bf16> input(static_cast<std::size_t>(source.values()) + 32);
   std::vector<const bf16*> places(static_cast<std::size_t>(source.tiles()));
@@ -123,7 +129,9 @@ std::vector<float> correlate_with(const Conv2dGeom& g, const std::vector<bf16>& 
 }
 
 template <class Unit>
-std::vector<float> weights_with(const Conv2dGeom& g, const std::vector<bf16>& x, const std::vector<bf16>& dy) {
+std::vector<float> weights_with(const Conv2dGeom& g,
+                                const std::vector<bf16>& x,
+                                const std::vector<bf16>& dy) {
   const tiles::TileLayout layout(g, 64, true);
   std::vector<bf16> a(static_cast<std::size_t>(tiles::kWide * tiles::a_block(layout))),
       b(static_cast<std::size_t>(tiles::b_size(layout, g.c)));
@@ -143,7 +151,8 @@ std::vector<float> weights_with(const Conv2dGeom& g, const std::vector<bf16>& x,
 }
 
 TEST(Tiles, ConvolutionsHaveTheBitsOfTheTwins) {
-  if (!TileUnit::usable()) GTEST_SKIP() << "this processor has no tile unit (AMX), or the system does not let us use it";
+  if (!TileUnit::usable())
+    GTEST_SKIP() << "this processor has no tile unit (AMX), or the system does not let us use it";
   for (const Conv2dGeom& g : {Conv2dGeom{2, 3, 16, 16, 16, 3, 3, 1, 1, 1},
                               {1, 4, 32, 32, 48, 3, 3, 2, 1, 1},
                               {3, 8, 8, 64, 32, 3, 3, 1, 1, 1},
@@ -152,13 +161,15 @@ TEST(Tiles, ConvolutionsHaveTheBitsOfTheTwins) {
     const std::vector<bf16> x = random_halves(static_cast<std::size_t>(g.x_size()), 1, false),
                             dy = random_halves(static_cast<std::size_t>(g.y_size()), 2, false);
     std::vector<float> w;
-    for (const bf16 v : random_halves(static_cast<std::size_t>(g.w_size()), 3, false)) w.push_back(static_cast<float>(v));
+    for (const bf16 v : random_halves(static_cast<std::size_t>(g.w_size()), 3, false))
+      w.push_back(static_cast<float>(v));
     std::vector<bf16> packed(static_cast<std::size_t>(tiles::packed_weight_values(g)));
     tiles::pack_forward(g, w.data(), 0, g.k / 16, packed.data());
     const auto same = [&](auto input) {
       using Input = typename decltype(input)::type;
       if (Input::fits(g)) {
-        EXPECT_EQ((correlate_with<TileUnit, Input>(g, x, packed)), (correlate_with<TileArray, Input>(g, x, packed)));
+        EXPECT_EQ((correlate_with<TileUnit, Input>(g, x, packed)),
+                  (correlate_with<TileArray, Input>(g, x, packed)));
       }
     };
     same(std::type_identity<tiles::InPlace>{});
