@@ -34,20 +34,15 @@ bool TileUnit::usable() {
 namespace tiles {
 namespace {
 
-#if OFFRAMP_HAS_TILES
-using TwinOrUnit = TileUnit;
-#else
-using TwinOrUnit = TileArray;
-#endif
-
-constexpr std::int64_t kLargeWeights = 200'000;
+constexpr std::int64_t kLargeWeights =
+    200'000;                  // floats: from here on one set of sums instead of one a shard
 constexpr int kPixels = 256;  // of a weight gradient, packed at a time; twice as many where sums are large
 
 // run(type_identity<Unit>) with the unit, or with its twin where the machine has none.
 template <class Run>
 void with_unit(Run run) {
 #if OFFRAMP_HAS_TILES
-  if (TileUnit::usable()) {
+  if (available()) {
     run(std::type_identity<TileUnit>{});
     return;
   }

@@ -1,6 +1,6 @@
 #pragma once
 // Correlations on the tile unit: the forward of a convolution, and its input gradient, which is the correlation of dy with
-// the turned filter. a: 16 pixels x 32 values (a line of a pixel), in the copies of conv2d_tiles_layout.h; b: packed weights,
+// the turned filter. a: 16 pixels x 32 values (a line of a pixel), where conv2d_tiles_planes.h puts them; b: packed weights,
 // 32 values x 16 outputs. Each output is one chain of products in the order of the lines, whatever stands beside it.
 #include <utility>
 

@@ -129,6 +129,7 @@ class Planes {
   std::int64_t plane_;
 };
 
+// The copies of conv2d_tiles_layout.h; outputs of a unit are a run of pixels, rows and images without gaps.
 class Copies {
  public:
   static bool fits(const Conv2dGeom& g) { return g.c % kTileDepth == 0; }

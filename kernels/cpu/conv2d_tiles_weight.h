@@ -12,12 +12,9 @@ inline namespace OFFRAMP_SIMD_NAMESPACE {
 
 inline constexpr int kWide = 2;  // blocks of 16 rows and columns that share their loads
 
-inline std::int64_t a_block(const TileLayout& l) {
-  return std::int64_t{l.group} * l.pixels * kTileSide;
-}  // 16 k of a group
-inline std::int64_t b_block(const TileLayout& l) {
-  return std::int64_t{l.group} * l.padded * kTileSide;
-}  // 16 c of a copy
+// Values of 16 k of a group in a, and of 16 channels of a group in one copy of b.
+inline std::int64_t a_block(const TileLayout& l) { return std::int64_t{l.group} * l.pixels * kTileSide; }
+inline std::int64_t b_block(const TileLayout& l) { return std::int64_t{l.group} * l.padded * kTileSide; }
 inline std::int64_t b_size(const TileLayout& l, int channels) {
   return std::int64_t{l.row_copies} * l.g.s * (channels / kTileSide) * b_block(l);
 }

@@ -27,7 +27,6 @@ inline constexpr int kTileValues = 512;  // bf16 values of a tile
 
 class TileArray {
  public:
-  static constexpr bool usable() { return true; }
   template <int kTile>
   void zero() {
     tiles_[kTile] = {};

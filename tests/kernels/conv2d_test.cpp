@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/conv2d_plan.h"
 #include "kernels/ref/conv2d.h"
+#include "tests/kernels/tile_geoms.h"
 #include "tests/support/backends.h"
 #include "tests/support/close.h"
 #include "tests/support/conv2d_data.h"
@@ -389,29 +390,6 @@ const Conv2dGeom kWinogradGeoms[] = {{1, 4, 4, 1, 1, 3, 3, 1, 1, 1},
                                      {2, 3, 3, 6, 7, 3, 3, 1, 0, 1},
                                      {40, 8, 8, 33, 16, 3, 3, 1, 1, 1}};
 
-const Conv2dGeom kTileGeoms[] = {{2, 4, 16, 16, 16, 3, 3, 1, 1, 1},   // lines of two taps
-                                 {3, 5, 32, 16, 48, 3, 3, 2, 1, 1},   // and every second pixel
-                                 {2, 3, 16, 16, 32, 5, 5, 1, 2, 1},   // and an odd column left
-                                 {2, 3, 32, 16, 32, 1, 1, 2, 0, 1},   // one tap and its neighbour
-                                 {2, 20, 16, 64, 32, 3, 3, 1, 1, 1},  // planes: bands of an image
-                                 {2, 4, 32, 32, 16, 3, 3, 2, 1, 1},
-                                 {1, 3, 18, 32, 32, 3, 3, 1, 0, 1},
-                                 {5, 8, 8, 32, 64, 3, 3, 1, 1, 1},  // copies: two rows a tile
-                                 {3, 7, 9, 32, 96, 3, 3, 1, 1, 1},  // rows of odd width
-                                 {3, 9, 11, 64, 32, 3, 3, 2, 1, 1},
-                                 {2, 6, 10, 32, 32, 5, 3, 3, 2, 1},
-                                 {2, 7, 8, 32, 32, 2, 2, 1, 0, 1},
-                                 {37, 4, 4, 32, 48, 3, 3, 1, 1, 1},  // flat: several images a tile
-                                 {150, 2, 2, 64, 32, 3, 3, 1, 1, 1},
-                                 {70, 3, 3, 32, 16, 3, 3, 2, 1, 1},
-                                 {9, 1, 1, 32, 32, 3, 3, 1, 1, 1},
-                                 {40, 5, 5, 32, 64, 1, 1, 1, 0, 1},  // in place
-                                 {3, 4, 4, 288, 64, 1, 1, 1, 0, 1},  // and not: too many channels
-                                 {2, 8, 32, 32, 32, 1, 1, 2, 0, 1},
-                                 {3, 4, 4, 128, 192, 3, 3, 1, 1, 1},  // sums so large that there is one set
-                                 {1, 5, 9, 160, 160, 3, 3, 1, 1, 1},
-                                 {33, 4, 4, 448, 448, 1, 1, 1, 0, 1}};
-
 template <class T>
 int check_algorithm(cpu::ConvAlgorithm algorithm) {
   const bool winograd =
@@ -456,51 +434,6 @@ TEST(Conv2dAlgorithms, TilesMatchTheReferenceWhereTheyApply) {
     wanted += 4 + (turns || (g.stride == 1 && g.k == 16 && g.w % 16 == 0) ? 2 : 0);
   }
   EXPECT_GE(check_algorithm<bf16>(cpu::ConvAlgorithm::kTiles), wanted);
-}
-
-TEST(Conv2dAlgorithms, ByTilesAnImageHasTheSameBitsInEveryBatchAndOnEveryThreadCount) {
-  for (const Conv2dGeom& g : kTileGeoms) {
-    SCOPED_TRACE(::testing::PrintToString(g));
-    const ConvData<bf16>& d = ConvData<bf16>::of(g);
-    const auto run = [&](int threads, int batch) {
-      cpu::Context ctx({.threads = threads});
-      std::vector<bf16> y(static_cast<std::size_t>(g.y_size())), dx(static_cast<std::size_t>(g.x_size()));
-      Conv2dGeom part = g;
-      for (int first = 0; first < g.n; first += part.n) {
-        part.n = std::min(batch, g.n - first);
-        const std::int64_t x_at = first * (g.x_size() / g.n), y_at = first * (g.y_size() / g.n);
-        EXPECT_TRUE(cpu::conv2d_forward_by(cpu::ConvAlgorithm::kTiles,
-                                           ctx,
-                                           part,
-                                           d.x.data() + x_at,
-                                           d.w.data(),
-                                           d.b.data(),
-                                           y.data() + y_at));
-        cpu::conv2d_backward_input_by(cpu::ConvAlgorithm::kTiles,
-                                      ctx,
-                                      part,
-                                      d.dy.data() + y_at,
-                                      d.w.data(),
-                                      dx.data() + x_at,
-                                      Write::kOverwrite);
-      }
-      return std::pair(y, dx);
-    };
-    const auto whole = run(1, g.n);
-    EXPECT_EQ(run(1, 1), whole);
-    EXPECT_EQ(run(3, 1), whole);
-    EXPECT_EQ(run(2, g.n), whole);
-    EXPECT_EQ(run(4, 2), whole);
-    const auto weights = [&](int threads) {
-      cpu::Context ctx({.threads = threads});
-      std::vector<float> dw(static_cast<std::size_t>(g.w_size()), 1.f);
-      EXPECT_TRUE(cpu::conv2d_backward_weight_by(
-          cpu::ConvAlgorithm::kTiles, ctx, g, d.x.data(), d.dy.data(), dw.data(), Write::kAccumulate));
-      return dw;
-    };
-    EXPECT_EQ(weights(2), weights(1));
-    EXPECT_EQ(weights(5), weights(1));
-  }
 }
 
 TEST(Conv2dAlgorithms, TheLibrarysMatchTheReferenceWhereTheyApply) {
