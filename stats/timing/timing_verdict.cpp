@@ -7,6 +7,7 @@
 #include "stats/checks.h"
 #include "stats/exits/time_cells.h"
 #include "stats/timing/decile_differences.h"
+#include "stats/timing/decile_region.h"
 #include "stats/timing/weighted_deciles.h"
 
 namespace offramp::stats {
@@ -58,37 +59,12 @@ double critical_value(const std::vector<double>& largest, double alpha) {
   return largest[largest.size() - allowed];
 }
 
-// (|difference| - limit) in deviations.
-double excess(double difference, double deviation, double limit) {
-  const double beyond = std::abs(difference) - limit;
-  if (deviation > 0) return beyond / deviation;
-  return beyond > 0 ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
-}
-
-struct Reading {
-  std::size_t largest = 0;
-  double p_value = 1;
-};
-Reading read(const DecileDifferences& d, const std::vector<double>& largest, double limit) {
-  Reading r;
-  double most = -std::numeric_limits<double>::infinity();
-  for (std::size_t j = 0; j < kDeciles; ++j) {
-    const double e = excess(d.difference[j], d.deviation[j], limit);
-    if (e > most || (j == 4 && e == most)) most = e, r.largest = j;
-  }
-  if (most <= 0) return r;
-  const auto hits = largest.end() - std::lower_bound(largest.begin(), largest.end(), most);
-  r.p_value = static_cast<double>(hits + 1) / static_cast<double>(largest.size() + 1);
-  return r;
-}
-
 // One class against itself, its measurements (or inputs) taken in turn: where this differs, the measurement does.
 double control_p_value(const ClassifiedTimes& t,
                        std::uint8_t which,
                        const TimingTestOptions& options,
                        double limit) {
   ClassifiedTimes half;
-  std::vector<std::int64_t> seen;
   std::size_t turn = 0;
   for (std::size_t i = 0; i < t.ns.size(); ++i) {
     if ((t.is_b[i] != 0) != (which != 0)) continue;
@@ -103,8 +79,7 @@ double control_p_value(const ClassifiedTimes& t,
   }
   const auto b = static_cast<std::size_t>(std::count(half.is_b.begin(), half.is_b.end(), 1));
   if (b < kLeastMeasurements / 2 || half.ns.size() - b < kLeastMeasurements / 2) return 1;
-  const DecileDifferences d = decile_differences(half, options);
-  return read(d, d.largest(), limit).p_value;
+  return read_region(decile_region(half, options), limit).p_value;
 }
 
 std::size_t changes_of_class(const ClassifiedTimes& t) {
@@ -113,20 +88,28 @@ std::size_t changes_of_class(const ClassifiedTimes& t) {
   return changes;
 }
 
+// What a plan knows of further runs: how the differences of deciles scatter, and what a verdict asks of them.
+struct Plan {
+  DecileDifferences scatter;
+  Deciles deviation{};
+  double critical = 0;
+};
+
+Plan plan_from(const ClassifiedTimes& t, const DecileRegion& region, const TimingTestOptions& o) {
+  return {decile_differences(t, o), region.deviation, critical_value(region.largest, o.alpha)};
+}
+
 // The share of simulated runs of n measurements a class that say `wanted`, for true differences `effect`.
-double share_of_runs(const DecileDifferences& d,
-                     double critical,
-                     const Deciles& effect,
-                     double limit,
-                     double n,
-                     TimingOutcome wanted) {
+double share_of_runs(const Plan& plan, const Deciles& effect, double limit, double n, TimingOutcome wanted) {
+  const DecileDifferences& d = plan.scatter;
   const double shrink =
       std::sqrt((2 / n) / (1 / static_cast<double>(d.n_a) + 1 / static_cast<double>(d.n_b)));
   std::size_t said = 0;
   for (const Deciles& r : d.resampled) {
     bool leaks = false, smaller = true;
     for (std::size_t j = 0; j < kDeciles; ++j) {
-      const double seen = std::abs(effect[j] + shrink * r[j]), half = critical * shrink * d.deviation[j];
+      const double seen = std::abs(effect[j] + shrink * r[j]),
+                   half = plan.critical * shrink * plan.deviation[j];
       leaks = leaks || seen - half > limit;
       smaller = smaller && seen + half <= limit;
     }
@@ -135,13 +118,12 @@ double share_of_runs(const DecileDifferences& d,
   return static_cast<double>(said) / static_cast<double>(d.resampled.size());
 }
 
-double needed(
-    const DecileDifferences& d, double critical, const Deciles& effect, double limit, double power) {
+double needed(const Plan& plan, const Deciles& effect, double limit, double power) {
   double most = 0;
   for (const double e : effect) most = std::max(most, std::abs(e));
   if (most == limit) return std::numeric_limits<double>::infinity();
   const auto wanted = most > limit ? TimingOutcome::kLeaks : TimingOutcome::kSmaller;
-  const auto enough = [&](double n) { return share_of_runs(d, critical, effect, limit, n, wanted) >= power; };
+  const auto enough = [&](double n) { return share_of_runs(plan, effect, limit, n, wanted) >= power; };
   double high = kLeastMeasurements;
   while (!enough(high)) {
     high *= 2;
@@ -157,7 +139,7 @@ double needed(
 }
 
 // A pilot as two classes: one class alone is its measurements in turn.
-DecileDifferences pilot_differences(ClassifiedTimes pilot, const TimingTestOptions& o) {
+Plan pilot_plan(ClassifiedTimes pilot, const TimingTestOptions& o) {
   check_times(pilot, o);
   auto b = static_cast<std::size_t>(
       std::count_if(pilot.is_b.begin(), pilot.is_b.end(), [](auto c) { return c != 0; }));
@@ -177,7 +159,7 @@ DecileDifferences pilot_differences(ClassifiedTimes pilot, const TimingTestOptio
                     std::to_string(pilot.ns.size() - b) + " and " + std::to_string(b));
   }
   spread_over_ticks(pilot, clock_tick(pilot.ns), o.seed);
-  return decile_differences(pilot, o);
+  return plan_from(pilot, decile_region(pilot, o), o);
 }
 
 Deciles everywhere(double effect) {
@@ -234,19 +216,19 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
   v.tick_ns = clock_tick(t.ns);
   spread_over_ticks(t, v.tick_ns, o.seed);
   const double limit = std::max(o.limit_ns, v.tick_ns > o.limit_ns ? v.tick_ns : 0);
-  const DecileDifferences d = decile_differences(t, o);
-  const std::vector<double> largest = d.largest();
-  const Reading reading = read(d, largest, limit);
+  const DecileRegion d = decile_region(t, o);
+  const RegionReading reading = read_region(d, limit);
   v.difference = d.difference;
   v.largest = reading.largest;
   v.p_value = reading.p_value;
-  v.critical = critical_value(largest, o.alpha);
+  v.critical = critical_value(d.largest, o.alpha);
+  v.classes_drawn = d.classes_drawn;
   v.block = d.block;
   v.correlation_time = d.correlation_time;
   bool smaller = true;
   for (std::size_t j = 0; j < kDeciles; ++j) {
-    v.low[j] = d.difference[j] - v.critical * d.deviation[j];
-    v.high[j] = d.difference[j] + v.critical * d.deviation[j];
+    const double half = std::isinf(v.critical) ? v.critical : v.critical * d.deviation[j];
+    v.low[j] = d.difference[j] - half, v.high[j] = d.difference[j] + half;
     smaller = smaller && v.low[j] >= -limit && v.high[j] <= limit;
   }
   v.effect = {d.difference[v.largest], v.low[v.largest], v.high[v.largest]};
@@ -259,7 +241,7 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
     return v;
   }
   if (d.atoms < kLeastAtoms ||
-      (t.input.empty() && static_cast<double>(d.block) < 2 * (d.correlation_time - 1))) {
+      (!d.classes_drawn && static_cast<double>(d.block) < 2 * (d.correlation_time - 1))) {
     v.reason = "measurements depend on each other over " +
                std::to_string(static_cast<std::int64_t>(std::ceil(d.correlation_time))) +
                " of their neighbours (drift), or are of few inputs: " + std::to_string(d.atoms) +
@@ -290,7 +272,7 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
     return v;
   }
   v.outcome = TimingOutcome::kInconclusive;
-  v.more_needed = needed(d, v.critical, d.difference, limit, o.power);
+  v.more_needed = needed(plan_from(t, d, o), d.difference, limit, o.power);
   v.reason = std::isfinite(v.more_needed)
                  ? "the interval reaches over the limit of " + ns_text(limit) + "; about " +
                        to_text(v.more_needed) + " measurements of each class would decide"
@@ -299,16 +281,14 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
 }
 
 double measurements_needed(const ClassifiedTimes& pilot, double effect_ns, const TimingTestOptions& o) {
-  const DecileDifferences d = pilot_differences(pilot, o);
+  const Plan plan = pilot_plan(pilot, o);
   if (!(std::abs(effect_ns) > o.limit_ns)) return std::numeric_limits<double>::infinity();
-  return needed(d, critical_value(d.largest(), o.alpha), everywhere(effect_ns), o.limit_ns, o.power);
+  return needed(plan, everywhere(effect_ns), o.limit_ns, o.power);
 }
 
 double power_of(const ClassifiedTimes& pilot, double effect_ns, double n, const TimingTestOptions& o) {
   if (!(n >= 1)) throw ValueError("power_of: needs at least one measurement, got " + to_text(n));
-  const DecileDifferences d = pilot_differences(pilot, o);
-  return share_of_runs(d,
-                       critical_value(d.largest(), o.alpha),
+  return share_of_runs(pilot_plan(pilot, o),
                        everywhere(effect_ns),
                        o.limit_ns,
                        n,

@@ -2,9 +2,10 @@
 // region for the differences of the nine deciles, which decides every verdict: the chance that "leaks" is said of a
 // difference within the attacker's limit, or "smaller" of one beyond it, is at most alpha.
 //
-// Measurements depend on each other: what is resampled are blocks of the common sequence of both classes (a slow spell hits
-// both, and counts once), or whole inputs where each was measured several times. The largest studentised deviation of the
-// resampled differences gives the region (max-t).
+// Measurements depend on each other. Where the classes came in random order they are drawn again, over the same times or,
+// where inputs were measured several times, over whole inputs; else blocks of the common sequence of both classes are
+// resampled (a slow spell hits both, and counts once). The largest studentised difference gives the region (max-t;
+// decile_region.h).
 #pragma once
 
 #include <cstddef>
@@ -42,7 +43,9 @@ struct TimingTestOptions {
   double limit_ns = 100;  // Delta: differences up to it are of no use to the attacker
   double alpha = 0.01;
   std::size_t resamples = 2000;
-  std::optional<std::size_t> block = {};  // default: from the autocorrelation, at least 10
+  // Resample blocks of so many measurements in any case; default: where the order is not random, by the
+  // autocorrelation and at least 10.
+  std::optional<std::size_t> block = {};
   std::uint64_t seed = 1;
   unsigned threads = 0;
   double power = 0.9;  // of the planned number of measurements
@@ -59,10 +62,11 @@ struct TimingVerdict {
   Interval effect;      // of that decile, signed
   double p_value = 1;   // of "every decile's difference is at most the limit"
   double critical = 0;  // half width of an interval in its deviations
-  std::size_t block = 1;  // measurements resampled together; 1 with inputs
-  double correlation_time = 1;
-  double tick_ns = 0;          // of the clock; 0: none seen
-  double control_p_value = 1;  // least of both classes against themselves
+  bool classes_drawn = false;   // again over the same times; false: blocks were resampled
+  std::size_t block = 1;        // measurements resampled together; 1 where classes were drawn
+  double correlation_time = 1;  // of what blocks were made for
+  double tick_ns = 0;           // of the clock; 0: none seen
+  double control_p_value = 1;   // least of both classes against themselves
   // kInconclusive: measurements of each class for `power`; infinity: the effect lies at the limit.
   double more_needed = 0;
 };

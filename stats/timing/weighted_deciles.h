@@ -32,6 +32,16 @@ inline Deciles deciles_of_counts(std::span<const double> sorted,
   return out;
 }
 
+// The same of ascending values, each drawn once; at least one.
+inline Deciles deciles_of_sorted(std::span<const double> sorted) {
+  Deciles out{};
+  for (std::size_t d = 0; d < kDeciles; ++d) {
+    const std::size_t np10 = sorted.size() * (d + 1), j = np10 / 10;
+    out[d] = np10 % 10 == 0 ? 0.5 * (sorted[j - 1] + sorted[j]) : sorted[j];
+  }
+  return out;
+}
+
 // A generator of its own for part `number` of a computation with `seed`.
 inline std::mt19937_64 generator_of(std::uint64_t seed, std::uint64_t number) {
   const auto mixed = [](std::uint64_t x) {  // splitmix64

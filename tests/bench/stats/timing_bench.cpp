@@ -16,7 +16,7 @@
 #include "base/atomic_file.h"
 #include "base/number_table.h"
 #include "stats/exits/time_cells.h"
-#include "stats/timing/decile_differences.h"
+#include "stats/timing/decile_region.h"
 #include "tests/support/timing_series.h"
 #include "tools/report/svg_writer.h"
 #include "tools/report/xy_chart.h"
@@ -29,14 +29,7 @@ constexpr double kAlphas[] = {0.01, 0.05, 0.09};
 
 double p_without_limit(const stats::ClassifiedTimes& t, std::uint64_t seed) {
   const stats::TimingTestOptions o{.limit_ns = 0, .resamples = 999, .seed = seed, .threads = 0};
-  const auto d = stats::decile_differences(t, o);
-  double most = 0;
-  for (std::size_t j = 0; j < stats::kDeciles; ++j) {
-    if (d.deviation[j] > 0) most = std::max(most, std::abs(d.difference[j]) / d.deviation[j]);
-  }
-  const auto largest = d.largest();
-  const auto hits = largest.end() - std::lower_bound(largest.begin(), largest.end(), most);
-  return static_cast<double>(hits + 1) / 1000;
+  return stats::read_region(stats::decile_region(t, o), 0).p_value;
 }
 
 void null_runs(const char* name, int runs, const Draw& draw) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "stats/timing/decile_differences.h"
+#include "stats/timing/decile_region.h"
 #include "tests/stats/expect_message.h"
 #include "tests/support/timing_series.h"
 
@@ -107,13 +108,7 @@ int alarms(const std::function<ClassifiedTimes(std::uint64_t)>& draw, std::optio
   for (std::uint64_t seed = 1; seed <= kNullRuns; ++seed) {
     TimingTestOptions o{.limit_ns = 0, .alpha = .05, .resamples = 399, .block = block, .seed = seed};
     const ClassifiedTimes t = draw(seed);
-    const DecileDifferences d = decile_differences(t, o);
-    double most = 0;
-    for (std::size_t j = 0; j < kDeciles; ++j)
-      most = std::max(most, std::abs(d.difference[j]) / d.deviation[j]);
-    const auto largest = d.largest();
-    const auto hits = largest.end() - std::lower_bound(largest.begin(), largest.end(), most);
-    n += static_cast<double>(hits + 1) / 400 <= .05 ? 1 : 0;
+    n += read_region(decile_region(t, o), 0).p_value <= .05 ? 1 : 0;
   }
   return n;
 }
@@ -125,6 +120,58 @@ TEST(TimingVerdict, NullRunsOnRecordedNoiseStayInTheBand) {
     EXPECT_LE(alarms([&](std::uint64_t s) { return test::relabelled(noise, 300, 0, s); }), kMostAlarms)
         << exit;
   }
+}
+
+TEST(TimingVerdict, RandomOrderKeepsAlphaOnTimesThatDependOnEachOther) {
+  // As many alarms as alpha allows, not fewer: a test that is too careful needs more measurements than it must.
+  const auto draw = [](std::uint64_t s) { return correlated_times(250, 300, .9, 0, ClassOrder::kRandom, s); };
+  const int n = alarms(draw);
+  EXPECT_LE(n, kMostAlarms);
+  EXPECT_GE(n, 5);  // binomial, 1 in 1,000 to see fewer
+}
+
+TEST(TimingVerdict, ClassesThatScatterDifferentlyAreNotADifferenceOfTheMiddle) {
+  // Class a within 30 ns, class b within 300, medians equal: 95 % of the intervals hold zero at the median alone, and the
+  // nine together more often.
+  int missed = 0;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    ClassifiedTimes t = correlated_times(250, 300, 0, 0, ClassOrder::kRandom, seed);
+    for (std::size_t i = 0; i < t.ns.size(); ++i)
+      if (t.is_b[i] == 0) t.ns[i] = 50000 + .1 * (t.ns[i] - 50000);
+    const TimingVerdict v = timing_verdict(t, {.limit_ns = 0, .alpha = .05, .resamples = 199, .seed = seed});
+    EXPECT_TRUE(v.classes_drawn);
+    missed += v.low[4] > 0 || v.high[4] < 0 ? 1 : 0;
+  }
+  EXPECT_LE(missed, 10);
+}
+
+TEST(TimingVerdict, ARegionFollowsAShiftAndAScale) {
+  const ClassifiedTimes t = correlated_times(300, 300, 0, 150, ClassOrder::kRandom, 11);
+  const TimingTestOptions o{.resamples = 199};
+  const DecileRegion plain = decile_region(t, o);
+  ClassifiedTimes other = t;
+  for (double& ns : other.ns) ns = 8 * ns + 4096;
+  const DecileRegion scaled = decile_region(other, o);
+  ASSERT_TRUE(plain.classes_drawn);
+  EXPECT_EQ(plain.atoms, 600u);
+  for (std::size_t j = 0; j < kDeciles; ++j) {
+    EXPECT_NEAR(scaled.difference[j], 8 * plain.difference[j], 1e-6);
+    EXPECT_NEAR(scaled.deviation[j], 8 * plain.deviation[j], 1e-6);
+  }
+  EXPECT_NEAR(scaled.largest.back(), plain.largest.back(), 1e-6);
+  // Of a normal class of 300, sigma 300: the median's deviation is 300 sqrt(pi / 2 / 300), of a difference sqrt(2) more.
+  EXPECT_NEAR(plain.deviation[4], 300 * std::sqrt(std::acos(-1.) / 300), 8);
+  // Classes that take turns are not in random order.
+  for (std::size_t i = 0; i < other.is_b.size(); ++i) other.is_b[i] = i % 2;
+  EXPECT_FALSE(decile_region(other, o).classes_drawn);
+}
+
+TEST(TimingVerdict, ConstantTimesDoNotDiffer) {
+  ClassifiedTimes t = correlated_times(200, 300, 0, 0, ClassOrder::kRandom, 12);
+  std::fill(t.ns.begin(), t.ns.end(), 500.0);
+  const TimingVerdict same = timing_verdict(t, {.limit_ns = 1});
+  EXPECT_EQ(same.outcome, TimingOutcome::kSmaller) << same.reason;
+  EXPECT_EQ(same.p_value, 1);
 }
 
 TEST(TimingVerdict, NullRunsOfDependentTimesNeedTheBlocks) {

@@ -28,8 +28,8 @@ class StatsTimingVerb final : public Verb {
             "limit; effect in ns with an interval), smaller (none does), inconclusive (with the number of measurements that\n"
             "would decide), could not be measured (the clock's step is larger than the limit, the times drift or were not\n"
             "mixed, a class differs from itself). Both first ones are wrong with probability alpha at most, all deciles\n"
-            "together. Neighbouring times depend on each other: they are resampled in blocks; with --input, where inputs were\n"
-            "measured several times, input by input. Beside it the decile test of RTLF (USENIX Security 2024), which takes\n"
+            "together. Classes in random order are drawn again over the same times; with --input, where inputs were measured\n"
+            "several times, over whole inputs. In another order neighbouring times are resampled in blocks. Beside it the decile test of RTLF (USENIX Security 2024), which takes\n"
             "measurements for independent and any difference for a leak.\n"
             "Attackers: same-core 1 ns, lan 100 ns, internet 50 us; or --limit-ns. Before measuring: --plan NS on a pilot (of\n"
             "both classes or one) prints how many measurements of each class find a difference of NS."};
@@ -148,7 +148,7 @@ class StatsTimingVerb final : public Verb {
     json.update(json_of(verdict, test_));
     std::string text = sentence(verdict) + "\n";
     text += fmt::format(
-        "a: {} ({} measurements), b: {} ({}); limit {:g} ns, alpha {:g}, p {:.4g}; blocks of {}\n",
+        "a: {} ({} measurements), b: {} ({}); limit {:g} ns, alpha {:g}, p {:.4g}; {}\n",
         name_a,
         verdict.n_a,
         name_b,
@@ -156,7 +156,7 @@ class StatsTimingVerb final : public Verb {
         test_.limit_ns,
         test_.alpha,
         verdict.p_value,
-        verdict.block);
+        verdict.classes_drawn ? "classes drawn again" : fmt::format("blocks of {}", verdict.block));
     if (verdict.critical > 0) text += decile_table(verdict);
     std::vector<double> of[2];
     for (std::size_t i = 0; i < times.ns.size(); ++i) of[times.is_b[i] != 0 ? 1 : 0].push_back(times.ns[i]);

@@ -22,6 +22,7 @@ nlohmann::ordered_json json_of(const stats::TimingVerdict& v, const stats::Timin
                                 {"estimate", v.effect.estimate},
                                 {"low", v.effect.low},
                                 {"high", v.effect.high}}},
+                              {"classes_drawn", v.classes_drawn},
                               {"block", v.block},
                               {"correlation_time", v.correlation_time},
                               {"tick_ns", v.tick_ns},
