@@ -9,6 +9,7 @@
 
 #include "engine/device_algorithms.h"
 #include "engine/device_algorithms/device_buffer.h"
+#include "kernels/cuda/search_cells.h"
 
 namespace offramp::device_algorithms {
 namespace {
@@ -141,29 +142,19 @@ class JointSearch {
     const Levels levels(p_.candidates, p_.grid_cells);
     const Buffer<std::uint16_t> points(device_, levels.points), boxes(device_, levels.boxes);
     const Buffer<std::int32_t> cells(device_, static_cast<std::size_t>(levels.grid.cells));
-    const Buffer<unsigned long long> largest(device_, 1);
     cuda::SearchGrid grid = levels.grid;
     grid.stay = grid.leave = points.data();
     cuda::integral_histogram(context(), table_, grid, cells.data());
-    cuda::largest_cell(context(), grid.cells, cells.data(), largest.data());
-    const unsigned long long packed = largest.values()[0];
-    const cuda::SearchBox at =
-        levels.box_of(p_.candidates, static_cast<std::int64_t>(0xffffffffull - (packed & 0xffffffffull)));
-    consider(Point(at.low, at.low + dims_), static_cast<std::int64_t>(packed >> 32));
+    const cuda::LargestCell largest = cuda::largest_cell(context(), grid.cells, cells.data());
+    const cuda::SearchBox at = levels.box_of(p_.candidates, largest.cell);
+    consider(Point(at.low, at.low + dims_), largest.count);
 
     grid.stay = boxes.data();
     cuda::integral_histogram(context(), table_, grid, cells.data());
     constexpr std::int32_t kMost = 1 << 18;
     const Buffer<std::uint32_t> list(device_, kMost);
-    const Buffer<std::int32_t> found(device_, 1);
-    cuda::cells_above(context(),
-                      grid.cells,
-                      cells.data(),
-                      static_cast<std::int32_t>(value_),
-                      kMost,
-                      list.data(),
-                      found.data());
-    const std::int32_t survivors = found.values()[0];
+    const std::int64_t survivors = cuda::cells_above(
+        context(), grid.cells, cells.data(), static_cast<std::int32_t>(value_), kMost, list.data());
     const auto total = static_cast<std::int64_t>(std::int64_t{1} << 31);
     if (survivors > kMost) {  // a grid too coarse to decide: start from one box
       cuda::SearchBox all{};
@@ -172,7 +163,7 @@ class JointSearch {
       return;
     }
     std::vector<std::uint32_t> kept = list.values(static_cast<std::size_t>(survivors));
-    std::sort(kept.begin(), kept.end());  // they came in any order
+    std::sort(kept.begin(), kept.end());  // they come in any order
     const std::vector<std::int32_t> bound = cells.values();
     for (const std::uint32_t cell : kept) open_.push({bound[cell], levels.box_of(p_.candidates, cell)});
   }

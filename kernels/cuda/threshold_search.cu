@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/device_helpers.h"
+#include "kernels/cuda/search_cells.h"
 
 namespace offramp::cuda {
 namespace {
@@ -59,55 +60,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Along the innermost dimension: a warp a line.
-__global__ void __launch_bounds__(kThreads)
-    prefix_rows_kernel(std::int64_t lines, int levels, std::int32_t* count) {
-  const int lane = thread_x() % 32;
-  for (std::int64_t line = grid_thread() / 32; line < lines; line += grid_threads() / 32) {
-    std::int32_t* row = count + line * levels;
-    std::int32_t before = 0;
-    for (int first = 0; first < levels; first += 32) {
-      std::int32_t v = first + lane < levels ? row[first + lane] : 0;
-      for (int offset = 1; offset < 32; offset *= 2) {
-        const std::int32_t other = __shfl_up_sync(kAllLanes, v, static_cast<unsigned>(offset));
-        if (lane >= offset) v += other;
-      }
-      v += before;
-      if (first + lane < levels) row[first + lane] = v;
-      before = __shfl_sync(kAllLanes, v, 31);
-    }
-  }
-}
-
 __global__ void clear_word_kernel(Word* word) { *word = 0; }
-__global__ void clear_found_kernel(std::int32_t* found) { *found = 0; }
-
-__global__ void __launch_bounds__(kThreads)
-    largest_cell_kernel(std::int64_t cells, const std::int32_t* count, Word* packed) {
-  Word best = 0;
-  for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
-    const Word here = static_cast<Word>(count[i]) << 32 | (0xffffffffull - static_cast<Word>(i));
-    best = here > best ? here : best;
-  }
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const Word other = __shfl_xor_sync(kAllLanes, best, offset);
-    best = other > best ? other : best;
-  }
-  if (thread_x() % 32 == 0) atomicMax(packed, best);
-}
-
-__global__ void __launch_bounds__(kThreads) cells_above_kernel(std::int64_t cells,
-                                                               const std::int32_t* count,
-                                                               std::int32_t floor,
-                                                               std::int32_t capacity,
-                                                               std::uint32_t* list,
-                                                               std::int32_t* found) {
-  for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
-    if (count[i] <= floor) continue;
-    const std::int32_t place = atomicAdd(found, 1);
-    if (place < capacity) list[place] = static_cast<std::uint32_t>(i);
-  }
-}
 
 // ---- boxes
 constexpr int kBins = 128, kPasses = 6;
@@ -369,14 +322,7 @@ void integral_histogram(Context& ctx, const SearchTable& t, const SearchGrid& gr
   for (int k = t.dimensions - 1; k >= 0; --k) {
     const std::int64_t lines = grid.cells / grid.levels[k];
     if (stride == 1) {
-      launch(prefix_rows_kernel,
-             blocks_for(lines * 32),
-             kThreads,
-             0,
-             ctx.stream(),
-             lines,
-             grid.levels[k],
-             count);
+      prefix_rows(ctx, lines, grid.levels[k], count);
     } else {
       launch(prefix_lines_kernel,
              blocks_for(lines),
@@ -390,32 +336,6 @@ void integral_histogram(Context& ctx, const SearchTable& t, const SearchGrid& gr
     }
     stride *= grid.levels[k];
   }
-}
-
-void largest_cell(Context& ctx, std::int64_t cells, const std::int32_t* count, unsigned long long* packed) {
-  launch(clear_word_kernel, 1, 1, 0, ctx.stream(), packed);
-  launch(largest_cell_kernel, blocks_for(cells), kThreads, 0, ctx.stream(), cells, count, packed);
-}
-
-void cells_above(Context& ctx,
-                 std::int64_t cells,
-                 const std::int32_t* count,
-                 std::int32_t floor,
-                 std::int32_t capacity,
-                 std::uint32_t* list,
-                 std::int32_t* found) {
-  launch(clear_found_kernel, 1, 1, 0, ctx.stream(), found);
-  launch(cells_above_kernel,
-         blocks_for(cells),
-         kThreads,
-         0,
-         ctx.stream(),
-         cells,
-         count,
-         floor,
-         capacity,
-         list,
-         found);
 }
 
 void bound_boxes(Context& ctx,

@@ -32,16 +32,7 @@ struct SearchGrid {
 // with `stay` rounded down (levels as boxes that reach up to the next one) it is an upper bound of J in each
 // box.
 void integral_histogram(Context&, const SearchTable&, const SearchGrid&, std::int32_t* count);
-// The largest count and the first cell that has it, as (count << 32) | (2^32 - 1 - cell). cells < 2^32.
-void largest_cell(Context&, std::int64_t cells, const std::int32_t* count, unsigned long long* packed);
-// Cells with count > floor, in any order: their indices to list[min(found, capacity)], how many to *found.
-void cells_above(Context&,
-                 std::int64_t cells,
-                 const std::int32_t* count,
-                 std::int32_t floor,
-                 std::int32_t capacity,
-                 std::uint32_t* list,
-                 std::int32_t* found);
+// The passes over these counts: search_cells.h.
 
 // ---- branch and bound: one block a box
 struct SearchBox {

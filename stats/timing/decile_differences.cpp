@@ -1,5 +1,7 @@
 #include "stats/timing/decile_differences.h"
 
+#include <boost/math/distributions/chi_squared.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -49,12 +51,17 @@ double integrated_correlation_time(std::span<const double> series) {
   return std::max(1.0, sum);
 }
 
-std::vector<double> DecileDifferences::largest() const {
+std::vector<double> DecileDifferences::largest(std::uint64_t seed) const {
   std::vector<double> out(resampled.size(), 0);
+  const double freedom = static_cast<double>(std::max<std::size_t>(atoms, 2) - 1);
+  const boost::math::chi_squared spread(freedom);
   for (std::size_t r = 0; r < resampled.size(); ++r) {
     for (std::size_t d = 0; d < kDeciles; ++d) {
       if (deviation[d] > 0) out[r] = std::max(out[r], std::abs(resampled[r][d]) / deviation[d]);
     }
+    // The deviations come from few atoms themselves: Student's t in place of the normal.
+    const double u = (static_cast<double>(generator_of(seed, ~r)() >> 11) + 0.5) * 0x1p-53;
+    out[r] *= std::sqrt(freedom / boost::math::quantile(spread, u));
   }
   std::sort(out.begin(), out.end());
   return out;

@@ -14,8 +14,9 @@ struct DecileDifferences {
   std::size_t n_a = 0, n_b = 0, block = 1, atoms = 0;  // atoms: blocks or inputs that are resampled
   double correlation_time = 1;
 
-  // Largest |resampled_j| / deviation_j of each resample, ascending; deciles without deviation left out.
-  std::vector<double> largest() const;
+  // Largest |resampled_j| / deviation_j of each resample, over a drawn estimate of the deviation from `atoms` parts,
+  // ascending; deciles without deviation left out.
+  std::vector<double> largest(std::uint64_t seed) const;
 };
 
 // Integrated autocorrelation time of a series, 1 + 2 sum of correlations up to the lag where the window rule of Sokal

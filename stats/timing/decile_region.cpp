@@ -14,7 +14,7 @@ namespace offramp::stats {
 namespace {
 
 // A decile's deviation is read from the values this many standard errors of its rank to both sides.
-constexpr double kReach = 2;
+constexpr double kRankErrors = 2;
 // Changes of class that random order has within so many of its deviations.
 constexpr double kRandomOrder = 4;
 
@@ -98,9 +98,9 @@ class ClassDeciles {
     };
     for (std::size_t d = 0; d < kDeciles; ++d) {
       const double p = 0.1 * static_cast<double>(d + 1);
-      const double reach =
-          kReach * (sample_.single ? std::sqrt(n * p * (1 - p)) : rank_error(c, values, decile[c][d], p));
-      deviation[c][d] = (at_rank(n * p + reach) - at_rank(n * p - reach)) / (2 * kReach);
+      const double reach = kRankErrors * (sample_.single ? std::sqrt(n * p * (1 - p))
+                                                         : rank_error(c, values, decile[c][d], p));
+      deviation[c][d] = (at_rank(n * p + reach) - at_rank(n * p - reach)) / (2 * kRankErrors);
     }
   }
   // Standard deviation of the number of values up to q: measurements of one input count as one draw.
@@ -190,7 +190,7 @@ DecileRegion decile_region(const ClassifiedTimes& t, const TimingTestOptions& o)
   const DecileDifferences d = decile_differences(t, o);
   return {.difference = d.difference,
           .deviation = d.deviation,
-          .largest = d.largest(),
+          .largest = d.largest(o.seed),
           .classes_drawn = false,
           .block = d.block,
           .atoms = d.atoms,

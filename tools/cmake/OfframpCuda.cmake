@@ -46,9 +46,10 @@ if(NOT OFFRAMP_CUDA_MODE STREQUAL "off")
   set(toolkit_include_hints ${CUDAToolkit_INCLUDE_DIRS} /usr/local/cuda/include)
   find_path(OFFRAMP_CUDA_INCLUDE cuda_runtime_api.h HINTS ${toolkit_include_hints})
   find_path(OFFRAMP_CUBLASLT_INCLUDE cublasLt.h HINTS ${toolkit_include_hints})
+  find_path(OFFRAMP_CCCL_INCLUDE thrust/scan.h HINTS ${toolkit_include_hints} PATH_SUFFIXES cccl)
   find_path(OFFRAMP_CUDNN_INCLUDE cudnn_graph.h HINTS ${toolkit_include_hints}
     DOC "Folder with cuDNN's headers, version 9; in a PyTorch installation: nvidia/cudnn/include")
-  mark_as_advanced(OFFRAMP_CUDA_INCLUDE OFFRAMP_CUBLASLT_INCLUDE OFFRAMP_CUDNN_INCLUDE)
+  mark_as_advanced(OFFRAMP_CUDA_INCLUDE OFFRAMP_CUBLASLT_INCLUDE OFFRAMP_CUDNN_INCLUDE OFFRAMP_CCCL_INCLUDE)
   message(STATUS "CUDA libraries, opened at run time: cuDNN headers ${OFFRAMP_CUDNN_INCLUDE}, "
     "cuBLASLt header ${OFFRAMP_CUBLASLT_INCLUDE}")
 endif()

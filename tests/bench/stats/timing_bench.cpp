@@ -1,7 +1,8 @@
 // The timing verdict on data that are known: false alarms, and what is found (docs/results/verdicts.md).
 //   timing_bench null RUNS [FILE.csv COLUMN ..]   alarms at 1 %, 5 % and 9 % on noise without a difference: that of
-//                                        tests/stats/traces, of this machine's own clock, of generated series, and of
-//                                        columns of CSV files in seconds; band: 99 % of a binomial
+//                                        tests/stats/traces, of this machine's own clock, and of columns of CSV files
+//                                        in seconds; band: 99 % of a binomial
+//   timing_bench series RUNS             the same on generated series whose times depend on each other
 //   timing_bench power SVG               planned and seen power against the number of measurements
 #include <boost/math/distributions/binomial.hpp>
 
@@ -73,8 +74,11 @@ stats::ClassifiedTimes spread(stats::ClassifiedTimes t, std::uint64_t seed) {
   return t;
 }
 
+constexpr char kHeading[] =
+    "| noise | runs | alarms at 1 % (band) | at 5 % | at 9 % |\n|---|---|---|---|---|\n";
+
 void run_null(int runs, char** files, int count) {
-  std::printf("| noise | runs | alarms at 1 %% (band) | at 5 %% | at 9 %% |\n|---|---|---|---|---|\n");
+  std::printf("%s", kHeading);
   const std::string trace = OFFRAMP_SOURCE_DIR "/tests/stats/traces/small-cnn-fashion-mnist-cpu-busy.csv";
   for (const int exit : {1, 2, 3, 4}) {
     const auto noise = test::recorded_noise(trace, exit);
@@ -93,6 +97,10 @@ void run_null(int runs, char** files, int count) {
       return spread(test::relabelled(noise, 500, 0, s), s);
     });
   }
+}
+
+void run_series(int runs) {
+  std::printf("%s", kHeading);
   for (const double rho : {0.0, .5, .8}) {
     for (const auto order : {test::ClassOrder::kRandom, test::ClassOrder::kRuns}) {
       char name[99];
@@ -162,6 +170,10 @@ int main(int argc, char** argv) {
       offramp::run_null(std::atoi(argv[2]), argv + 3, argc - 3);
       return 0;
     }
+    if (what == "series") {
+      offramp::run_series(std::atoi(argv[2]));
+      return 0;
+    }
     if (what == "power") {
       offramp::run_power(argv[2]);
       return 0;
@@ -170,6 +182,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "timing_bench: %s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "usage: timing_bench null RUNS [FILE.csv COLUMN ..] | power SVG\n");
+  std::fprintf(stderr, "usage: timing_bench null RUNS [FILE.csv COLUMN ..] | series RUNS | power SVG\n");
   return 2;
 }
