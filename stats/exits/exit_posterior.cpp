@@ -208,9 +208,14 @@ std::vector<std::size_t> cut_exit(const TimeCells& cells,
 
 namespace {
 
-// Of neighbours, in the larger spread; two exits say little of what one looks like.
-constexpr double kSafeGap = 5.8, kSafeGapOfTwo = 7.5;
-constexpr double kSafeWeight = 0.7;
+// What a promise asks of the fit: the least gap of neighbours in the larger spread, and the weight. Few exits say little of
+// what one looks like.
+struct Safe {
+  double gap, weight;
+};
+constexpr Safe safe_fit(std::size_t exits) {
+  return exits == 2 ? Safe{7.25, 0.9} : exits == 3 ? Safe{5.8, 0.7} : Safe{5.6, 0.55};
+}
 
 // That exits whose neighbours are `gap` apart hide others.
 double probability_hidden(double gap) {
@@ -237,7 +242,8 @@ std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::si
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits) {
   if (exits < 2 || exits != posterior.most_probable) return false;
   const FittedExits& f = posterior.best[exits - 1];
-  return posterior.weight[exits - 1] >= kSafeWeight && f.least_gap >= (exits == 2 ? kSafeGapOfTwo : kSafeGap);
+  const Safe safe = safe_fit(exits);
+  return posterior.weight[exits - 1] >= safe.weight && f.least_gap >= safe.gap;
 }
 
 ExitPosterior exit_posterior(const TimeCells& cells,
