@@ -45,9 +45,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void clear_word_kernel(Word* word) { *word = 0; }
-__global__ void clear_found_kernel(std::int32_t* found) { *found = 0; }
-
 __global__ void __launch_bounds__(kThreads)
     largest_cell_kernel(std::int64_t cells, const std::int32_t* count, Word* packed) {
   Word best = 0;
@@ -83,7 +80,7 @@ void prefix_rows(Context& ctx, std::int64_t lines, int levels, std::int32_t* cou
 
 LargestCell largest_cell(Context& ctx, std::int64_t cells, const std::int32_t* count) {
   auto* const packed = static_cast<Word*>(ctx.workspace(Context::kPartials, sizeof(Word)));
-  launch(clear_word_kernel, 1, 1, 0, ctx.stream(), packed);
+  memset_async(packed, 0, sizeof *packed, ctx.stream());
   launch(largest_cell_kernel, blocks_for(cells), kThreads, 0, ctx.stream(), cells, count, packed);
   const Word found = fetch(ctx, packed);
   return {static_cast<std::int32_t>(found >> 32),
@@ -97,7 +94,7 @@ std::int64_t cells_above(Context& ctx,
                          std::int32_t capacity,
                          std::uint32_t* list) {
   auto* const found = static_cast<std::int32_t*>(ctx.workspace(Context::kPartials, sizeof(std::int32_t)));
-  launch(clear_found_kernel, 1, 1, 0, ctx.stream(), found);
+  memset_async(found, 0, sizeof *found, ctx.stream());
   launch(cells_above_kernel,
          blocks_for(cells),
          kThreads,

@@ -3,7 +3,6 @@
 // stream), or one processor's, against which tests hold our kernels.
 #include <thrust/copy.h>
 #include <thrust/count.h>
-#include <thrust/functional.h>
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
 #include <thrust/scan.h>

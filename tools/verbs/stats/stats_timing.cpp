@@ -29,8 +29,9 @@ class StatsTimingVerb final : public Verb {
             "would decide), could not be measured (the clock's step is larger than the limit, the times drift or were not\n"
             "mixed, a class differs from itself). Both first ones are wrong with probability alpha at most, all deciles\n"
             "together. Classes in random order are drawn again over the same times; with --input, where inputs were measured\n"
-            "several times, over whole inputs. In another order neighbouring times are resampled in blocks. Beside it the decile test of RTLF (USENIX Security 2024), which takes\n"
-            "measurements for independent and any difference for a leak.\n"
+            "several times, over whole inputs. In another order neighbouring times are resampled in blocks. Beside it the\n"
+            "decile test of RTLF (USENIX Security 2024), which takes measurements for independent and any difference for a\n"
+            "leak.\n"
             "Attackers: same-core 1 ns, lan 100 ns, internet 50 us; or --limit-ns. Before measuring: --plan NS on a pilot (of\n"
             "both classes or one) prints how many measurements of each class find a difference of NS."};
   }
