@@ -14,6 +14,16 @@ bool begins(std::span<const std::byte> bytes, std::string_view with) {
   return bytes.size() >= with.size() && std::memcmp(bytes.data(), with.data(), with.size()) == 0;
 }
 
+// NumPy's archives (.npz) are zips of arrays; the name of the first stands behind 30 bytes.
+bool begins_with_array(std::span<const std::byte> zip) {
+  constexpr std::size_t kLengthAt = 26, kNameAt = 30;
+  if (zip.size() < kNameAt) return false;
+  const std::size_t length =
+      std::to_integer<std::size_t>(zip[kLengthAt]) + 256 * std::to_integer<std::size_t>(zip[kLengthAt + 1]);
+  if (zip.size() - kNameAt < length) return false;
+  return std::string_view(reinterpret_cast<const char*>(zip.data()) + kNameAt, length).ends_with(".npy");
+}
+
 // The first bytes of torch.save before 1.6: PROTO 2 and the magic number 0x1950a86a20f9469cfc6c.
 constexpr std::string_view kLegacy("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
 
@@ -65,7 +75,7 @@ bool contiguous(const Tensor& tensor) {
 }  // namespace
 
 bool looks_like(std::span<const std::byte> bytes) {
-  return begins(bytes, "PK") ||
+  return (begins(bytes, "PK") && !begins_with_array(bytes)) ||
          (begins(bytes, "\x80") && bytes.size() > 2 && bytes[1] >= std::byte{2} && bytes[1] <= std::byte{5} &&
           (begins(bytes, kLegacy) || bytes.back() == std::byte{'.'}));
 }

@@ -70,7 +70,7 @@ class Reader {
   std::vector<Opaque> opaque_;
 };
 
-// A file that begins like one of torch.save: a zip, or a bare pickle (which Reader refuses with the way out).
+// A file that begins like one of torch.save: a zip (not of NumPy arrays, .npz), or a bare pickle (which Reader refuses with the way out).
 bool looks_like(std::span<const std::byte> bytes);
 
 }  // namespace offramp::pth

@@ -82,6 +82,13 @@ void Reader::parse(std::span<const std::byte> bytes) {
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
   const std::span<const std::byte> behind = bytes.subspan(kLengthBytes);
+  // A length that cannot be, and no JSON behind it: the file is of another kind.
+  if (header_bytes > behind.size() && !behind.empty() && behind.front() != std::byte{'{'}) {
+    throw FileError(path_.string(),
+                    0,
+                    "no safetensors file: the length of a JSON header and the header wanted, found " +
+                        in_quotes({reinterpret_cast<const char*>(bytes.data()), kLengthBytes}));
+  }
   if (header_bytes > kMaxHeaderBytes) {
     throw FileError(path_.string(),
                     0,

@@ -13,11 +13,11 @@
 namespace offramp::stats {
 namespace {
 
+constexpr std::size_t kValuesOfABin = 20, kMostBins = 64;
+
 std::vector<std::size_t> equal_count_bins(std::span<const double> x, std::size_t bins) {
   require_finite(x, "mutual_information", "x");
-  if (bins == 0) {
-    throw ValueError("mutual_information: at least one bin is needed, got 0");
-  }
+  if (bins == 0) bins = std::clamp<std::size_t>(x.size() / kValuesOfABin, 2, kMostBins);
   std::vector<std::size_t> order(x.size()), bin(x.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return x[a] < x[b]; });

@@ -106,6 +106,15 @@ Defence read_defence(const std::filesystem::path& path) {
   return defence;
 }
 
+void check(const Defence& defence, int num_exits) {
+  if (!defence.padding) return;  // TimeGuard asks about no exits
+  const std::size_t planned = defence.padding->deadlines_ns.size();
+  if (planned != static_cast<std::size_t>(num_exits))
+    throw ValueError("the defence " + in_quotes(defence.name) + " is for " + std::to_string(planned) +
+                     " exits, the net has " + std::to_string(num_exits) +
+                     "; offramp defend plan makes one for it");
+}
+
 VictimFunction defended(VictimFunction plain, ExitVictim one, const Defence& defence) {
   if (defence.time_guard) return time_guarded(std::move(plain), *defence.time_guard);
   if (!defence.padding) throw ValueError("defended: neither TimeGuard nor a padding");

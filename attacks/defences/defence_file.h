@@ -21,6 +21,9 @@ void write_defence(const std::filesystem::path& path, const Defence& defence);
 // FileError: no such file, another format, a value outside its domain.
 Defence read_defence(const std::filesystem::path& path);
 
+// Before anything is measured. Throws ValueError where the defence was planned for another number of exits.
+void check(const Defence& defence, int num_exits);
+
 std::string to_text(InputHash hash);                 // perceptual, average, average-published, exact
 InputHash input_hash_from(const std::string& text);  // ValueError that lists what is known
 

@@ -22,6 +22,7 @@ void check(const ExtractionPlan& plan) {
   if (plan.search.first < 0 || plan.search.first > plan.queries.n)
     throw ValueError("search: thresholds are wanted from the first " + std::to_string(plan.search.first) +
                      " images, there are " + std::to_string(plan.queries.n));
+  plan.copy.check(plan.queries);
 }
 
 // The victim as it shows itself: what answers, behind what it gives away.
@@ -40,7 +41,8 @@ class Asked {
 
 // Thresholds of the baseline: the victim's where its owner takes part, else those of no early exit.
 nets::ExitPolicy knockoff_policy(const ExtractionOutcome& out, int num_exits) {
-  return out.contestants.empty() ? nets::ExitPolicy::uniform(num_exits, 1.0)
+  constexpr double kNever = 2;  // a confidence may round to 1
+  return out.contestants.empty() ? nets::ExitPolicy::uniform(num_exits, kNever)
                                  : policy_for(out.contestants.front().policy, num_exits);
 }
 

@@ -25,10 +25,13 @@ struct ContestantScore {
   Agreement test, queries;        // with the victim; 1 for itself
   Spending spending;              // on the test set
   double plain_ops_profiler = 0;  // of the test set without early exit
-  double mean_ns = 0;             // per test image, batch 1, one thread
+  double mean_ns = 0;             // per test image, batch 1, one thread; 0: not measured
   // To the victim, total over the test set.
-  double ratio_ops_profiler = 1, ratio_macs = 1, ratio_time = 1;
-  Behaviour on_test, on_queries;
+  double ratio_ops_profiler = 1, ratio_macs = 1,
+         ratio_time = 1;          // of time: 1 as well where none was measured
+  Behaviour on_test, on_queries;  // of queries: empty where there were none, and `queries` says nothing then
+  bool timed() const { return mean_ns > 0; }
+  bool queried() const { return !on_queries.exit.empty(); }
 };
 
 struct ScoreOptions {

@@ -1,5 +1,6 @@
 #include "attacks/extraction/stage_files.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -128,6 +129,8 @@ void write_confidences(const std::filesystem::path& path, const Confidences& c) 
   write_file_atomically(path, rows);
 }
 
+constexpr double kMostConfident = 1 + 1e-6;  // a sum of rounded probabilities may come out above 1
+
 Confidences read_confidences(const std::filesystem::path& path) {
   const NumberTable table = read_number_table(path);
   const auto columns = table.numbered("c");
@@ -142,9 +145,19 @@ Confidences read_confidences(const std::filesystem::path& path) {
   c.values.resize(table.rows() * columns.size());
   for (std::size_t k = 0; k < columns.size(); ++k) {
     const auto column = table.numbers(columns[k]);
-    for (std::size_t i = 0; i < table.rows(); ++i) c.values[i * columns.size() + k] = column[i];
+    for (std::size_t i = 0; i < table.rows(); ++i) {
+      if (!(column[i] >= 0 && column[i] <= kMostConfident))
+        throw FileError(path.string(),
+                        "row " + std::to_string(i + 1) + ": expected a confidence from 0 to 1 as c" +
+                            std::to_string(k + 1) + ", found " + std::to_string(column[i]));
+      c.values[i * columns.size() + k] = column[i];
+    }
   }
-  if (const auto weight = table.find("weight")) c.weights = table.numbers(*weight);
+  if (const auto weight = table.find("weight")) {
+    c.weights = table.numbers(*weight);
+    if (std::ranges::all_of(c.weights, [](double w) { return w == 0; }))
+      throw FileError(path.string(), "expected a weight above 0 in some row: with none no sample counts");
+  }
   return c;
 }
 

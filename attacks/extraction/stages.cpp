@@ -7,7 +7,10 @@
 #include "attacks/extraction/algorithms.h"
 #include "base/errors.h"
 #include "nets/data/transform.h"
+#include "nets/families/build.h"
+#include "nets/families/families.h"
 #include "nets/graph/metadata_text.h"
+#include "nets/graph/state_dict.h"
 #include "nets/training/train_options.h"
 
 namespace offramp::attacks {
@@ -116,6 +119,15 @@ nets::NetOptions CopyPlan::complete(const data::ImageSet& images, int classes, i
   o.std = normalisation.std;
   for (float& s : o.std) s = std::max(s, 1e-3f);  // an image set without contrast
   return o;
+}
+
+void CopyPlan::check(const data::ImageSet& images) const {
+  if (nets::known_family(net.name).takes != nets::Takes::kPixels)
+    throw ValueError("copy: " + net.name + " takes rows of features, the images want one of " +
+                     nets::forms_that_take(nets::Takes::kPixels));
+  constexpr int kAnyClasses = 10;
+  static_cast<void>(nets::build(complete(images, kAnyClasses, 1)));  // how many exits it has nobody knows yet
+  if (!pretrained.empty()) static_cast<void>(nets::load_net(pretrained, Device::cpu()));
 }
 
 FitOptions CopyPlan::options(FitMethod method) const {

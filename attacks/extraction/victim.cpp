@@ -31,6 +31,7 @@ ExitVictim exit_victim(const nets::Network& net, const nets::ExitPolicy& policy)
 
 InProcessBlackBox own_victim(const std::filesystem::path& checkpoint, const Defence* defence) {
   const auto loaded = nets::load_net(checkpoint, Device::make_cpu({.threads = 1}));
+  if (defence) check(*defence, loaded.net->num_exits());
   VictimFunction victim = early_exit_victim(*loaded.net, loaded.policy);
   if (defence) victim = defended(std::move(victim), exit_victim(*loaded.net, loaded.policy), *defence);
   return {std::move(victim), loaded.net->classes()};

@@ -40,7 +40,7 @@ Evaluation evaluate(const std::string& attack,
   e.members = scores[1].size();
   e.non_members = scores[0].size();
   e.roc = stats::roc_curve(scores[1], scores[0]);
-  e.auc = stats::delong_auc(scores[1], scores[0]);
+  e.auc = stats::delong_auc(scores[1], scores[0], o.auc_level);
   const auto share = [](const std::vector<double>& v, std::span<const std::size_t> index) {
     double sum = 0;
     for (const std::size_t i : index) sum += v[i];

@@ -19,7 +19,7 @@ struct Evaluation {
   std::string attack, adversary;  // adversary: "original", "exit told", "exit timed"
   std::size_t members = 0, non_members = 0;
   stats::Interval accuracy;  // balanced accuracy of the decisions: the papers' attack success rate; bootstrap
-  stats::Interval auc;       // DeLong
+  stats::Interval auc;       // DeLong, at EvaluationOptions::auc_level
   stats::Roc roc;
   std::vector<stats::DetectionPoint> points;
   stats::MemberControl control;
@@ -29,6 +29,7 @@ struct Evaluation {
 };
 struct EvaluationOptions {
   std::vector<double> false_positive_rates = {0.01, 0.001, 0};
+  double auc_level = 0.95;  // of the interval of the area
   std::size_t resamples = 1000;
   std::uint64_t seed = 1;
 };

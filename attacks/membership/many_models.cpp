@@ -11,7 +11,8 @@
 namespace offramp::attacks::membership {
 namespace {
 
-constexpr std::size_t kOwnNets = 4;  // of each side at an exit, from which on a record's own means count
+constexpr std::size_t kOwnNets =
+    4;  // of each side at an exit, when one has been taken away: enough for means of a record's own
 
 // Count, sum and squares around the mean of the margins that a record gets from a kind of nets.
 struct Moments {
@@ -76,13 +77,13 @@ Sides sides_of(const References& r, int needed, const char* what) {
   return s;
 }
 
-double variance_of(const Sides& s, int side, std::size_t i, Variance kind) {
+double variance_of(const Sides& s, const References& r, int side, std::size_t i, Variance kind) {
   const Moments& m = s.of[side][i];
-  if (kind == Variance::kAuto)
-    kind = s.of[0][i].n >= static_cast<std::size_t>(kFewModels) &&
-                   (s.of[1][i].n == 0 || s.of[1][i].n >= static_cast<std::size_t>(kFewModels))
-               ? Variance::kOwn
-               : Variance::kPooled;
+  if (kind == Variance::kAuto) {
+    constexpr auto kFew = static_cast<std::size_t>(kFewModels);
+    const std::size_t out = s.of[0][i].n + r.withheld_of(i, 0), in = s.of[1][i].n + r.withheld_of(i, 1);
+    kind = out >= kFew && (in == 0 || in >= kFew) ? Variance::kOwn : Variance::kPooled;
+  }
   switch (kind) {
     case Variance::kOwn:
       return m.squares / static_cast<double>(m.n - 1);
@@ -117,6 +118,8 @@ std::span<const ManyModelAttack> many_model_attacks() { return kManyModelAttacks
 
 References References::without(int model) const {
   References out{.models = models - 1, .num_exits = num_exits, .records = records};
+  out.withheld.assign(in.begin() + static_cast<std::ptrdiff_t>(at(model, 0)),
+                      in.begin() + static_cast<std::ptrdiff_t>(at(model, 0) + records));
   for (int m = 0; m < models; ++m) {
     if (m == model) continue;
     const auto first = static_cast<std::ptrdiff_t>(at(m, 0)),
@@ -167,7 +170,7 @@ std::vector<double> lira_offline(const Queried& target, const References& r, Var
   for (std::size_t i = 0; i < r.records; ++i) {
     const double mean = s.of[0][i].mean;
     out.push_back((target.margin[i] - mean) /
-                  std::sqrt(at_least_rounding(variance_of(s, 0, i, variance), mean)));
+                  std::sqrt(at_least_rounding(variance_of(s, r, 0, i, variance), mean)));
   }
   return out;
 }
@@ -177,8 +180,8 @@ std::vector<double> lira_online(const Queried& target, const References& r, Vari
   const Sides s = sides_of(r, 3, "lira-online");
   std::vector<double> out;
   for (std::size_t i = 0; i < r.records; ++i)
-    out.push_back(log_normal(target.margin[i], s.of[1][i].mean, variance_of(s, 1, i, variance)) -
-                  log_normal(target.margin[i], s.of[0][i].mean, variance_of(s, 0, i, variance)));
+    out.push_back(log_normal(target.margin[i], s.of[1][i].mean, variance_of(s, r, 1, i, variance)) -
+                  log_normal(target.margin[i], s.of[0][i].mean, variance_of(s, r, 0, i, variance)));
   return out;
 }
 
@@ -231,7 +234,9 @@ std::vector<double> lira_joint(const Queried& target, const References& r) {
     const auto e = static_cast<std::size_t>(target.exit[i] - 1);
     if (all[0][e].n < 2 || all[1][e].n < 2)
       continue;  // nothing is known of margins there: the exit alone speaks
-    const bool by_itself = own[0][i][e].n >= kOwnNets && own[1][i][e].n >= kOwnNets;
+    // The net that was taken away to be asked left here too.
+    const bool by_itself =
+        own[0][i][e].n + r.withheld_of(i, 0) > kOwnNets && own[1][i][e].n + r.withheld_of(i, 1) > kOwnNets;
     double density[2];
     for (int side = 0; side < 2; ++side) {
       const Moments& m = by_itself ? own[side][i][e] : all[side][e];

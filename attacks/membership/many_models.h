@@ -25,6 +25,12 @@ struct References {
   }
   // Without one net: what is left when that one plays the target.
   References without(int model) const;
+  // [records] `in` of the net that plays the target; empty: it is none of these. Which moments are a record's own is decided as if
+  // it were still there, so that its scores are made as the target's.
+  std::vector<std::uint8_t> withheld = {};
+  std::size_t withheld_of(std::size_t record, int side) const {
+    return !withheld.empty() && withheld[record] == side ? 1 : 0;
+  }
 };
 // Aligned to `rows` by the records' rows. Throws DataError where a net lacks a row, ValueError for no nets or nets of another
 // number of exits or classes.
@@ -57,7 +63,7 @@ std::vector<double> lira_online(const Queried& target,
 // ln P_in(e) - ln P_out(e) of the exit alone: counts of the record's own nets, 1/2 added to each.
 std::vector<double> exit_ratio(const Queried& target, const References& references);
 // ln [P_in(e) N(phi; in | e)] - ln [P_out(e) N(phi; out | e)]. Moments given the exit are pooled over the records of that exit;
-// where both sides of a record have at least 4 nets there, the means are its own and the variances pooled around such means.
+// where both sides of a record have at least 5 nets there, the means are its own and the variances pooled around such means.
 std::vector<double> lira_joint(const Queried& target, const References& references);
 
 // All of them throw DataError where a record lacks two nets of a side it needs (three of one's own variance do not help), and

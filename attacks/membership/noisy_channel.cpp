@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "attacks/baselines/draws.h"
@@ -61,10 +62,9 @@ double least_exit_gap(const Trace& trace, const Records& target) {
     centres.push_back(*middle);
   }
   std::ranges::sort(centres);
-  double gap = 0;
-  for (std::size_t i = 1; i < centres.size(); ++i)
-    if (const double d = centres[i] - centres[i - 1]; gap == 0 || d < gap) gap = d;
-  return gap;
+  double gap = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 1; i < centres.size(); ++i) gap = std::min(gap, centres[i] - centres[i - 1]);
+  return std::isfinite(gap) ? gap : 0;
 }
 
 }  // namespace offramp::attacks::membership

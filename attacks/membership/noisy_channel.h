@@ -26,7 +26,7 @@ std::vector<double> times_through(const Trace& trace,
                                   std::uint64_t seed);
 
 // The least distance between the median times of two neighbouring exits, ns, of those that at least kLeastShare of the target's
-// records take; 0: there are no two. What the queries for a channel's noise are reckoned from
+// records take; 0: there are no two, or two have the same. What the queries for a channel's noise are reckoned from
 // (stats::repetitions_to_distinguish, repetitions_to_cluster).
 double least_exit_gap(const Trace& trace, const Records& target);
 

@@ -64,8 +64,8 @@ void brighten(std::span<double, 3> rgb, double b) {
 ImageSet corrupt(
     const ImageSet& set, Corruption kind, CorruptionTable table, int severity, std::uint64_t seed) {
   const double strength = corruption_strength(kind, table, severity);
-  if (set.c != 3)
-    throw DataError("corrupt: expected RGB images, found " + std::to_string(set.c) + " channel");
+  if (set.c != 1 && set.c != 3)
+    throw DataError("corrupt: expected grey or RGB images, found " + std::to_string(set.c) + " channels");
   ImageSet out = set;
   out.source += kind == Corruption::kGaussianNoise ? ", Gaussian noise " : ", brightness ";
   out.source += std::to_string(severity);
@@ -79,6 +79,10 @@ ImageSet corrupt(
       continue;
     }
     const auto pixels = out.image(i);
+    if (set.c == 1) {
+      for (std::uint8_t& p : pixels) p = to_byte(p / 255. + strength);
+      continue;
+    }
     for (std::size_t p = 0; p < pixels.size(); p += 3) {
       std::array<double, 3> rgb = {pixels[p] / 255., pixels[p + 1] / 255., pixels[p + 2] / 255.};
       brighten(rgb, strength);

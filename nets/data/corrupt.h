@@ -14,7 +14,7 @@ enum class CorruptionTable { kCifar, kTinyImagenet };
 // Severity 1..5. Noise: standard deviation on the [0,1] scale; brightness: what is added to V of HSV.
 double corruption_strength(Corruption kind, CorruptionTable table, int severity);
 
-// RGB only. The result is clipped to [0,1], scaled to 0..255 and truncated. Noise of picture i, element e is
+// RGB, or grey, whose V is the pixel itself. The result is clipped to [0,1], scaled to 0..255 and truncated. Noise of picture i, element e is
 // drawn from PhiloxKey{seed, kCorruptionStream, op = severity, step = i}. Throws DataError (severity,
 // channels).
 ImageSet corrupt(

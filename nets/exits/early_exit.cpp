@@ -1,6 +1,7 @@
 #include "nets/exits/early_exit.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/errors.h"
 #include "engine/ops.h"
@@ -20,12 +21,20 @@ EarlyExitResult unanswered(int n, int classes) {
           .probabilities = std::vector<float>(count * width)};
 }
 
+void check_finite(std::span<const float> probabilities, int exit) {
+  // One logit that is not finite spoils the sum, and with it every class.
+  if (!std::isfinite(probabilities.front()))
+    throw NumericError("net: what exit " + std::to_string(exit + 1) +
+                       " says is not finite: training diverged, or its file is damaged");
+}
+
 bool take_exit(const ExitPolicy& policy,
                int s,
                bool last,
                std::span<const float> probabilities,
                std::size_t sample,
                EarlyExitResult& result) {
+  check_finite(probabilities, s);
   const auto top = std::max_element(probabilities.begin(), probabilities.end());
   const bool stops = last || policy.stops(s, *top);
   const bool sure = !last && stops;

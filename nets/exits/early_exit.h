@@ -20,6 +20,8 @@ struct EarlyExitResult {
   std::vector<float> probabilities;    // [n, classes]
 };
 
+// NumericError where what an exit (from 0) says of a sample is not finite: no answer can be made of it.
+void check_finite(std::span<const float> probabilities, int exit);
 // Of n samples that have no answer yet.
 EarlyExitResult unanswered(int n, int classes);
 // What exit `s` (from 0) makes of `sample`, whose probabilities there are given: kept in `result` where they are its answer.
@@ -32,7 +34,7 @@ bool take_exit(const ExitPolicy& policy,
                EarlyExitResult& result);
 
 // x as the net takes it. Throws ValueError where the policy does not fit the net, ShapeError where x does
-// not. A sample's result does not depend on the others. On the CPU a large batch goes through in parts (parts.h);
+// not, NumericError as check_finite. A sample's result does not depend on the others. On the CPU a large batch goes through in parts (parts.h);
 // `before_segment(segment, samples)`, where given, sees what each segment of each part is run on.
 EarlyExitResult infer(const SegmentedNet& net,
                       const ExitPolicy& policy,

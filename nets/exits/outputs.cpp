@@ -5,6 +5,7 @@
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "nets/exits/early_exit.h"
 #include "nets/exits/parts.h"
 
 namespace offramp::nets {
@@ -39,6 +40,7 @@ ExitOutputs exit_outputs(const SegmentedNet& net,
           const std::size_t at = out.at(done + i, e);
           const auto row = p.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i) * classes),
                      end = row + static_cast<std::ptrdiff_t>(classes), top = std::max_element(row, end);
+          check_finite({row, end}, e);
           out.confidence[at] = static_cast<double>(*top);
           out.predicted[at] = static_cast<std::int32_t>(top - row);
           if (keep == Keep::kProbabilities) {

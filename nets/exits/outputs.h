@@ -32,6 +32,7 @@ struct ExitOutputs {
 enum class Keep { kProbabilities, kConfidences };
 
 // Runs every exit on one epoch of the source: of a net as it trains (Network) or as it answers (FrozenNet).
+// NumericError where an output is not finite.
 // `progress(done, all)`, where given, is called after each batch and may throw to stop.
 ExitOutputs exit_outputs(const SegmentedNet& net,
                          BatchSource& source,

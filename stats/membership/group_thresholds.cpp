@@ -74,9 +74,8 @@ BalancedThreshold art_grid_threshold(std::span<const double> member_scores,
   for (const auto& side : {member_scores, non_member_scores}) {
     require_some(side, "art_grid_threshold", "scores of one side");
     for (const double s : side) {
-      if (!(s >= 0 && std::isfinite(s))) {
-        throw DataError("art_grid_threshold: expected finite scores >= 0, got " + to_text(s));
-      }
+      if (!std::isfinite(s)) throw DataError("art_grid_threshold: expected finite scores, got " + to_text(s));
+      if (s < 0) throw ValueError("art_grid_threshold: the grid begins at 0, a score is " + to_text(s));
       top = std::max(top, s);
     }
   }

@@ -22,7 +22,7 @@ BalancedThreshold balanced_threshold(std::span<const double> member_scores,
                                      std::span<const double> non_member_scores);
 
 // The search of the ART library: j * top / 100, j = 1 .. 99, top the largest score; the first of largest plain accuracy.
-// One outlier coarsens the whole grid. Scores must be finite and >= 0, else DataError.
+// One outlier coarsens the whole grid. DataError: scores that are not finite; ValueError: scores below 0.
 BalancedThreshold art_grid_threshold(std::span<const double> member_scores,
                                      std::span<const double> non_member_scores);
 

@@ -18,6 +18,7 @@ PaddedExits checked(const PaddedExits& exits) {
   for (std::size_t k = 0; k < times.size(); ++k) {
     const std::string at = " (exit " + std::to_string(k + 1) + ")";
     if (!std::isfinite(times[k])) throw ValueError("padding: a time is not finite" + at);
+    if (times[k] < 0) throw ValueError("padding: a time must be at least 0, got " + to_text(times[k]) + at);
     if (k > 0 && !(times[k] > times[k - 1])) {
       throw ValueError("padding: times must ascend with the exits, got " + to_text(times[k]) + " after " +
                        to_text(times[k - 1]) + at);

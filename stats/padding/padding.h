@@ -11,12 +11,12 @@
 namespace offramp::stats {
 
 struct PaddedExits {
-  std::vector<double> times;   // [K] strictly ascending, any unit; delays come in the same unit
+  std::vector<double> times;   // [K] at least 0, strictly ascending, any unit; delays come in the same unit
   std::vector<double> shares;  // [K] of the queries, > 0; sum 1 within 1e-6 (normalised by `checked`)
 };
 
-// The same with shares that sum to 1. ValueError: no exit, lengths differ, times not finite or not ascending, a share
-// that is not above 0, shares that do not sum to 1.
+// The same with shares that sum to 1. ValueError: no exit, lengths differ, times not finite, below 0 or not ascending, a
+// share that is not above 0, shares that do not sum to 1.
 PaddedExits checked(const PaddedExits& exits);
 
 struct Padding {

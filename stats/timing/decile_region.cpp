@@ -18,8 +18,8 @@ constexpr double kRankErrors = 2;
 // Changes of class that random order has within so many of its deviations.
 constexpr double kRandomOrder = 4;
 
-// Wald, Wolfowitz: the number of runs of a random order.
-bool in_random_order(const std::vector<std::uint8_t>& is_b) {
+// Wald, Wolfowitz: deviations by which the runs of an order exceed those of a random one.
+double excess_of_runs(const std::vector<std::uint8_t>& is_b) {
   const auto n = static_cast<double>(is_b.size());
   double b = 0, runs = 1;
   for (std::size_t i = 0; i < is_b.size(); ++i) {
@@ -28,7 +28,10 @@ bool in_random_order(const std::vector<std::uint8_t>& is_b) {
   }
   const double pairs = 2 * b * (n - b), mean = pairs / n + 1,
                variance = pairs * (pairs - n) / (n * n * std::max(1.0, n - 1));
-  return std::abs(runs - mean) <= kRandomOrder * std::sqrt(std::max(0.0, variance));
+  return variance > 0 ? (runs - mean) / std::sqrt(variance) : 0;
+}
+bool in_random_order(const std::vector<std::uint8_t>& is_b) {
+  return std::abs(excess_of_runs(is_b)) <= kRandomOrder;
 }
 
 // All times ascending, and what each is drawn with.
@@ -36,6 +39,7 @@ struct Sample {
   std::vector<double> value;         // [n]
   std::vector<std::uint32_t> atom;   // [n]
   std::vector<std::uint8_t> atom_b;  // [atoms] as measured
+  std::vector<double> place;         // [atoms] mean position of its measurements
   bool single = true;                // every atom is one measurement
 };
 
@@ -54,10 +58,25 @@ Sample sorted_sample(const ClassifiedTimes& t) {
     s.atom_b.push_back(t.is_b[i] != 0 ? 1 : 0);
   }
   s.single = s.atom_b.size() == n;
+  std::vector<double> measurements(s.atom_b.size(), 0);
+  s.place.assign(s.atom_b.size(), 0);
+  for (std::size_t i = 0; i < n; ++i) s.place[of[i]] += static_cast<double>(i), ++measurements[of[i]];
+  for (std::size_t a = 0; a < s.place.size(); ++a) s.place[a] /= measurements[a];
   std::iota(by_time.begin(), by_time.end(), 0u);
   std::stable_sort(by_time.begin(), by_time.end(), [&](auto i, auto j) { return t.ns[i] < t.ns[j]; });
   for (const std::uint32_t i : by_time) s.value.push_back(t.ns[i]), s.atom.push_back(of[i]);
   return s;
+}
+
+// Inputs measured several times, in the order of when: no class before the other. Classes by turns are as good as random
+// order.
+bool mixed_in_time(const Sample& s) {
+  std::vector<std::uint32_t> by_place(s.place.size());
+  std::iota(by_place.begin(), by_place.end(), 0u);
+  std::stable_sort(by_place.begin(), by_place.end(), [&](auto a, auto b) { return s.place[a] < s.place[b]; });
+  std::vector<std::uint8_t> is_b;
+  for (const std::uint32_t a : by_place) is_b.push_back(s.atom_b[a]);
+  return excess_of_runs(is_b) >= -kRandomOrder;
 }
 
 // Both classes' deciles and their standard deviations under labels of the atoms.
@@ -186,7 +205,12 @@ RegionReading read_region(const DecileRegion& region, double limit) {
 
 DecileRegion decile_region(const ClassifiedTimes& t, const TimingTestOptions& o) {
   const Sample sample = sorted_sample(t);
-  if (!o.block && (!sample.single || in_random_order(t.is_b))) return by_drawn_classes(sample, o);
+  if (!o.block && (!sample.single || in_random_order(t.is_b))) {
+    DecileRegion drawn = by_drawn_classes(sample, o);
+    drawn.inputs_drawn = !sample.single;
+    drawn.inputs_mixed = sample.single || mixed_in_time(sample);
+    return drawn;
+  }
   const DecileDifferences d = decile_differences(t, o);
   return {.difference = d.difference,
           .deviation = d.deviation,

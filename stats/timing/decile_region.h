@@ -19,6 +19,8 @@ struct DecileRegion {
   std::vector<double>
       largest;  // max over deciles of |difference| in deviations where nothing differs; ascending
   bool classes_drawn = false;   // false: blocks of time were resampled
+  bool inputs_drawn = false;    // whole inputs, measured several times
+  bool inputs_mixed = true;     // in time: not those of one class before those of the other
   std::size_t block = 1;        // measurements resampled together
   std::size_t atoms = 0;        // what was drawn: measurements, inputs or blocks
   double correlation_time = 1;  // of what blocks were made for

@@ -82,6 +82,23 @@ double control_p_value(const ClassifiedTimes& t,
   return read_region(decile_region(half, options), limit).p_value;
 }
 
+// The clock's step. Where it left a handful of values the step is not known and taken for the least distance between them; where
+// it left one, for that value.
+double step_of_clock(const std::vector<double>& ns) {
+  constexpr std::size_t kHandful = 4;
+  if (const double tick = clock_tick(ns); tick > 0) return tick;
+  std::vector<double> values;  // distinct
+  for (const double t : ns) {
+    if (std::find(values.begin(), values.end(), t) != values.end()) continue;
+    values.push_back(t);
+    if (values.size() > kHandful) return 0;
+  }
+  std::sort(values.begin(), values.end());
+  double step = values.size() == 1 ? std::abs(values[0]) : std::numeric_limits<double>::infinity();
+  for (std::size_t i = 1; i < values.size(); ++i) step = std::min(step, values[i] - values[i - 1]);
+  return step;
+}
+
 std::size_t changes_of_class(const ClassifiedTimes& t) {
   std::size_t changes = 0;
   for (std::size_t i = 1; i < t.is_b.size(); ++i) changes += (t.is_b[i] != 0) != (t.is_b[i - 1] != 0) ? 1 : 0;
@@ -158,7 +175,7 @@ Plan pilot_plan(ClassifiedTimes pilot, const TimingTestOptions& o) {
                     " measurements of each class (twice that of one alone), got " +
                     std::to_string(pilot.ns.size() - b) + " and " + std::to_string(b));
   }
-  spread_over_ticks(pilot, clock_tick(pilot.ns), o.seed);
+  spread_over_ticks(pilot, step_of_clock(pilot.ns), o.seed);
   return plan_from(pilot, decile_region(pilot, o), o);
 }
 
@@ -212,8 +229,12 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
                std::to_string(v.n_b);
     return v;
   }
+  if (std::all_of(given.ns.begin(), given.ns.end(), [](double ns) { return ns == 0; })) {
+    v.reason = "every time is 0: the clock is too coarse";
+    return v;
+  }
   ClassifiedTimes t = given;
-  v.tick_ns = clock_tick(t.ns);
+  v.tick_ns = step_of_clock(t.ns);
   spread_over_ticks(t, v.tick_ns, o.seed);
   const double limit = std::max(o.limit_ns, v.tick_ns > o.limit_ns ? v.tick_ns : 0);
   const DecileRegion d = decile_region(t, o);
@@ -234,10 +255,10 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
   v.effect = {d.difference[v.largest], v.low[v.largest], v.high[v.largest]};
 
   const std::size_t changes = changes_of_class(t);
-  if (t.input.empty() && changes < kLeastAtoms) {
-    v.reason =
-        "the classes change places " + std::to_string(changes) +
-        " times only: a slow spell of the machine cannot be told from the class; measure them in random order";
+  if (d.inputs_drawn ? !d.inputs_mixed : changes < kLeastAtoms) {
+    v.reason = (d.inputs_drawn ? "inputs of one class were measured before those of the other"
+                               : "the classes change places " + std::to_string(changes) + " times only") +
+               ": a slow spell of the machine cannot be told from the class; measure them in random order";
     return v;
   }
   if (d.atoms < kLeastAtoms ||

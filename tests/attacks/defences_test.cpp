@@ -293,6 +293,9 @@ TEST(DefenceFile, ComesBackAndNamesWhatIsWrong) {
   write_defence(path, padding);
   EXPECT_EQ(read_defence(path).padding->channel, padding.padding->channel);
   EXPECT_EQ(read_defence(path).padding->seed.bytes, 4);
+  check(padding, 2);
+  EXPECT_SAYS(check(padding, 4), "is for 2 exits, the net has 4");
+  check(guarded, 4);  // asks about no exits
 
   const auto say = [&](const std::string& text) { std::ofstream(path) << text; };
   say("{}");

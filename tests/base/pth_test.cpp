@@ -220,6 +220,20 @@ TEST_F(Pth, AMemberLongerThanItsArchiveIsRefusedBeforeMemoryIsTaken) {
                 std::to_string(text.size()));
 }
 
+// numpy.savez writes zips too.
+TEST(PthBeginning, AnArchiveOfArraysIsNoFileOfTorch) {
+  const auto zip_of = [](const std::string& member) {
+    std::string text = "PK\x03\x04" + std::string(22, '\0');
+    text +=
+        {static_cast<char>(member.size()), '\0', '\0', '\0'};  // lengths of the name and of what follows it
+    return text + member + "data";
+  };
+  const auto looks = [](const std::string& text) { return looks_like(std::as_bytes(std::span(text))); };
+  EXPECT_TRUE(looks(zip_of("archive/data.pkl")));
+  EXPECT_FALSE(looks(zip_of("images.npy")));
+  EXPECT_TRUE(looks("PK")) << "cut off: the reader says so";
+}
+
 TEST(PthWithoutZip, SaysWhatToDo) {
   if (ZipArchive::available()) GTEST_SKIP() << "built with libzip";
   EXPECT_NE(refusal("protocol2.pth").find("was built without libzip"), std::string::npos);

@@ -59,6 +59,7 @@ std::vector<Hostile> small_cases() {
       {"length above the cap",
        length_field(100'000'001) + "{}",
        "header length: at most 100000000 bytes, got 100000001, at byte 0"},
+      {"a CSV file", "exit,threshold\n1,0.5\n", "no safetensors file: the length of a JSON header and"},
       {"length behind the end",
        length_field(3) + "{}",
        "header length: 3 bytes, the file has 2 behind the length, at byte 0"},

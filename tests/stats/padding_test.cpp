@@ -242,6 +242,7 @@ TEST(Padding, BadInputIsNamed) {
   EXPECT_MESSAGE(no_padding({{1, 2}, {.5, .4}}), "sum to 1");
   EXPECT_MESSAGE(grouping_frontier({{1, 2}, {1, 0}}), "leave out an exit");
   EXPECT_MESSAGE(optimal_padding({{1}, {.5, .5}}, 1), "one time and one share");
+  EXPECT_MESSAGE(no_padding({{-1, 2}, {.5, .5}}), "a time must be at least 0, got -1 (exit 1)");
   EXPECT_MESSAGE(optimal_padding({{1, HUGE_VAL}, {.5, .5}}, 1), "not finite");
   EXPECT_MESSAGE(optimal_padding(kWorked, -1), "at least 0");
   EXPECT_MESSAGE(optimal_padding_within(kWorked, std::nan("")), "at least 0");

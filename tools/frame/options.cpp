@@ -143,6 +143,11 @@ Option& Option::free_on_resume() {
   return *this;
 }
 
+Option& Option::written(Written what) {
+  written_ = what;
+  return *this;
+}
+
 Option& Option::alias(std::string key, std::string flag) {
   aliases_.emplace_back(std::move(key), std::move(flag));
   return *this;

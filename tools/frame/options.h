@@ -46,6 +46,9 @@ std::string toml_text(const Value& value);
 // The words of a TOML array of strings (["a", "b, c"]); nullopt if `text` is none.
 std::optional<Value> words_of_toml(const std::string& text);
 
+// What an option names that its verb writes: a file, or an executable, which may replace another executable.
+enum class Written { kFile, kProgram };
+
 class Option {
  public:
   Option& range(double least, double most);         // both ends included; of a list: each number
@@ -55,6 +58,7 @@ class Option {
   Option& required();                               // no default: wrong use if nobody gives it
   Option& not_in_config();                          // about this call, not about the result (--threads)
   Option& free_on_resume();                         // --resume may continue with another value (epochs)
+  Option& written(Written what = Written::kFile);   // a path that the verb writes (tools/frame/outputs.h)
   // What an earlier version called it: still taken, as key and (where not empty) as flag.
   Option& alias(std::string key, std::string flag = "");
 
@@ -65,6 +69,8 @@ class Option {
   const Value& default_value() const { return default_; }
   bool given() const { return given_; }
   bool is_free_on_resume() const { return free_on_resume_; }
+  const std::optional<Written>& is_written() const { return written_; }
+  bool has_choices() const { return !choices_.empty(); }
 
  private:
   friend class Options;
@@ -74,6 +80,7 @@ class Option {
   bool path_ = false, optional_ = false, positional_ = false, required_ = false, in_config_ = true,
        free_on_resume_ = false;
   bool given_ = false;
+  std::optional<Written> written_;
   std::optional<double> least_, most_;
   std::vector<std::string> choices_;
   std::vector<std::pair<std::string, std::string>> aliases_;  // key, flag

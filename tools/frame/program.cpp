@@ -9,6 +9,7 @@
 #include "tools/frame/environment.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/nearest.h"
+#include "tools/frame/outputs.h"
 #include "tools/frame/ranks.h"
 
 #include <fmt/format.h>
@@ -47,7 +48,7 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
       .choices({"text", "json"})
       .not_in_config();
   if (!info.run_folder) {
-    options.add("json", common.json, "write the answer, as JSON, to this file").not_in_config();
+    options.add("json", common.json, "write the answer, as JSON, to this file").not_in_config().written();
     options.gone("--out", "is the folder of a run; the answer as JSON goes to a file with --json FILE");
   } else {
     options.add("out", common.out, "run folder").not_in_config();
@@ -55,6 +56,18 @@ void declare_common(Options& options, Common& common, const VerbInfo& info) {
         .not_in_config();
     options.add("force", common.force, "replace the run in --out").not_in_config();
   }
+}
+
+bool asks_for_help(const std::vector<std::string>& words) {
+  return std::ranges::any_of(words, [](const auto& word) { return word == "--help" || word == "-h"; });
+}
+
+// What is wrong with the options is said in the form that they ask for.
+bool asks_for_json(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (words[i] == "--log=json" || (words[i] == "--log" && i + 1 < words.size() && words[i + 1] == "json"))
+      return true;
+  return false;
 }
 
 std::filesystem::path default_out(const VerbInfo& info) {
@@ -94,6 +107,10 @@ std::string Session::what_is_kept() const {
                      launch_prefix(),
                      info_.name,
                      common_.out.string());
+}
+
+void Session::may_write(const std::string& flag, const std::filesystem::path& path) const {
+  check_output(flag, path, Written::kFile, options_);
 }
 
 void Session::answer_json(const nlohmann::ordered_json& object, std::string_view summary) {
@@ -219,7 +236,7 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
   Options options;
   declare_common(options, common, info);
   verb.declare(options);
-  Log log = Log::to_stderr(LogFormat::kText);
+  Log log = Log::to_stderr(asks_for_json(words) ? LogFormat::kJson : LogFormat::kText);
   Session session(info, options, common, log);
   Launch here;
   RankEnd end{.failed = true};
@@ -245,6 +262,10 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
           if (words[i] == "--out" && i + 1 < words.size()) out = words[i + 1];
           if (words[i].starts_with("--out=")) out = words[i].substr(6);
         }
+        if (here.first() && !std::filesystem::exists(out) && !asks_for_help(words))
+          throw UsageError(fmt::format("{}: --resume: {} is not there, so there is no run to go on with",
+                                       info.name,
+                                       in_quotes(out.string())));
         if (std::filesystem::exists(out / "config.toml"))
           all.insert(all.begin(), {"--config", (out / "config.toml").string()});
       }
@@ -256,6 +277,8 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
         throw UsageError(info.name + ": --resume and --force exclude each other");
       log = Log::to_stderr(common.log == "json" ? LogFormat::kJson : LogFormat::kText);
       mute();
+      check_outputs(options);
+      if (common.force) check_replaced_run(common.out, options);
       if (prepare_device_) prepare_device_(common, log);
       return verb.run(session);
     } catch (const Stopped& stopped) {

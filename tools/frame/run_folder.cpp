@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <system_error>
@@ -150,6 +151,18 @@ std::map<std::string, std::string> run_settings(const std::filesystem::path& fol
   const std::string text = read_file(path);
   if (!text.starts_with(kFirstLine)) throw FileError(path.string(), "is not of a run");
   return settings_of(text);
+}
+
+std::set<std::string> written_by_run(const std::filesystem::path& folder) {
+  std::error_code none;
+  const auto config = folder / "config.toml";
+  if (!std::filesystem::is_regular_file(config, none)) return {};
+  std::ifstream in(config, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};  // none where it may not be read
+  if (!text.starts_with(kFirstLine)) return {};
+  std::set<std::string> names = RunFiles(folder, verb_of(text)).names();
+  names.insert({"config.toml", RunFiles::kName});
+  return names;
 }
 
 RunFolder::RunFolder(std::filesystem::path path,

@@ -21,6 +21,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 namespace offramp::tools {
@@ -65,6 +66,9 @@ class RunFolder {
   std::unique_ptr<WriteWatch> watch_;  // before the files that it tells of go
   bool resumed_ = false;
 };
+
+// The files that the run in `folder` wrote, relative to it; none where there is no run.
+std::set<std::string> written_by_run(const std::filesystem::path& folder);
 
 // The settings of the run in `folder`: key ("train.epochs") to value as TOML spells it. FileError where there
 // is none.

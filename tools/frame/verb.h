@@ -52,7 +52,9 @@ class Session {
   Log& log;
 
   std::uint64_t seed() const { return common_.seed; }
-  bool seed_given() const { return options_.find_key("seed")->given(); }
+  // On the command line or in a file, whatever the value; where a run goes on its own configuration is such a file.
+  bool given(const std::string& key) const { return options_.find_key(key)->given(); }
+  bool seed_given() const { return given("seed"); }
   const std::string& device() const { return common_.device; }
   int threads() const { return common_.threads; }
   bool resume() const { return common_.resume; }
@@ -72,6 +74,8 @@ class Session {
   // Where JSON is the answer for people too: `object` on stdout, or with --json FILE in the file and `summary` on
   // stdout.
   void answer_json(const nlohmann::ordered_json& object, std::string_view summary);
+  // For a file whose name the verb makes up itself: throws where it may not be written (tools/frame/outputs.h).
+  void may_write(const std::string& flag, const std::filesystem::path& path) const;
   const std::filesystem::path& json_file() const { return common_.json; }
 
  private:

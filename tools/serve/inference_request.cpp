@@ -169,9 +169,14 @@ void read_input(const json& request,
       refuse("input 'images': expected " + std::to_string(wanted) + " numbers in 'data', got " +
              std::to_string(to.values.size()));
   }
-  for (std::size_t i = 0; i < to.values.size(); ++i)
+  const bool pictures = model.shape.size() == 3;
+  for (std::size_t i = 0; i < to.values.size(); ++i) {
     if (!std::isfinite(to.values[i]))
       refuse("input 'images': number " + std::to_string(i) + " is not finite in FP32");
+    if (pictures && (to.values[i] < 0 || to.values[i] > 1))
+      refuse("input 'images': number " + std::to_string(i) + " is " + json(to.values[i]).dump() +
+             "; pixels lie from 0 to 1, bytes are divided by 255");
+  }
 }
 
 void read_outputs(const json& request, InferenceRequest& to) {

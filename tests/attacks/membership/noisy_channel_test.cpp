@@ -95,6 +95,11 @@ TEST(NoisyChannel, AveragingGivesTheExitsBack) {
             .96);  // 1.96 sqrt 2 = 2.77 deviations apart: 8.3 % on the wrong side of the middle
   EXPECT_GT(often.accuracy, .99);
   EXPECT_EQ(often.found, 2u);
+  // Two exits that a coarse clock does not tell apart have no gap, whoever else has one.
+  TwoExits same(400, 3e6);
+  for (std::size_t i = 0; i < same.records.size(); ++i)
+    if (i % 4 == 0) same.records.exit[i] = 3;
+  EXPECT_EQ(least_exit_gap(same.trace, same.records), 0);
   Records one = two.records;
   std::ranges::fill(one.exit, 1);
   EXPECT_EQ(least_exit_gap(two.trace, one), 0);

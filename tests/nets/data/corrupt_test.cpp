@@ -68,14 +68,30 @@ TEST(Corrupt, NoiseHasItsStrengthAndDependsOnSeedImageAndSeverity) {
   EXPECT_NE(noisy(1, 4), noisy(2, 4));
 }
 
+TEST(Corrupt, AGreyPictureBrightensAsTheSameGreyInThreeChannels) {
+  ImageSet grey{.n = 1, .h = 1, .w = 256, .c = 1}, rgb{.n = 1, .h = 1, .w = 256, .c = 3};
+  for (int v = 0; v < 256; ++v) {
+    grey.pixels.push_back(static_cast<std::uint8_t>(v));
+    rgb.pixels.insert(rgb.pixels.end(), 3, static_cast<std::uint8_t>(v));
+  }
+  for (int severity = 1; severity <= 5; ++severity) {
+    const auto corrupted = [&](const ImageSet& set) {
+      return corrupt(set, Corruption::kBrightness, CorruptionTable::kCifar, severity, 1).pixels;
+    };
+    const auto of_grey = corrupted(grey), of_rgb = corrupted(rgb);
+    for (std::size_t v = 0; v < 256; ++v) EXPECT_EQ(of_grey[v], of_rgb[3 * v]) << v;
+  }
+  EXPECT_NE(corrupt(grey, Corruption::kGaussianNoise, CorruptionTable::kCifar, 1, 1).pixels, grey.pixels);
+}
+
 TEST(Corrupt, WrongUseIsRefused) {
   const ImageSet in = pixels({1, 2, 3});
   EXPECT_MESSAGE(corrupt(in, Corruption::kBrightness, CorruptionTable::kCifar, 0, 1),
                  "corrupt: expected a severity of 1..5, found 0");
-  ImageSet grey{.n = 1, .h = 1, .w = 1, .c = 1};
-  grey.pixels = {1};
-  EXPECT_MESSAGE(corrupt(grey, Corruption::kBrightness, CorruptionTable::kCifar, 1, 1),
-                 "expected RGB images, found 1");
+  ImageSet two{.n = 1, .h = 1, .w = 1, .c = 2};
+  two.pixels = {1, 2};
+  EXPECT_MESSAGE(corrupt(two, Corruption::kBrightness, CorruptionTable::kCifar, 1, 1),
+                 "expected grey or RGB images, found 2 channels");
 }
 
 }  // namespace

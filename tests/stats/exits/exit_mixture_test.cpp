@@ -285,6 +285,29 @@ TEST(ExitMixture, CoarseClocksWithRepetitionsAndExactRepeats) {
   EXPECT_EQ(two.tick_ns, 1000);
 }
 
+// Most readings lie on a grid ten times as wide as the clock's: the exit beside it is no recorder's doing.
+TEST(ExitMixture, ExitsThatLieOnAWiderGridThanTheClocks) {
+  std::vector<double> exact;
+  for (const auto& [at, count] : {std::pair(20000., 900), {30000., 900}, {40000., 900}, {43000., 100}})
+    exact.insert(exact.end(), static_cast<std::size_t>(count), at);
+  const ExitEstimate e = by_mixture(exact);
+  EXPECT_EQ(e.num_exits, 4u) << e.advice;
+  EXPECT_EQ(e.replaced, 0u);
+  EXPECT_EQ(e.tick_ns, 1000);
+
+  std::mt19937_64 rng(23);
+  std::normal_distribution<double> normal;
+  std::vector<double> ns;
+  const double centres[] = {20050, 30100, 40100, 43700};
+  for (int i = 0; i < 3000; ++i) {
+    const std::size_t exit = i % 100 < 3 ? 3 : static_cast<std::size_t>(i % 3);
+    for (int r = 0; r < 10; ++r) ns.push_back(1000 * std::round((centres[exit] + 300 * normal(rng)) / 1000));
+  }
+  const ExitEstimate four = by_mixture(ns, 10);
+  EXPECT_EQ(four.num_exits, 4u) << four.advice;
+  EXPECT_EQ(four.replaced, 0u);
+}
+
 // Case 24: a rare exit beside a large one, ten repetitions.
 TEST(ExitMixture, ARareExitAtTheEdgeIsFound) {
   test::TimeModel model{.share = {.01, .3, .2, .2, .1, .1, .09}, .first_ns = 40000, .sigma_ns = 300};

@@ -78,7 +78,7 @@ TEST(ArtGrid, FirstOfTheNinetyNine) {  // specs/membership.md 4.3
   // One outlier of 10,000 puts every multiple of 100 above all the others.
   const std::vector<double> outlier = {10000, 6, 5};
   EXPECT_DOUBLE_EQ(art_grid_threshold(outlier, others).threshold, 100);
-  EXPECT_MESSAGE(art_grid_threshold(members, std::vector<double>{-1}), "finite scores >= 0, got -1");
+  EXPECT_MESSAGE(art_grid_threshold(members, std::vector<double>{-1}), "begins at 0, a score is -1");
 }
 
 TEST(GroupThresholds, EachGroupHasTheBestOfItsOwn) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <random>
 
 #include "stats/timing/decile_differences.h"
 #include "stats/timing/decile_region.h"
@@ -43,6 +44,38 @@ TEST(TimingVerdict, TheFourVerdicts) {
   EXPECT_NE(apart.reason.find("random order"), std::string::npos) << apart.reason;
 }
 
+// 100 inputs of each class, each measured ten times, on a machine that became slower half-way.
+TEST(TimingVerdict, InputsOfOneClassMeasuredBeforeTheOtherAreNoMeasurement) {
+  const auto measured = [](auto class_of, auto input_of) {
+    std::mt19937_64 rng(11);
+    std::normal_distribution<double> noise(0, 50);
+    ClassifiedTimes t;
+    for (int i = 0; i < 2000; ++i) {
+      t.input.push_back(input_of(i));
+      t.is_b.push_back(class_of(input_of(i)) ? 1 : 0);
+      t.ns.push_back(1e6 + (i < 1000 ? 0 : 400) + noise(rng));
+    }
+    return t;
+  };
+  const auto one_by_one = [](int i) { return i / 10; };
+  const auto in_passes = [](int i) { return (i % 200) * 77 % 200; };
+  const auto second_half = [](int input) { return input >= 100; };
+  const auto shuffled = [](int input) { return input * 2654435761u >> 16 & 1; };
+
+  const TimingVerdict drift = timing_verdict(measured(second_half, one_by_one));
+  EXPECT_EQ(drift.outcome, TimingOutcome::kNotMeasured) << drift.reason;
+  EXPECT_NE(drift.reason.find("one class were measured before"), std::string::npos) << drift.reason;
+  // Each pass begins with one class: its inputs come first on the average too.
+  const TimingVerdict first = timing_verdict(measured(second_half, [](int i) { return i % 200; }));
+  EXPECT_EQ(first.outcome, TimingOutcome::kNotMeasured) << first.reason;
+  // Mixed, the drift is everybody's.
+  for (const TimingVerdict& mixed :
+       {timing_verdict(measured(shuffled, one_by_one)), timing_verdict(measured(shuffled, in_passes))}) {
+    EXPECT_NE(mixed.outcome, TimingOutcome::kNotMeasured) << mixed.reason;
+    EXPECT_NE(mixed.outcome, TimingOutcome::kLeaks) << mixed.reason;
+  }
+}
+
 TEST(TimingVerdict, TheClocksStepIsALimitOfItsOwn) {
   const auto on_clock = [](double effect, double tick) {
     ClassifiedTimes t = correlated_times(3000, 2000, 0, effect, ClassOrder::kRandom, 5);
@@ -53,6 +86,14 @@ TEST(TimingVerdict, TheClocksStepIsALimitOfItsOwn) {
   EXPECT_EQ(coarse.outcome, TimingOutcome::kNotMeasured) << coarse.reason;
   EXPECT_EQ(coarse.tick_ns, 1000);
   EXPECT_NE(coarse.reason.find("steps of 1000 ns"), std::string::npos) << coarse.reason;
+  // So coarse that one value is left, or two.
+  const TimingVerdict one = timing_verdict(on_clock(400, 1e7));
+  EXPECT_EQ(one.outcome, TimingOutcome::kNotMeasured) << one.reason;
+  ClassifiedTimes two = correlated_times(3000, 2000, 0, 400, ClassOrder::kRandom, 5);
+  for (double& ns : two.ns) ns = ns > two.ns[0] ? 1e6 : 0;
+  const TimingVerdict halves = timing_verdict(two);
+  EXPECT_EQ(halves.outcome, TimingOutcome::kNotMeasured) << halves.reason;
+  EXPECT_EQ(halves.tick_ns, 1e6);
   // Far beyond the step there is nothing to doubt, and the effect is not rounded to it.
   const TimingVerdict clear = timing_verdict(on_clock(5400, 1000));
   EXPECT_EQ(clear.outcome, TimingOutcome::kLeaks) << clear.reason;
@@ -166,12 +207,17 @@ TEST(TimingVerdict, ARegionFollowsAShiftAndAScale) {
   EXPECT_FALSE(decile_region(other, o).classes_drawn);
 }
 
-TEST(TimingVerdict, ConstantTimesDoNotDiffer) {
+// A clock with steps of 500 ns would show the same of classes that differ by 400.
+TEST(TimingVerdict, ConstantTimesSayNothingBelowTheirOwnSize) {
   ClassifiedTimes t = correlated_times(200, 300, 0, 0, ClassOrder::kRandom, 12);
   std::fill(t.ns.begin(), t.ns.end(), 500.0);
   const TimingVerdict same = timing_verdict(t, {.limit_ns = 1});
-  EXPECT_EQ(same.outcome, TimingOutcome::kSmaller) << same.reason;
+  EXPECT_EQ(same.outcome, TimingOutcome::kNotMeasured) << same.reason;
+  EXPECT_EQ(same.tick_ns, 500);
   EXPECT_EQ(same.p_value, 1);
+  EXPECT_EQ(timing_verdict(t, {.limit_ns = 1000}).outcome, TimingOutcome::kSmaller);
+  std::fill(t.ns.begin(), t.ns.end(), 0.0);
+  EXPECT_EQ(timing_verdict(t, {.limit_ns = 1000}).outcome, TimingOutcome::kNotMeasured);
 }
 
 TEST(TimingVerdict, NullRunsOfDependentTimesNeedTheBlocks) {

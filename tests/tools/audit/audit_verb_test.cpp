@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -208,6 +209,8 @@ TEST_F(AuditVerb, RecordedTimesAlone) {
   const json b = json::parse(read_text(*shared_ / "seen" / "results.json"));
   EXPECT_EQ(b.at("sections").at("timing").at("data").at("estimated_exits"), 2);
   EXPECT_EQ(finding(b, "attribute-timing").at("kind"), "notApplicable");
+  // From one time of each input: whether it is the input that decides cannot be said.
+  EXPECT_EQ(finding(b, "exit-timing").at("kind"), "open");
 
   // Without a difference there is no leak, and the limit of the internet is far away.
   write_text(csv, times_csv(0, 1500));
@@ -216,6 +219,30 @@ TEST_F(AuditVerb, RecordedTimesAlone) {
   const json c = json::parse(read_text(*shared_ / "none" / "results.json"));
   EXPECT_NE(finding(c, "exit-timing").at("kind"), "fail");
   EXPECT_EQ(c.at("sections").at("timing").at("data").at("verdicts")[2].at("verdict"), "smaller");
+}
+
+// Two groups of inputs are a leak where other times of the same inputs differ too; a machine of two speeds has no groups.
+TEST_F(AuditVerb, GroupsThatTimesShowAreTestedOnOtherTimes) {
+  const auto csv = [&](const std::string& name, bool of_the_input) {
+    std::mt19937_64 rng(5);
+    std::normal_distribution<double> noise(0, 5000);
+    std::string text = "index";
+    for (int r = 0; r < 10; ++r) text += ",t" + std::to_string(r + 1);
+    for (int i = 0; i < 600; ++i) {
+      text += "\n" + std::to_string(i);
+      for (int r = 0; r < 10; ++r) {
+        const bool fast = of_the_input ? i % 5 == 0 : rng() % 5 == 0;
+        text += "," + std::to_string(std::lround((fast ? 1e6 : 1.2e6) + noise(rng)));
+      }
+    }
+    write_text(at(name), text + "\n");
+    const Outcome o = run({"audit", "--from-csv", at(name), "--out", at(name + "-audit")});
+    EXPECT_EQ(o.code, 0) << o.err;
+    return finding(json::parse(read_text(*shared_ / (name + "-audit") / "results.json")), "exit-timing");
+  };
+  const json leak = csv("groups", true), noise = csv("noise", false);
+  EXPECT_EQ(leak.at("kind"), "fail") << leak.dump();
+  EXPECT_NE(noise.at("kind"), "fail") << noise.dump();
 }
 
 // A state dict of somebody else's is audited as the checkpoint that import makes of it is.

@@ -73,7 +73,11 @@ TEST(DefendPlanVerb, WrongUseIsNamedAndLeavesNothing) {
   };
   expect_refused({"plan"}, "either --times and --shares or --victim");
   expect_refused({"plan", "--times", "1,2", "--shares", "0.5,0.4"}, "sum to 1");
-  expect_refused({"plan", "--times", "2,1", "--shares", "0.5,0.5"}, "ascend");
+  expect_refused(
+      {"plan", "--times", "2,1", "--shares", "0.5,0.5"},
+      "--times in ms, --shares: padding: times must ascend with the exits, got 1 after 2 (exit 2)");
+  expect_refused({"plan", "--times=-1,2", "--shares", "0.5,0.5"},
+                 "a time must be at least 0, got -1 (exit 1)");
   expect_refused(chosen("moat"), "expected constant, groups:12|34");
   expect_refused(chosen("optimal:fast"), "expected a number of ms");
   expect_refused(chosen("groups:12|3"), "exit 4 is missing");
@@ -170,6 +174,23 @@ TEST(DefendVerbs, FromANetToADefendedTrace) {
     while (std::getline(cells, cell, ',')) EXPECT_GE(std::stod(cell), last - 1);
   }
   EXPECT_EQ(rows, 20);
+
+  // A defence of another net is refused before anything is measured.
+  json foreign = defence;
+  foreign["deadlines_ns"] = {1e6, 2e6, 3e6};
+  foreign["channel"] = {0, 0, 1, 0, 0, 1, 0, 0, 1};
+  const std::string other = (folder / "other.json").string();
+  test::write_text(other, foreign.dump());
+  for (const Words& words :
+       {Words{"defend", "check"}, Words{"extract", "query", "--out", (folder / "q2").string()}}) {
+    Words all = words;
+    all.insert(all.end(), {"--victim", victim, "--defence", other, "--images", images, "--threads", "1"});
+    const Outcome refused = test::run_offramp(all);
+    EXPECT_EQ(refused.code, 2) << refused.text();
+    EXPECT_NE(refused.err.find("is for 3 exits, the net has 2"), std::string::npos) << refused.err;
+    EXPECT_EQ(refused.err.find("without"), std::string::npos) << refused.err;
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "q2"));
 }
 
 }  // namespace

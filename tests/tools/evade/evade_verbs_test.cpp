@@ -236,6 +236,50 @@ TEST_F(EvadeVerbs, SurrogateSetTrainsANet) {
   EXPECT_EQ(used.code, 0) << used.text();
 }
 
+TEST_F(EvadeVerbs, GreyPicturesHaveSurrogatesToo) {
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::int32_t> labels;
+  constexpr int kImages = 40, kPixels = 16 * 16;
+  for (int i = 0; i < kImages; ++i) {
+    labels.push_back(i % 2);
+    for (int p = 0; p < kPixels; ++p)
+      pixels.push_back(static_cast<std::uint8_t>((p % 16 < 8) == (i % 2 == 0) ? 150 + i : 60 + i));
+  }
+  data::write_npz(
+      at("grey.npz"), {{"images", {{kImages, 16, 16}, pixels}}, {"labels", {{kImages}, labels}}}, false);
+  const Outcome trained = run({"train",
+                               "--net",
+                               "small-cnn",
+                               "--width-divisor",
+                               "4",
+                               "--data",
+                               at("grey.npz"),
+                               "--epochs",
+                               "1",
+                               "--batch",
+                               "8",
+                               "--out",
+                               at("grey-net")});
+  ASSERT_EQ(trained.code, 0) << trained.text();
+  const Outcome done = run({"evade",
+                            "surrogate",
+                            at("grey-net"),
+                            "--data",
+                            at("grey.npz"),
+                            "--split",
+                            "all",
+                            "--count",
+                            "10",
+                            "--severities",
+                            "1,5",
+                            "--out",
+                            at("grey-set")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  EXPECT_EQ(results("grey-set")["images"], 50);
+  EXPECT_EQ(data::read_npz(at("grey-set") + "/surrogate.npz").at("images").shape,
+            (std::vector<std::int64_t>{50, 16, 16, 1}));
+}
+
 TEST_F(EvadeVerbs, WrongUseIsNamed) {
   const auto refused = [&](Words words, const std::string& what) {
     words.insert(words.begin(), "evade");
@@ -255,6 +299,7 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
   refused({"attack", net("3"), "--through", "4"}, "has exits 1 to 3, asked for exit 4");
   refused({"attack", net("3"), "--through", "first"},
           "--through: expected taken, last or the number of an exit, got 'first'");
+  refused({"attack", net("3"), "--threshold", "70"}, "--threshold: 0 to 1 wanted, got 70");
   refused({"attack", net("1"), "--attack", "sloth-linf"}, "needs a net with internal classifiers");
   refused({"attack", net("3"), "--first", "100000"}, "images, --first 100000 is behind them");
   refused({"slowdown", net("1")}, "has one exit; nothing can be slowed down");

@@ -453,6 +453,15 @@ TEST_F(ExtractVerbs, BadInputIsNamedAndNothingIsWritten) {
            out},
           2,
           "resnet-57");
+  // Nobody is asked for a copy that cannot be made.
+  const Words table_net = {"--images", images(), "--data", data(), "--net", "fcn-18-1", "--out", out};
+  for (const Words& words :
+       {Words{"extract", "run", "--victim", victim()}, Words{"extract", "baseline", victim()}}) {
+    const Outcome outcome = run(words + table_net);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find("fcn-18-1 takes rows of features"), std::string::npos) << outcome.err;
+    EXPECT_FALSE(fs::exists(out));
+  }
   refuses({"extract", "query", "--victim", (folder / "nobody").string(), "--images", images(), "--out", out},
           1,
           "nobody");

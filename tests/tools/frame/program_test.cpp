@@ -190,6 +190,129 @@ TEST(Program, VerifyNamesEveryDamagedPictureAndFails) {
   EXPECT_EQ(outcome.err.find('\r'), std::string::npos) << "no terminal, no rewriting";
 }
 
+// What a verb writes where the user says never replaces what it reads, a file of a run, or a program.
+class Outputs : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(checkpoint_.parent_path());
+    test::write_text(scores_, kScores);
+    test::write_text(folder_ / "run/config.toml", "# offramp run: x\nverb = \"train\"\n");
+    test::write_text(folder_ / "run/.offramp-files", "config.toml\ncheckpoints/last.safetensors\n");
+    test::write_text(checkpoint_, "weights");
+  }
+  static std::string line(const std::vector<std::string>& words) {
+    std::string all;
+    for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
+    return all;
+  }
+  void refuses(const std::vector<std::string>& words, int code, const std::string& why) const {
+    const Outcome outcome = test::run_offramp(words);
+    EXPECT_EQ(outcome.code, code) << line(words) << "\n" << outcome.text();
+    EXPECT_NE(outcome.err.find(why), std::string::npos) << line(words) << "\n" << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_EQ(read_text(scores_), kScores);
+    EXPECT_EQ(read_text(checkpoint_), "weights");
+  }
+  std::vector<std::string> roc(const std::string& flag, const std::filesystem::path& to) const {
+    return {"stats", "roc", scores_.string(), "--resamples", "10", flag, to.string()};
+  }
+
+  static constexpr const char* kScores = "score,member\n3,1\n4,1\n1,0\n3,0\n";
+  const TempFolder folder_;
+  const std::filesystem::path scores_ = folder_ / "s.csv",
+                              checkpoint_ = folder_ / "run/checkpoints/last.safetensors";
+};
+
+TEST_F(Outputs, AnInputIsNotReplacedByAnyName) {
+  refuses(roc("--json", scores_), 2, "is the file that --scores reads");
+  refuses(roc("--plot", scores_), 2, "is the file that --scores reads");
+  std::filesystem::create_symlink(scores_, folder_ / "soft.json");
+  std::filesystem::create_hard_link(scores_, folder_ / "hard.json");
+  refuses(roc("--json", folder_ / "soft.json"), 2, "is the file that --scores reads");
+  refuses(roc("--json", folder_ / "hard.json"), 2, "is the file that --scores reads");
+  // The file that a verb names itself: assignment.csv beside --json.
+  test::write_text(folder_ / "assignment.csv", "nanoseconds\n1\n2\n");
+  refuses(
+      {"extract", "estimate", (folder_ / "assignment.csv").string(), "--json", (folder_ / "e.json").string()},
+      2,
+      "is the file that --times reads");
+  EXPECT_EQ(read_text(folder_ / "assignment.csv"), "nanoseconds\n1\n2\n");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "e.json"));
+}
+
+TEST_F(Outputs, AFileOfARunIsNotReplacedAndOthersInItsFolderAre) {
+  refuses(roc("--json", checkpoint_), 2, "is a file of the run in");
+  refuses({"eval", (folder_ / "run").string(), "--json", checkpoint_.string()}, 2, "is a file of the run in");
+  refuses({"export", (folder_ / "run").string(), "--to", checkpoint_.string()}, 2, "is a file of the run in");
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(test::run_offramp(roc("--json", folder_ / "run/roc.json")).code, 0);
+}
+
+TEST_F(Outputs, AFileOfAnInputFolderIsNotReplaced) {
+  std::filesystem::create_directories(folder_ / "trace");
+  test::write_text(folder_ / "trace/times.csv", "nanoseconds\n1\n2\n");
+  refuses({"extract",
+           "estimate",
+           (folder_ / "trace").string(),
+           "--assignment",
+           (folder_ / "trace/times.csv").string()},
+          2,
+          "which --times reads");
+  EXPECT_EQ(read_text(folder_ / "trace/times.csv"), "nanoseconds\n1\n2\n");
+}
+
+TEST_F(Outputs, AFolderThatIsMissingIsSaidBeforeTheWork) {
+  refuses(roc("--json", folder_ / "no/x.json"), 1, "is not there");
+  refuses({"stats", "roc", "/nowhere.csv", "--json", (folder_ / "no/x.json").string()}, 1, "x.json: --json");
+  refuses(roc("--json", folder_ / "run"), 1, "a regular file wanted");
+}
+
+TEST_F(Outputs, OneNameIsOneFileAndNoProgram) {
+  const std::string both = (folder_ / "x.svg").string();
+  refuses({"stats", "roc", scores_.string(), "--json", both, "--plot", both}, 2, "name one file");
+  EXPECT_FALSE(std::filesystem::exists(both));
+  test::write_text(folder_ / "program",
+                   "\x7f"
+                   "ELF and more");
+  refuses(roc("--json", folder_ / "program"), 2, "is a program");
+  EXPECT_EQ(read_text(folder_ / "program"),
+            "\x7f"
+            "ELF and more");
+}
+
+TEST_F(Outputs, ForceDoesNotRemoveWhatTheRunReads) {
+  refuses({"train",
+           "--data",
+           "synthetic:leaves:20",
+           "--from",
+           checkpoint_.string(),
+           "--out",
+           (folder_ / "run").string(),
+           "--force"},
+          2,
+          "--force: would remove");
+}
+
+TEST(Program, ResumeOfAFolderThatIsNotThereIsWrongUse) {
+  const TempFolder folder;
+  const std::string out = (folder / "nope").string();
+  for (const std::string flag : {"--out ", "--out="}) {
+    const Outcome outcome = offramp("train --data synthetic:leaves:20 --resume " + flag + out);
+    EXPECT_EQ(outcome.code, 2) << outcome.text();
+    EXPECT_NE(outcome.err.find("is not there, so there is no run to go on with"), std::string::npos)
+        << outcome.err;
+    EXPECT_FALSE(std::filesystem::exists(out));
+  }
+  EXPECT_EQ(offramp("train --resume --help").code, 0);
+}
+
+TEST(Program, WrongUseIsJsonWhereTheLogIs) {
+  for (const char* line : {"devices --sead 3 --log json", "devices --log=json --sead 3"}) {
+    const Outcome outcome = offramp(line);
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_TRUE(nlohmann::json::accept(outcome.err)) << outcome.err;
+  }
+}
+
 TEST(Program, AFullStdoutIsAFailure) {
   const Outcome outcome = offramp("devices", {.stdout_to = "/dev/full"});
   EXPECT_EQ(outcome.code, 1);

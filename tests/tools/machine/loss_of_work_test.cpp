@@ -82,6 +82,10 @@ TEST_F(LossOfWork, ASecondProcessIsKeptOutAndReadersAreNot) {
               std::string::npos)
         << second.err;
   }
+  // tune writes into that checkpoint.
+  const Outcome tune = test::run_offramp({"tune", (folder_ / "run").string(), "--threshold", "0.5"});
+  EXPECT_EQ(tune.code, 2) << tune.err;
+  EXPECT_NE(tune.err.find(" is writing this run; wait for it"), std::string::npos) << tune.err;
   const Outcome reader = test::run_offramp(
       {"eval", (folder_ / "run").string(), "--data", "folder:" + (folder_ / "data").string() + "?side=16"});
   EXPECT_EQ(reader.code, 0) << reader.err;

@@ -120,6 +120,36 @@ TEST_F(MembershipVerbs, EveryAttackAndAdversaryHasItsRow) {
   EXPECT_EQ(plain.at("attacks")[3].at("queries").get<int>() % 100, 0);
 }
 
+TEST_F(MembershipVerbs, AttacksWithReferencesAreChosenByName) {
+  const auto chosen = [](const std::string& names, const Words& more) {
+    Words words = {"membership",
+                   "attack",
+                   (*folder_ / "nets").string(),
+                   "--attacks",
+                   names,
+                   "--epochs",
+                   "2",
+                   "--out",
+                   (*folder_ / "lira").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  const auto refused = [&](const std::string& names, const Words& more, const std::string& why) {
+    const Outcome outcome = chosen(names, more);
+    EXPECT_EQ(outcome.code, 2) << outcome.text();
+    EXPECT_NE(outcome.err.find(why), std::string::npos) << outcome.err;
+    EXPECT_FALSE(fs::exists(*folder_ / "lira"));
+  };
+  refused("lira-online", {"--exits", "1"}, "has no reference nets of 1 exits");
+  refused("rmia", {"--exits", "3", "--adversaries", "told"}, "--adversaries original");
+  refused("lira", {"--exits", "3"}, "with reference nets: rmia, ");
+  ASSERT_EQ(chosen("lira-online,confidence,rmia", {"--exits", "3", "--adversaries", "original"}).code, 0);
+  std::vector<std::string> rows;
+  const json made = results("lira");
+  for (const json& a : made.at("nets")[0].at("attacks")) rows.push_back(a.at("attack").get<std::string>());
+  EXPECT_EQ(rows, (std::vector<std::string>{"confidence", "lira-online", "rmia"}));
+}
+
 TEST_F(MembershipVerbs, TimesJoinTheRecords) {
   const safetensors::Reader records(*folder_ / "a" / "records" / "target-k3.safetensors");
   EXPECT_EQ(records.metadata().at("repetitions"), "4");
@@ -261,7 +291,7 @@ TEST_F(MembershipVerbs, TheReportSaysWhatWasFound) {
   EXPECT_EQ(run({"membership", "report", (*folder_ / "f").string()}).out.rfind("CONTROL FAILED", 0), 0u);
   test::write_text(*folder_ / "f" / "results.json", "{\"nets\": 3}");
   EXPECT_NE(run({"membership", "report", (*folder_ / "f").string()})
-                .err.find("expected the results of membership attack"),
+                .err.find("expected the results of membership attack, found something else"),
             std::string::npos);
 }
 

@@ -94,6 +94,24 @@ TEST_F(EmbedVerb, EmbeddingAgainReplacesTheWeights) {
   EXPECT_EQ(read_text(folder_ / "copy"), read_text(folder_ / "once"));
 }
 
+TEST_F(EmbedVerb, OnlyAProgramIsReplaced) {
+  const std::string checkpoint = read_text(net_);
+  const auto refuses = [&](const std::filesystem::path& to, const std::string& why) {
+    const Outcome outcome = embed(net_, to);
+    EXPECT_EQ(outcome.code, 2) << outcome.text();
+    EXPECT_NE(outcome.err.find(why), std::string::npos) << outcome.err;
+  };
+  refuses(net_, "is the file that --checkpoint reads");
+  refuses(picture_, "is there and no program");
+  EXPECT_EQ(read_text(net_), checkpoint);
+  EXPECT_EQ(read_text(picture_).substr(0, 2), "P6");
+  ASSERT_EQ(embed(net_, to_).code, 0);
+  EXPECT_EQ(embed(net_, to_).code, 0);
+  // The answer as JSON does not replace the program that gives it.
+  const Outcome own = run({"devices", "--json", to_.string()}, to_.string());
+  EXPECT_EQ(own.code, 2) << own.text();
+}
+
 TEST_F(EmbedVerb, DamageIsAnErrorAndNotAnAnswer) {
   ASSERT_EQ(embed(net_, to_).code, 0);
   const std::string whole = read_text(to_);

@@ -120,7 +120,20 @@ TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
   ASSERT_EQ(run({"tune", net, "--data", data, "--thresholds", "msdnet", "--budget", "0.9"}), 0) << said();
   EXPECT_NE(said().find("cost 0."), std::string::npos) << said();
   EXPECT_EQ(run({"tune", net, "--data", data, "--thresholds", "msdnet", "--budget", "0.0001"}), 1);
-  EXPECT_NE(said().find("no thresholds stay within that budget"), std::string::npos) << said();
+  EXPECT_NE(said().find("no thresholds stay within that budget: where all leave at exit 1 the cost is 0."),
+            std::string::npos)
+      << said();
+  // Options that nothing would come of.
+  const auto refused = [&](std::vector<std::string> words, const std::string& why) {
+    words.insert(words.begin() + 1, {net, "--data", data});
+    EXPECT_EQ(run(words), 2);
+    EXPECT_NE(said().find(why), std::string::npos) << said();
+  };
+  refused({"tune", "--threshold", "0.5", "--thresholds", "per-exit"}, "--threshold sets one for all exits");
+  refused({"tune", "--drop", "100", "--thresholds", "msdnet", "--rule", ">"}, "msdnet has the rule >=");
+  refused({"eval", "--rule", ">"}, "--rule and --fallback are those of --threshold");
+  refused({"eval", "--fallback", "last"}, "--rule and --fallback are those of --threshold");
+  refused({"eval", "--threshold", "70"}, "--threshold: 0 to 1 wanted, got 70");
   ASSERT_EQ(run({"tune", net, "--data", data, "--drop", "100"}), 0) << said();
   ASSERT_EQ(run({"eval", net, "--data", data, "--latency-images", "3", "--confusion"}), 0) << said();
   for (const char* expected : {"ms/image", "policy: accuracy", "overthinking: ", "confusion: "}) {
@@ -176,6 +189,8 @@ TEST_F(TrainVerb, WrongUseIsNamedAndLeavesNoRunFolder) {
   refused("--net", "fcn-18-1", "image data want a convolutional net");
   refused("--held-out", "24", "the training set has 24 samples, got 24");
   refused("--data", "cifar11:here", "cifar11");
+  refused("--kind", "exits-only", "--from CHECKPOINT gives the trunk");
+  refused("--data", "synthetic:leaves:60:16", "training wants labels of two classes or more");
 }
 
 }  // namespace

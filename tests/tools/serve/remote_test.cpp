@@ -247,6 +247,14 @@ TEST(Remote, AnswersThatAreNoneAreRefused) {
     return test::message_of([&] { victim.query(one, Timing::kNone); });
   };
   EXPECT_EQ(said(output("[0.2,0.3,0.5]")), "");
+  // A server that rounds: what it says adds up again.
+  for (const char* rounded : {"[0.33,0.33,0.33]", "[0.3334,0.3334,0.3334]", "[0.33,0.34,0.34]"}) {
+    give(output(rounded));
+    const Answer got = victim.query(one, Timing::kNone);
+    double sum = 0;
+    for (const float p : got.probabilities.to_host<float>()) sum += static_cast<double>(p);
+    EXPECT_NEAR(sum, 1, 1e-6) << rounded;
+  }
   const std::string url = url_of(fake.http.port()) + ": ";
   EXPECT_EQ(said(output("[0.2,0.3,0.9]")), url + "output 'o' was probabilities at first and is not any more");
   EXPECT_EQ(said(output("[1,0,0,1,0,0]", 2)), url + "output 'o' has 6 numbers for 1 images of 3 classes");

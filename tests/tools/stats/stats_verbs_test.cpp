@@ -105,7 +105,10 @@ TEST(ExtractSearchVerb, BadFilesAreNamedWithLineAndColumn) {
   fails("exit,c1,c2\n", "expected at least one row below the header");
   fails("exit,c1,c2\n1,.5\n", "bad.csv: line 2: expected 3 fields as in the header, found 2");
   fails("exit,c1,c2\n1,.5,x\n", "bad.csv: line 2: expected a number in column 'c2', found 'x'");
-  fails("exit,c1,c2\n1,nan,.3\n", "confidences must be finite, got nan at sample 0, exit 1");
+  fails("exit,c1,c2\n1,nan,.3\n", "bad.csv: row 1: expected a confidence from 0 to 1 as c1, found nan");
+  fails("exit,c1,c2\n1,.5,.3\n1,.5,1.5\n",
+        "bad.csv: row 2: expected a confidence from 0 to 1 as c2, found 1.5");
+  fails("exit,c1,c2,weight\n1,.5,.3,0\n2,.5,.3,0\n", "bad.csv: expected a weight above 0 in some row");
   fails("exit,c1,c2\n3,.5,.3\n", "line 2: expected an exit from 1 to 2 in column 'exit', found '3'");
   fails("exit,c1\n1,.5\n", "at least two exits");
   fails("c1,c2\n.5,.5\n", "expected a column 'exit', found 'c1', 'c2'");
@@ -245,7 +248,10 @@ TEST(StatsVerbs, AnswerInJson) {
   const std::string scores = write(folder, "s.csv", "score,member\n3,1\n4,1\n1,0\n3,0\n");
   const json roc = json::parse(offramp_program("stats roc --scores " + scores + " --resamples 50").out);
   EXPECT_EQ(roc["auc"]["estimate"], 0.875);
-  EXPECT_EQ(roc["tpr_at_fpr"][0]["estimate"], 0.5);
+  for (const json& at : roc["tpr_at_fpr"]) EXPECT_TRUE(at.contains("refused")) << at;
+  const Outcome half = offramp_program("stats roc --scores " + scores + " --resamples 50 --fpr 0,0.5");
+  EXPECT_EQ(json::parse(half.out)["tpr_at_fpr"][0]["estimate"], 0.5);
+  EXPECT_EQ(json::parse(half.out)["tpr_at_fpr"][1]["estimate"], 1);
   const std::string pairs = write(folder, "p.csv", "a,b\n1,2\n2,3\n3,5\n");
   const json compare = json::parse(offramp_program("stats compare --pairs " + pairs).out);
   EXPECT_EQ(compare["sign"]["p_value"], 0.25);
@@ -276,6 +282,36 @@ TEST(StatsVerbs, BadGroupsAreNamedWithFileAndRow) {
   fails("score,member\n3,0\n",
         "expected rows of members (member 1) and of non-members (member 0), found 0 and 1");
   fails("score,member\n3,0\nnan,1\n", "row 2: expected a number as score, found nan");
+}
+
+// One score of each kind: every resample is the sample, and no interval says anything.
+TEST(StatsVerbs, ASampleThatResolvesNothingIsNotCalledCertain) {
+  const TempFolder folder;
+  const Outcome o =
+      offramp_program("stats roc --scores " + write(folder, "s.csv", "score,member\n2,1\n1,0\n"));
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json at = json::parse(o.out)["tpr_at_fpr"][0];
+  EXPECT_EQ(at["refused"], "a false positive rate of 0.001 needs at least 1000 non-members, got 1");
+  EXPECT_FALSE(at.contains("estimate"));
+  EXPECT_NE(o.err.find("1 members and 1 non-members: below 30 of each"), std::string::npos) << o.err;
+  std::string many = "score,member\n";
+  for (int i = 0; i < 60; ++i) many += std::to_string(i % 7) + (i % 2 == 0 ? ",0\n" : ",1\n");
+  EXPECT_EQ(offramp_program("stats roc --resamples 20 --scores " + write(folder, "m.csv", many)).err, "");
+}
+
+TEST(StatsVerbs, NumbersThatAreNoneAreNamedWithFileAndRow) {
+  const TempFolder folder;
+  const std::string path = (folder / "b.csv").string();
+  const auto fails = [&](const std::string& verb, const std::string& text, const std::string& message) {
+    write(folder, "b.csv", text);
+    const Outcome o = offramp_program("stats " + verb + " " + path);
+    EXPECT_EQ(o.code, 1) << text;
+    EXPECT_NE(o.err.find(path + ": " + message), std::string::npos) << o.err;
+  };
+  fails("compare", "a,b\n1,2\n3,nan\n", "row 2: expected a finite number as b, found nan");
+  fails("compare", "a,b\ninf,2\n3,4\n", "row 1: expected a finite number as a, found inf");
+  fails("divergence", "loss,member\n1,1\ninf,0\n", "row 2: expected a finite number as loss, found inf");
+  fails("divergence", "loss,member\n-1,1\n1,0\n", "row 1: expected a loss of at least 0, found -1");
 }
 
 TEST(StatsVerbs, BytesOfAFileCannotDriveTheTerminal) {

@@ -69,7 +69,7 @@ class AuditVerb final : public Verb {
     o.add("audit.data", data_, "labelled data set; default: the checkpoint's").flag("--data");
     o.add("audit.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
     o.add("audit.queries", settings_.queries, "images that an attacker would ask; default: half of the data");
-    o.add("audit.threshold", threshold_, "of every exit, instead of the checkpoint's");
+    o.add("audit.threshold", threshold_, "of every exit, instead of the checkpoint's").range(0, 1);
     o.add("audit.budget", budget_min_, "minutes; extraction stops where they are used").range(0.05, 1e4);
     o.add("audit.max_queries",
           settings_.max_queries,
@@ -277,8 +277,10 @@ class AuditVerb final : public Verb {
       for (const std::int64_t e : table.whole_numbers(table.index_of(exit_), "an exit", 1, 1000))
         m.exit.push_back(static_cast<int>(e));
     } else {
-      const stats::ExitEstimate estimate =
-          stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = settings_.threads});
+      const stats::ExitEstimate estimate = stats::estimate_exits(
+          m.ns,
+          m.repetitions,
+          {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = settings_.threads});
       m.exit.assign(estimate.exits.begin(), estimate.exits.end());
       m.exits_estimated = true;
     }

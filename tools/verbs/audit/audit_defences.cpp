@@ -31,6 +31,15 @@ double quantile_in(std::vector<double> values, double level) {
   return values[at];
 }
 
+// Nothing to hide: one exit in the net, or one in use.
+std::string why_none(const Target& target, const Measured& m) {
+  if (m.exit.empty() || (target.loaded && target.loaded->net->num_exits() < 2))
+    return "there is one exit only";
+  return fmt::format("all inputs left at exit {}{}, so the time tells nothing of the exit",
+                     m.exit.front(),
+                     target.loaded ? fmt::format(" of {}", target.loaded->net->num_exits()) : "");
+}
+
 std::string us(double ns) { return fmt::format("{:.2f}", ns / 1e3); }
 
 }  // namespace
@@ -38,7 +47,7 @@ std::string us(double ns) { return fmt::format("{:.2f}", ns / 1e3); }
 Section audit_defences(Work& work, const Target& target, const Measured& m) {
   Section s{.name = "defences", .title = "What defences cost"};
   const int exits = m.exit.empty() ? 0 : *std::max_element(m.exit.begin(), m.exit.end());
-  if (exits < 2) return skipped(s.name, s.title, "defence", "there is one exit only");
+  if (exits < 2) return skipped(s.name, s.title, "defence", why_none(target, m));
   // Deadlines: of the exits' own times, exits that nobody took left out.
   stats::PaddedExits padded;
   std::vector<int> kept;
@@ -68,7 +77,7 @@ Section audit_defences(Work& work, const Target& target, const Measured& m) {
     padded.shares.push_back(inputs / static_cast<double>(m.inputs()));
     kept.push_back(e);
   }
-  if (kept.size() < 2) return skipped(s.name, s.title, "defence", "one exit answered everything");
+  if (kept.size() < 2) return skipped(s.name, s.title, "defence", why_none(target, m));
   padded = stats::checked(padded);
   std::optional<stats::AttributeExits> attribute;
   if (!m.attribute.empty()) {

@@ -88,7 +88,7 @@ Section audit_extraction(Work& work, const Target& target) {
       both{.name = "same class and exit", .draw = report::Draw::kLineAndPoints};
   s.data["steps"] = nlohmann::ordered_json::array();
   double last_seconds = 0, best = 0;
-  int asked = 0;
+  int asked = 0, best_queries = 0;
   SessionListener listener(work.session);
   for (int n = kFirstQueries; n <= queries.n;
        n = n < queries.n ? std::min(2 * n, queries.n) : queries.n + 1) {
@@ -113,6 +113,8 @@ Section audit_extraction(Work& work, const Target& target) {
     plan.query.victim = target.name;
     plan.query.images = given ? joined(work.settings.queries) : target.images_text;
     plan.copy.net.name = net.options().name;
+    plan.copy.net.width_divisor = net.options().width_divisor;
+    plan.copy.net.form = net.options().form;
     plan.copy.fit.epochs = kEpochs;
     plan.copy.fit.learning_rate = 0.03;
     plan.copy.fit.seed = work.settings.seed;
@@ -136,7 +138,7 @@ Section audit_extraction(Work& work, const Target& target) {
                                  {"same_class_and_exit", score.test.class_and_exit},
                                  {"ratio_macs", score.ratio_macs},
                                  {"exits_found", outcome.estimate.num_exits}});
-      best = std::max(best, score.test.only_class);
+      if (score.test.only_class > best) best = score.test.only_class, best_queries = n;
     }
     const auto& ours = outcome.scores.back();
     agree.x.push_back(n), agree.y.push_back(100 * ours.test.only_class);
@@ -146,9 +148,10 @@ Section audit_extraction(Work& work, const Target& target) {
     asked = n;
   }
   s.tables.push_back(table);
-  add_fidelity(s,
-               {agree, both},
-               {"the model", test.n, asked, best, "more queries and training may (offramp extract run)"});
+  add_fidelity(
+      s,
+      {agree, both},
+      {"the model", test.n, best_queries, best, "more queries and training may (offramp extract run)"});
   return s;
 }
 

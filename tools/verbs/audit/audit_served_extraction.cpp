@@ -112,7 +112,7 @@ Section audit_served_extraction(Work& work, const Target& target, const Measured
       knockoff{.name = "Knockoff", .draw = report::Draw::kLineAndPoints};
   s.data["steps"] = nlohmann::ordered_json::array();
   double last_seconds = 0, best = 0;
-  int done = 0;
+  int done = 0, best_queries = 0;
   SessionListener listener(work.session);
   for (int n = first; n <= queries.n; n = n < queries.n ? std::min(2 * n, queries.n) : queries.n + 1) {
     const double begin = work.budget.used();
@@ -167,7 +167,7 @@ Section audit_served_extraction(Work& work, const Target& target, const Measured
                                  {"accuracy", right},
                                  {"same_class", same},
                                  {"exits_found", outcome.estimate.num_exits}});
-      best = std::max(best, same);
+      if (same > best) best = same, best_queries = n;
       (ours ? with_exits : knockoff).x.push_back(n);
       (ours ? with_exits : knockoff).y.push_back(100 * same);
     }
@@ -184,10 +184,13 @@ Section audit_served_extraction(Work& work, const Target& target, const Measured
     return s;
   }
   s.tables.push_back(table);
-  add_fidelity(
-      s,
-      {with_exits, knockoff},
-      {"the served model", judged, done, best, "more queries, training and other nets (--copy-net) may"});
+  add_fidelity(s,
+               {with_exits, knockoff},
+               {"the served model",
+                judged,
+                best_queries,
+                best,
+                "more queries, training and other nets (--copy-net) may"});
   return s;
 }
 

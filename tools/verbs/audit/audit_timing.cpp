@@ -99,6 +99,31 @@ Finding finding_of(const std::string& rule,
           ": no leak shown, and not shown to be smaller for every attacker; the table says what would decide"};
 }
 
+// The passes first, first + 2, .. of all inputs.
+Measured every_second_pass(const Measured& m, std::size_t first) {
+  Measured out = m;
+  out.ns.clear(), out.order.clear();
+  for (std::size_t i = 0; i < m.inputs(); ++i)
+    for (std::size_t pass = first; pass < m.repetitions; pass += 2) {
+      out.ns.push_back(m.ns[i * m.repetitions + pass]);
+      if (!m.order.empty()) out.order.push_back(m.order[i * m.repetitions + pass]);
+    }
+  out.repetitions = (m.repetitions - first + 1) / 2;
+  return out;
+}
+
+// The second, fourth, .. pass, the exits being those that the first, third, .. show.
+Measured grouped_by_other_passes(const Measured& m, unsigned threads) {
+  const Measured grouping = every_second_pass(m, 0);
+  Measured out = every_second_pass(m, 1);
+  const stats::ExitEstimate estimate = stats::estimate_exits(
+      grouping.ns,
+      grouping.repetitions,
+      {.method = stats::EstimationMethod::kMixture, .order = grouping.order, .threads = threads});
+  out.exit.assign(estimate.exits.begin(), estimate.exits.end());
+  return out;
+}
+
 // Inputs that are timed: as many as a tenth of the budget has time for. Chosen once, since a clock never says the same
 // twice: an audit that goes on takes the number that it began with.
 std::size_t timed_inputs(const Work& work, const nets::Network& net, const attacks::ImageSource& all) {
@@ -168,11 +193,29 @@ Measured measure(Work& work, const Target& target) {
 
 Section audit_exit_timing(Work& work, const Measured& m) {
   Section s{.name = "timing", .title = "The exit in the time"};
-  const std::vector<int> exits = common_exits(m, stats::kLeastMeasurements);
+  const stats::ExitEstimate estimate = stats::estimate_exits(
+      m.ns,
+      m.repetitions,
+      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = work.settings.threads});
+  s.data["estimated_exits"] = estimate.num_exits;
+  if (m.exits_estimated && m.repetitions < 2) {
+    s.paragraphs.push_back(fmt::format(
+        "The exits are not given. One time of each input shows {} {} ({}), but groups that are made of times cannot be tested on the same times: {}.",
+        estimate.num_exits,
+        estimate.num_exits == 1 ? "group" : "groups",
+        estimate.reliable ? "a reliable estimate" : "not a reliable estimate",
+        estimate.advice));
+    s.findings.push_back(
+        {"exit-timing",
+         Kind::kOpen,
+         "none",
+         "the exit in the time: whether it is the input that decides takes two times of each, or its exit"});
+    return s;
+  }
+  // Groups made of times are tested on other times of the same inputs.
+  const Measured judged = m.exits_estimated ? grouped_by_other_passes(m, work.settings.threads) : m;
+  const std::vector<int> exits = common_exits(judged, stats::kLeastMeasurements);
   if (exits.size() < 2 && m.exits_estimated) {  // looked for, not left out
-    const stats::ExitEstimate estimate =
-        stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
-    s.data["estimated_exits"] = estimate.num_exits;
     s.paragraphs.push_back("The exits are not given, and the times show no two groups: " + estimate.advice +
                            ".");
     s.findings.push_back({"exit-timing",
@@ -209,8 +252,8 @@ Section audit_exit_timing(Work& work, const Measured& m) {
     const auto options = test_options(work.settings, stats::limit_ns(attacker), pairs);
     for (std::size_t p = 0; p < pairs; ++p) {
       std::vector<int> side;
-      for (const int e : m.exit) side.push_back(e == exits[p] ? 0 : e == exits[p + 1] ? 1 : -1);
-      const stats::ClassifiedTimes times = classified(m, side);
+      for (const int e : judged.exit) side.push_back(e == exits[p] ? 0 : e == exits[p + 1] ? 1 : -1);
+      const stats::ClassifiedTimes times = classified(judged, side);
       const stats::TimingVerdict v = stats::timing_verdict(times, options);
       const bool beyond = v.outcome == stats::TimingOutcome::kLeaks;
       double needed = v.more_needed;
@@ -242,9 +285,6 @@ Section audit_exit_timing(Work& work, const Measured& m) {
   s.findings.push_back(finding_of("exit-timing", said, "the exit in the time"));
 
   // What an attacker makes of it who knows no exit.
-  const stats::ExitEstimate estimate =
-      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
-  s.data["estimated_exits"] = estimate.num_exits;
   const auto most = *std::max_element(m.exit.begin(), m.exit.end());
   if (!m.exits_estimated) {
     const std::vector<std::int32_t> truth(m.exit.begin(), m.exit.end()),
@@ -260,9 +300,10 @@ Section audit_exit_timing(Work& work, const Measured& m) {
         100 * score.accuracy));
   } else {
     s.paragraphs.push_back(fmt::format(
-        "The exits are not given: they are the {} that the times themselves show ({}). That there are such groups is the finding; what follows compares them.",
+        "The exits are not given: all times together show {} ({}). Every second time of each input put the inputs into {} groups, the other times are compared.",
         estimate.num_exits,
-        estimate.reliable ? "a reliable estimate" : "not a reliable estimate"));
+        estimate.reliable ? "a reliable estimate" : "not a reliable estimate",
+        exits.size()));
   }
   if (m.repetitions >= 2 && m.repetitions % 2 == 0) {
     const auto choice = attacks::choose_repetitions(m.ns, static_cast<int>(m.repetitions), {}, m.order);
@@ -297,9 +338,15 @@ Section audit_attribute(Work& work, const Measured& m) {
   if (std::count_if(count.begin(), count.end(), [](auto c) { return c > 0; }) < 2)
     return skipped(s.name, s.title, "attribute-timing", "all inputs have one " + m.attribute_name);
   const std::vector<std::size_t> attribute(m.attribute.begin(), m.attribute.end());
-  const stats::AttributeLeakOptions options{.seed = work.settings.seed, .threads = work.settings.threads};
-  const stats::ExitEstimate estimate =
-      stats::estimate_exits(m.ns, m.repetitions, {.order = m.order, .threads = work.settings.threads});
+  const bool exits_known = !m.exits_estimated && !m.exit.empty();
+  // Of the exit, of the time, and of each value's difference in time: alpha for all together.
+  const double alpha = work.settings.alpha / (exits_known ? 3 : 2);
+  stats::AttributeLeakOptions options{.seed = work.settings.seed, .threads = work.settings.threads};
+  options.permutations = std::max(options.permutations, static_cast<std::size_t>(std::ceil(2 / alpha)));
+  const stats::ExitEstimate estimate = stats::estimate_exits(
+      m.ns,
+      m.repetitions,
+      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = work.settings.threads});
   report::Table bits{
       .columns = {{"seen", report::Align::kLeft},
                   {"bits"},
@@ -313,8 +360,8 @@ Section audit_attribute(Work& work, const Measured& m) {
       .caption = fmt::format(
           "What is learnt about the {} of an input; gain: the best guess beside always naming the commonest",
           m.attribute_name)};
-  bool tells = false, nothing = true;
-  double gain = 1;
+  std::string least_seen;
+  double least_p = 1, gain = 1;
   const auto row = [&](const char* seen, const std::vector<std::size_t>& observed) {
     const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute, options);
     bits.rows.push_back({seen,
@@ -330,11 +377,10 @@ Section audit_attribute(Work& work, const Measured& m) {
                     {"p_value", leak.p_value},
                     {"gain", leak.gain.estimate},
                     {"gain_low", leak.gain.low}};
-    tells = tells || leak.p_value <= work.settings.alpha;
-    nothing = nothing && leak.p_value > work.settings.alpha;
+    if (least_seen.empty() || leak.p_value < least_p) least_seen = seen, least_p = leak.p_value;
     gain = std::max(gain, leak.gain.low);
   };
-  if (!m.exits_estimated && !m.exit.empty()) row("the exit", {m.exit.begin(), m.exit.end()});
+  if (exits_known) row("the exit", {m.exit.begin(), m.exit.end()});
   row("the time", estimate.exits);
   s.tables.push_back(bits);
 
@@ -350,10 +396,12 @@ Section audit_attribute(Work& work, const Measured& m) {
                     {"effect"},
                     {"from"},
                     {"to"}},
-        .caption = fmt::format("Each {} against the rest, LAN (100 ns), alpha {:g} for all together",
+        .caption = fmt::format("Each {} against the rest, LAN (100 ns), alpha {:.3g} for all together",
                                m.attribute_name,
-                               work.settings.alpha)};
-    const auto test = test_options(work.settings, stats::limit_ns(stats::Attacker::kLan), tests);
+                               alpha)};
+    Settings of_values = work.settings;
+    of_values.alpha = alpha;
+    const auto test = test_options(of_values, stats::limit_ns(stats::Attacker::kLan), tests);
     said.emplace_back(stats::Attacker::kLan, std::vector<stats::TimingVerdict>{});
     for (std::size_t a = 0; a < count.size(); ++a) {
       if (count[a] < stats::kLeastMeasurements) continue;
@@ -374,15 +422,16 @@ Section audit_attribute(Work& work, const Measured& m) {
       !said.empty() && std::any_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
         return v.outcome == stats::TimingOutcome::kLeaks;
       });
-  if (tells || shown) {
+  if (least_p <= alpha || shown) {
     s.findings.push_back(
         {"attribute-timing",
          Kind::kFail,
          gain > 1.5 ? "error" : "warning",
          fmt::format(
-             "the {} in exit or time: bits p {}, a guess is right at least {:.3g} times as often as naming the commonest{}",
+             "the {} in {}: bits p {:.3g}, a guess is right at least {:.3g} times as often as naming the commonest{}",
              m.attribute_name,
-             bits.rows.back()[4],
+             least_seen,
+             least_p,
              gain,
              shown ? "; some values differ in time beyond 100 ns" : "")});
   } else if (!said.empty() && std::all_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {

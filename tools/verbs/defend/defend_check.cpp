@@ -97,6 +97,7 @@ class DefendCheckVerb final : public Verb {
     const attacks::Defence defence = attacks::read_defence(defence_);
     const nets::LoadedNet loaded = nets::load_net(checkpoint_of(victim_), Device::make_cpu({.threads = 1}));
     const nets::Network& net = *loaded.net;
+    attacks::check(defence, net.num_exits());
     const data::ImageSet set = open_labelled_images(session, images_, net.input());
     const attacks::ImageSource images = attacks::image_source(set);
     const std::vector<int> exits = attacks::exits_taken(net, loaded.policy, images);
@@ -168,10 +169,6 @@ class DefendCheckVerb final : public Verb {
         clean.shares.push_back(shares[k]);
       }
       return stats::half_normal_leak(clean, defence.time_guard->sigma_ns, defence.time_guard->cap_ns).bits;
-    }
-    const std::size_t n = defence.padding->deadlines_ns.size();
-    if (n != shares.size()) {
-      throw UsageError(fmt::format("the defence is for {} exits, the victim has {}", n, shares.size()));
     }
     // The shares of the plan are not those of these images: exits without any get a share that adds nothing.
     stats::PaddedExits exits_now{defence.padding->deadlines_ns, shares};

@@ -135,6 +135,11 @@ class DefendPlanVerb final : public Verb {
 
   stats::PaddedExits typed_exits() const {
     stats::PaddedExits exits{times_ms_, shares_};
+    try {
+      static_cast<void>(stats::checked(exits));  // in the unit that was typed
+    } catch (const ValueError& error) {
+      throw UsageError(std::string("--times in ms, --shares: ") + error.what());
+    }
     for (double& time : exits.times) time *= 1e6;
     return exits;
   }

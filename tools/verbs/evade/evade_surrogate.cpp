@@ -23,8 +23,8 @@ class EvadeSurrogateVerb final : public Verb {
         .summary = "a training set for a black-box surrogate: natural corruptions, labelled by a victim",
         .example = "offramp evade surrogate out/victim --data cifar10:DIR --count 5000",
         .details =
-            "Clean images, and copies with Gaussian noise and brightness at severities 1 to 5 (5,000 images give\n"
-            "55,000). The victim says the label, under its policy. Writes surrogate.npz, which `offramp train --data\n"
+            "Clean images (grey or RGB), and copies with Gaussian noise and brightness at severities 1 to 5 (5,000\n"
+            "images give 55,000). The victim says the label, under its policy. Writes surrogate.npz, which `offramp train --data\n"
             "RUN/surrogate.npz --held-out 1000` takes; attack images that are not among them (--first 5000).",
         .run_folder = true};
   }
@@ -92,6 +92,9 @@ class EvadeSurrogateVerb final : public Verb {
     NetData fits(session, trained, samples);
     fits.fit_to(*open.loaded.net, trained.class_names, samples.set);
     data::ImageSet set = open_pictures(session, trained, samples, input);
+    if (set.c != 1 && set.c != 3)
+      throw UsageError(fmt::format(
+          "{}: corruptions are of grey or RGB images, these have {} channels", samples.set, set.c));
     set.class_names = fits.class_names();
     const std::vector<std::int32_t> rows = rows_of(images_, set.n);
     set = data::subset(set, rows);

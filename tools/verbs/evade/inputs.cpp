@@ -23,7 +23,8 @@ constexpr std::string_view kLastSuffix = "@last";
 void declare(Options& o, const std::string& section, PolicyOptions& policy) {
   o.add(section + ".threshold",
         policy.threshold,
-        "one threshold for all exits instead of the checkpoint's policy; without either 0.9");
+        "one threshold for all exits instead of the checkpoint's policy; without either 0.9")
+      .range(0, 1);
   o.add(section + ".rule", policy.rule, "of --threshold").choices({">=", ">"});
   o.add(section + ".fallback", policy.fallback, "of --threshold: who answers when nobody was sure")
       .choices({"last", "most-confident"});
@@ -40,6 +41,10 @@ OpenVictim open_victim(const std::string& given, const Device& device, const Pol
     policy.rule = nets::exit_rule_from(options.rule);
     policy.fallback = nets::fallback_from(options.fallback);
   }
+  if (!options.threshold && !loaded.policy.thresholds.empty() &&
+      (options.rule != PolicyOptions().rule || options.fallback != PolicyOptions().fallback))
+    throw UsageError("--rule and --fallback are those of --threshold; without one " + path +
+                     " keeps its own policy");
   std::string network = net.options().name;
   Victim victim = victim_of(given, net, policy);
   victim.before_gradient = throw_if_interrupted;

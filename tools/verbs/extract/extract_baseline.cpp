@@ -111,6 +111,7 @@ class ExtractBaselineVerb final : public Verb {
       plan_.num_exits = victim.net->num_exits();
     }
     plan_.images = &queries;
+    plan_.copy.check(queries);
 
     RunFolder& folder = session.folder();
     plan_.folder = folder.path();

@@ -68,20 +68,25 @@ class ExtractEstimateVerb final : public Verb {
     plan_.options.method = stats::EstimationMethod::kMixture;  // takes anybody's timings
     options.add("estimate.times", times_, "CSV file or trace folder").positional().required();
     options.add("estimate.assignment", assignment_, "CSV file; assignment.csv beside --json if not given")
-        .not_in_config();
-    options.add("estimate.plot", plot_, "SVG file of density, thresholds and assignment").not_in_config();
+        .not_in_config()
+        .written();
+    options.add("estimate.plot", plot_, "SVG file of density, thresholds and assignment")
+        .not_in_config()
+        .written();
     tools::declare(options, plan_);
   }
 
   int run(Session& session) override {
+    if (assignment_.empty() && !session.json_file().empty()) {
+      assignment_ = session.json_file().parent_path() / "assignment.csv";
+      session.may_write("--assignment, by default beside --json", assignment_);
+    }
     set_session(session, plan_);
     SessionListener listener(session);
     const auto estimated = attacks::estimate_stage(
         attacks::read_times(times_), plan_, Device::by_name(session.device()), listener);
     const stats::ExitEstimate& e = estimated.estimate;
     nlohmann::ordered_json json = estimated.json;
-    if (assignment_.empty() && !session.json_file().empty())
-      assignment_ = session.json_file().parent_path() / "assignment.csv";
     if (!assignment_.empty()) {
       attacks::write_assignment(assignment_, e);
       json["assignment"] = assignment_.string();

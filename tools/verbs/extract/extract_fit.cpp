@@ -63,6 +63,7 @@ class ExtractFitVerb final : public Verb {
         attacks::digest_of(attacks::image_source(images)) != trace.info.images_digest)
       throw UsageError("fit: --images are not those of the trace (" + trace.info.images +
                        "): their digest differs");
+    copy_.check(images);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     set_session(session, copy_);

@@ -286,8 +286,8 @@ report::Table score_table(const attacks::ExtractionOutcome& o) {
                           fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
                           fmt::format("{:.3f}", s.ratio_ops_profiler),
                           fmt::format("{:.3f}", s.ratio_macs),
-                          s.mean_ns > 0 ? fmt::format("{:.1f} us", s.mean_ns * 1e-3) : "not measured",
-                          s.mean_ns > 0 ? fmt::format("{:.3f}", s.ratio_time) : "-"});
+                          s.timed() ? fmt::format("{:.1f} us", s.mean_ns * 1e-3) : "not measured",
+                          s.timed() ? fmt::format("{:.3f}", s.ratio_time) : "-"});
   table.strong_rows = {o.scores.size() - 1};
   table.caption =
       "Test set. Cost: total over the set, operations as the papers count them; MACs: true "

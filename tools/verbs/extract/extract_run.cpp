@@ -119,7 +119,7 @@ class ExtractRunVerb final : public Verb {
     describe_images(images_, plan_.queries, plan_.query);
     plan_.score.seed = session.seed();
     plan_.baseline.seed = session.seed();
-    static_cast<void>(plan_.copy.options(attacks::FitMethod::kStrategy));  // names of nets that are none
+    plan_.copy.check(plan_.queries);
     if (plan_.search.first > plan_.queries.n)
       throw UsageError(fmt::format("--first: thresholds are wanted from the first {} images, there are {}",
                                    plan_.search.first,

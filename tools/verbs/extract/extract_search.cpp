@@ -76,7 +76,8 @@ class ExtractSearchVerb final : public Verb {
   void declare(Options& options) override {
     options.add("search.confidences", confidences_, "CSV file").positional().required();
     options.add("search.plot", plot_, "SVG file of confidences and thresholds, a row an exit")
-        .not_in_config();
+        .not_in_config()
+        .written();
     tools::declare(options, plan_);
   }
 

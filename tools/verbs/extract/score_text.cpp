@@ -54,6 +54,11 @@ nlohmann::ordered_json agreement_json(const attacks::Agreement& a) {
   return {{"class_and_exit", a.class_and_exit}, {"class", a.only_class}, {"exit", a.only_exit}};
 }
 
+// null: not measured.
+nlohmann::ordered_json number_or_null(bool measured, double value) {
+  return measured ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+}
+
 }  // namespace
 
 std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
@@ -74,12 +79,12 @@ std::string scores_text(const std::vector<attacks::ContestantScore>& scores) {
                hundredths(s.test.class_and_exit),
                hundredths(s.test.only_class),
                hundredths(s.test.only_exit),
-               s.on_queries.exit.empty() ? std::string("-") : hundredths(s.queries.class_and_exit),
+               s.queried() ? hundredths(s.queries.class_and_exit) : std::string("-"),
                fmt::format("{:.2f}", s.spending.ops_profiler * 1e-9),
                fmt::format("{:.3f}", s.ratio_ops_profiler),
                fmt::format("{:.3f}", s.ratio_macs),
-               fmt::format("{:.1f}", s.mean_ns * 1e-3),
-               fmt::format("{:.3f}", s.ratio_time)});
+               s.timed() ? fmt::format("{:.1f}", s.mean_ns * 1e-3) : std::string("-"),
+               s.timed() ? fmt::format("{:.3f}", s.ratio_time) : std::string("-")});
   return table.text() + notes(scores);
 }
 
@@ -95,19 +100,20 @@ std::string score_text(const attacks::ExtractionOutcome& o) {
 nlohmann::ordered_json scores_json(const std::vector<attacks::ContestantScore>& scores) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const auto& s : scores)
-    rows.push_back({{"name", s.name},
-                    {"exits", s.num_exits},
-                    {"accuracy", s.accuracy},
-                    {"clo_test", agreement_json(s.test)},
-                    {"clo_queries", agreement_json(s.queries)},
-                    {"macs", s.spending.macs},
-                    {"ops_profiler", s.spending.ops_profiler},
-                    {"ns_per_image", s.mean_ns},
-                    {"ratio_macs", s.ratio_macs},
-                    {"ratio_ops_profiler", s.ratio_ops_profiler},
-                    {"ratio_time", s.ratio_time},
-                    {"left_at_exit", s.spending.per_exit},
-                    {"share_of_plain_cost", s.spending.ops_profiler / s.plain_ops_profiler}});
+    rows.push_back(
+        {{"name", s.name},
+         {"exits", s.num_exits},
+         {"accuracy", s.accuracy},
+         {"clo_test", agreement_json(s.test)},
+         {"clo_queries", s.queried() ? agreement_json(s.queries) : nlohmann::ordered_json(nullptr)},
+         {"macs", s.spending.macs},
+         {"ops_profiler", s.spending.ops_profiler},
+         {"ns_per_image", number_or_null(s.timed(), s.mean_ns)},
+         {"ratio_macs", s.ratio_macs},
+         {"ratio_ops_profiler", s.ratio_ops_profiler},
+         {"ratio_time", number_or_null(s.timed(), s.ratio_time)},
+         {"left_at_exit", s.spending.per_exit},
+         {"share_of_plain_cost", s.spending.ops_profiler / s.plain_ops_profiler}});
   return rows;
 }
 

@@ -79,7 +79,8 @@ class MembershipAttackVerb final : public Verb {
         attacks_,
         joined_words,
         words_of,
-        "which, with commas; default: all but noise and boundary, which ask many more queries");
+        "which, with commas; default: all but noise and boundary, which ask many more queries. Of those with reference "
+        "nets all, unless some are named");
     o.add_as<std::string>(
         "attack.adversaries", adversaries_, joined_words, words_of, "what is known of exits, with commas");
     o.add("attack.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
@@ -148,13 +149,10 @@ class MembershipAttackVerb final : public Verb {
 
   int run(Session& session) override {
     settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = times_.query.seed = session.seed();
-    for (const std::string& name : attacks_) static_cast<void>(am::attack_of(name));
+    choose_attacks();
     for (const std::string& word : adversaries_)
       if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
         throw UsageError("--adversaries: expected original, told or timed, got " + in_quotes(word));
-    if (attacks_.empty())
-      for (const am::Attack& a : am::attacks())
-        if (a.needs != am::Needs::kSignal) attacks_.push_back(a.name);
     const TrainedFolder target = open_trained(session, models_, data_);
     std::optional<TrainedFolder> other;
     if (!shadow_.empty()) other.emplace(open_trained(session, shadow_, shadow_data_));
@@ -164,6 +162,7 @@ class MembershipAttackVerb final : public Verb {
       static_cast<void>(target.spec(am::Role::kTarget, k));
       static_cast<void>(shadow.spec(am::Role::kShadow, k));
     }
+    check_references(target);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     ordered_json nets = ordered_json::array();
@@ -190,6 +189,44 @@ class MembershipAttackVerb final : public Verb {
  private:
   static constexpr const char* kControlFailed =
       "CONTROL FAILED: members against members gives an AUC other than 0.5; do not trust what follows\n";
+
+  // The names of --attacks, divided into those that a shadow teaches and those with reference nets.
+  void choose_attacks() {
+    std::vector<std::string> of_references = {"rmia"}, known;
+    for (const am::ManyModelAttack& a : am::many_model_attacks()) of_references.emplace_back(a.name);
+    for (const am::Attack& a : am::attacks()) known.emplace_back(a.name);
+    for (const std::string& name : attacks_) {
+      if (std::ranges::find(of_references, name) != of_references.end()) {
+        with_references_.push_back(name);
+      } else if (std::ranges::find(known, name) != known.end()) {
+        with_shadow_.push_back(name);
+      } else {
+        throw UsageError(fmt::format("--attacks: unknown attack {}; known: {}; with reference nets: {}",
+                                     in_quotes(name),
+                                     fmt::join(known, ", "),
+                                     fmt::join(of_references, ", ")));
+      }
+    }
+    named_references_ = !with_references_.empty();
+    if (!named_references_) with_references_ = of_references;
+    if (!attacks_.empty()) return;
+    for (const am::Attack& a : am::attacks())
+      if (a.needs != am::Needs::kSignal) with_shadow_.emplace_back(a.name);
+  }
+
+  // Who names an attack that cannot be made is told so, before anybody is asked.
+  void check_references(const TrainedFolder& target) const {
+    if (!named_references_) return;
+    if (!wants(Adversary::kOriginal))
+      throw UsageError(fmt::format("--attacks {}: sees scores of the target, as --adversaries original does",
+                                   with_references_.front()));
+    if (std::ranges::none_of(exits_, [&](int k) { return !target.references(k).empty(); }))
+      throw UsageError(fmt::format(
+          "--attacks {}: {} has no reference nets of {} exits; offramp membership train --references N makes them",
+          with_references_.front(),
+          models_.string(),
+          fmt::join(exits_, " or ")));
+  }
 
   // Records of one net, asked once and kept.
   static am::Records records_of(RunFolder& folder,
@@ -255,9 +292,9 @@ class MembershipAttackVerb final : public Verb {
                       {"shadow", am::to_json(am::leak_of(on_shadow))},
                       {"attacks", ordered_json::array()}};
     std::optional<am::EstimatedExits> timed;
-    if (k > 1 && wants(Adversary::kTimed))
+    if (k > 1 && wants(Adversary::kTimed) && !with_shadow_.empty())
       timed = time_target(session, folder, listener, target, k, times_, on_target, on_shadow, json);
-    for (const std::string& name : attacks_) {
+    for (const std::string& name : with_shadow_) {
       const am::Attack& attack = am::attack_of(name);
       std::optional<am::Signal> on_t, on_s;
       if (attack.needs == am::Needs::kSignal) {
@@ -335,6 +372,9 @@ class MembershipAttackVerb final : public Verb {
     }
     const auto references = am::references_of(on_pool, on_target.row);
     const am::Queried queried = am::queried_of(on_target);
+    const auto wanted = [&](const std::string& name) {
+      return std::ranges::find(with_references_, name) != with_references_.end();
+    };
     const auto add =
         [&](const std::string& name, std::vector<double> score, std::optional<am::Calibrated> calibrated) {
           am::AttackOutcome outcome;
@@ -359,12 +399,15 @@ class MembershipAttackVerb final : public Verb {
           controls = controls && e.control.passed;
           add_row(table, on_target.model, e);
         };
-    for (const am::ManyModelAttack& attack : am::many_model_attacks())
+    for (const am::ManyModelAttack& attack : am::many_model_attacks()) {
+      if (!wanted(attack.name)) continue;
       add(attack.name,
           attack.score(queried, references),
           specs.size() >= 6
               ? std::optional(am::calibrated(attack.score, queried, on_target.member, references))
               : std::nullopt);
+    }
+    if (!wanted("rmia")) return;
     const am::Records target_population = of_population(of_target, on_target.model);
     const auto population_ratios = am::rmia_population_ratios(am::queried_of(target_population),
                                                               am::references_of(on_population, population));
@@ -405,6 +448,8 @@ class MembershipAttackVerb final : public Verb {
   std::string data_, shadow_data_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
+  std::vector<std::string> with_shadow_, with_references_;  // of attacks_, or the default
+  bool named_references_ = false;
   am::AttackSettings settings_;
   am::NoiseOptions noise_;
   am::HopSkipJumpOptions boundary_;

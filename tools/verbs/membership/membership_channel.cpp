@@ -127,7 +127,7 @@ class MembershipChannelVerb final : public Verb {
     ordered_json rows = ordered_json::array();
     const auto attacked =
         [&](const am::EstimatedExits& seen, double sigma_ms, int queries, const char* what) {
-          // 0: no two exits, or no channel.
+          // 0: no two exits with times of their own, or no channel.
           const bool bounded = gap > 0 && std::string_view(what) == "noisy";
           const std::size_t bound = bounded ? stats::repetitions_to_distinguish(1e6 * sigma_ms, gap) : 0,
                             cluster = bounded ? stats::repetitions_to_cluster(1e6 * sigma_ms, gap) : 0;

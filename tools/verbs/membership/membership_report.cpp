@@ -145,7 +145,9 @@ class MembershipReportVerb final : public Verb {
   }
   void declare(Options& o) override {
     o.add("report.attack", attack_, "folder of membership attack").positional().required();
-    o.add("report.html", html_, "file to write; default: report.html in that folder").not_in_config();
+    o.add("report.html", html_, "file to write; default: report.html in that folder")
+        .not_in_config()
+        .written();
   }
   int run(Session& session) override {
     const auto path = attack_ / "results.json";
@@ -158,14 +160,22 @@ class MembershipReportVerb final : public Verb {
       const std::string text = verdict(results);
       write_file_atomically(to, page(results, text));
       session.answer(text + "report: " + to.string() + "\n", summary(results, to));
-    } catch (const Json::exception& error) {
+    } catch (const Json::exception&) {
       throw FileError(path.string(),
-                      std::string("expected the results of membership attack: ") + error.what());
+                      "expected the results of membership attack, found something else" + made_by(attack_));
     }
     return kDone;
   }
 
  private:
+  // Whose results they are, where the folder says so.
+  static std::string made_by(const std::filesystem::path& folder) {
+    if (!std::filesystem::exists(folder / "config.toml")) return "";
+    const auto settings = run_settings(folder);
+    const auto verb = settings.find("verb");
+    return verb == settings.end() ? "" : "; the folder is of the verb " + verb->second;
+  }
+
   static std::string line_of(const Json& net, const Json& attack) {
     const Json* p = point_at(attack, .01);
     return fmt::format("{}: {} finds {}, accuracy {} %, AUC {:.4f}",

@@ -173,8 +173,10 @@ class CurvesVerb final : public Verb {
         .choices({"test", "train", "loss"});
     options.add("curves.exit", exit_, "the exit to draw, from 1; 0: the last one, or all of a single curve")
         .range(0, 1000);
-    options.add("curves.plot", plot_, "SVG file").not_in_config();
-    options.add("curves.csv", csv_, "every point: curve, epoch, exit, mean, least, greatest").not_in_config();
+    options.add("curves.plot", plot_, "SVG file").not_in_config().written();
+    options.add("curves.csv", csv_, "every point: curve, epoch, exit, mean, least, greatest")
+        .not_in_config()
+        .written();
   }
 
   int run(Session& session) override {

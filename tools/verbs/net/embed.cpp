@@ -37,7 +37,9 @@ class EmbedVerb final : public Verb {
     o.add("embed.checkpoint", checkpoint_, "checkpoint, run folder of train, or another such executable")
         .positional()
         .required();
-    o.add("embed.to", to_, "where the executable goes").required();
+    o.add("embed.to", to_, "where the executable goes; what is there is replaced if it is a program")
+        .required()
+        .written(Written::kProgram);
   }
 
   int run(Session& session) override {

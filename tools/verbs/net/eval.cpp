@@ -35,7 +35,8 @@ class EvalVerb final : public Verb {
     o.add("eval.checkpoint", checkpoint_, kCheckpointOrOwn).positional().alias("eval.weights", "--weights");
     o.add("eval.data", data_, "data set; default: the checkpoint's").flag("--data");
     o.add("eval.split", split_, "which part").choices({"auto", "train", "test", "held-out", "all"});
-    o.add("eval.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy");
+    o.add("eval.threshold", threshold_, "one threshold for all exits instead of the checkpoint's policy")
+        .range(0, 1);
     o.add("eval.rule", rule_, "of --threshold").choices({">=", ">"});
     o.add("eval.fallback", fallback_, "of --threshold: who answers when nobody was sure")
         .choices({"last", "most-confident"});
@@ -47,6 +48,8 @@ class EvalVerb final : public Verb {
   }
 
   int run(Session& session) override {
+    if (!threshold_ && (session.given("eval.rule") || session.given("eval.fallback")))
+      throw UsageError("eval: --rule and --fallback are those of --threshold, which is not given");
     const Device device = Device::by_name(session.device());
     const std::filesystem::path checkpoint = checkpoint_or_own("eval", checkpoint_);
     const nets::LoadedNet loaded =

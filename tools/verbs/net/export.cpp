@@ -41,7 +41,7 @@ class ExportVerb final : public Verb {
     o.add("export.checkpoint", checkpoint_, kCheckpointOrOwn)
         .positional()
         .alias("export.weights", "--weights");
-    o.add("export.to", to_, "FILE.onnx or FILE.safetensors").required();
+    o.add("export.to", to_, "FILE.onnx or FILE.safetensors").required().written();
     o.add("export.with_if", with_if_, "ONNX: compute an exit only where none before it was sure");
     o.add("export.threshold",
           threshold_,

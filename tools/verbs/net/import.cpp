@@ -33,7 +33,7 @@ class ImportVerb final : public Verb {
 
   void declare(Options& o) override {
     o.add("import.file", file_, "the state dict").positional().required();
-    o.add("import.to", to_, "where the checkpoint goes").required();
+    o.add("import.to", to_, "where the checkpoint goes").required().written();
     state_.declare(o, "import");
     o.add("import.partial", partial_, "take what fits by name, keep the start values of the rest");
   }

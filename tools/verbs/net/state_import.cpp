@@ -5,6 +5,7 @@
 
 #include "base/safetensors.h"
 #include "nets/families/recognise.h"
+#include "nets/graph/metadata_text.h"
 
 namespace offramp::tools {
 
@@ -66,6 +67,20 @@ nets::NetOptions StateImport::recognised(Session& session, const nets::StateFile
       fmt::join(nets::net_names(), ", ")));
 }
 
+// Our own export writes it beside the tensors.
+void StateImport::take_normalisation(const std::filesystem::path& file) {
+  if (file.extension() != ".safetensors") return;
+  const auto& metadata = safetensors::Reader(file).metadata();
+  const auto mean = metadata.find("normalize.mean"), std = metadata.find("normalize.std");
+  if (mean == metadata.end() || std == metadata.end()) return;
+  try {
+    net_.mean = nets::text::read_list<float>(mean->first, mean->second);
+    net_.std = nets::text::read_list<float>(std->first, std->second);
+  } catch (const ValueError& error) {
+    throw FileError(file.string(), error.what());
+  }
+}
+
 StateImport::Imported StateImport::read(Session& session,
                                         const std::filesystem::path& file,
                                         nets::Strictness strictness,
@@ -77,16 +92,19 @@ StateImport::Imported StateImport::read(Session& session,
   } else {
     net_ = recognised(session, *state);
   }
+  if (mean_.empty() != std_.empty())
+    throw UsageError("--mean and --std belong together: pixels are taken as (x - mean) / std");
   net_.mean.assign(mean_.begin(), mean_.end());
   net_.std.assign(std_.begin(), std_.end());
+  if (mean_.empty()) take_normalisation(file);
   Imported out;
   out.net = std::make_unique<nets::Network>(net_, device);
   nets::initialize(*out.net, session.seed());
   out.report = nets::load_state_dict(*out.net, *state, strictness);
   if (out.report.matched.empty()) throw UsageError(file.string() + ": no tensor of it fits this net");
-  // The normalisation is in no such file: where --mean and --std give it, nothing is missing.
-  if (!mean_.empty()) std::erase(out.report.missing, "normalize.mean");
-  if (!std_.empty()) std::erase(out.report.missing, "normalize.inv_std");
+  // The normalisation is no tensor of such a file: where --mean and --std or its metadata give it, nothing is missing.
+  if (!net_.mean.empty())
+    for (const char* name : {"normalize.mean", "normalize.inv_std"}) std::erase(out.report.missing, name);
   out.entry = state->entry();
   out.metadata = {{"imported.from", file.string()}};
   return out;

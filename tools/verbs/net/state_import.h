@@ -36,6 +36,7 @@ class StateImport {
                 const Device& device);
 
  private:
+  void take_normalisation(const std::filesystem::path& file);
   nets::NetOptions recognised(Session& session, const nets::StateFile& state) const;
 
   nets::NetOptions net_;

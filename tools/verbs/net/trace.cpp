@@ -3,6 +3,7 @@
 
 #include "base/atomic_file.h"
 #include "base/utf8.h"
+#include "nets/exits/early_exit.h"
 #include "nets/exits/frozen.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/inputs.h"
@@ -136,7 +137,7 @@ class TraceVerb final : public Verb {
         .range(0, 1);
     o.add("trace.top", top_, "classes to show of each exit").range(1, 1000);
     o.add("trace.repetitions", repetitions_, "runs for the time of each exit; 0: not measured").range(0, 1e6);
-    o.add("trace.html", html_, "write a page: the picture, every exit, its course").not_in_config();
+    o.add("trace.html", html_, "write a page: the picture, every exit, its course").not_in_config().written();
   }
 
   int run(Session& session) override {
@@ -197,6 +198,7 @@ class TraceVerb final : public Verb {
     for (const Tensor& logits : frozen.forward(x)) {
       const nets::Cost& cost = costs[trace.exits.size()];
       ExitTrace::Exit exit{.probabilities = softmax(logits).to_host<float>(), .ranking = {}};
+      nets::check_finite(exit.probabilities, static_cast<int>(trace.exits.size()));
       exit.ranking = ranking_of(exit.probabilities);
       exit.confidence = exit.probabilities[exit.ranking[0]];
       exit.macs = cost.macs;

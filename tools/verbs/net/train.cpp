@@ -125,6 +125,9 @@ class TrainVerb final : public Verb {
   }
 
   int run(Session& session) override {
+    if (kind_ == "exits-only" && from_.empty())
+      throw UsageError(
+          "train: --kind exits-only trains the exits of a frozen trunk; --from CHECKPOINT gives the trunk");
     const Launch here = launch();
     nets::Ranks together;
     if (here.several()) {
@@ -272,6 +275,10 @@ class TrainVerb final : public Verb {
   }
 
   void complete_net_options(const NetData& set) {
+    if (set.classes() < 2)
+      throw UsageError(fmt::format("{}: training wants labels of two classes or more, these samples have {}",
+                                   data_,
+                                   set.classes() == 0 ? "none" : "one, as pictures without labels do"));
     net_.placement = nets::placement_from(placement_);
     net_.form = nets::exit_form_from(form_);
     net_.precision = nets::precision_from(precision_);

@@ -1,4 +1,5 @@
 // offramp tune: the owner's thresholds, from held-out data, written into a checkpoint (specs: training 4).
+#include "tools/frame/run_lock.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
@@ -59,6 +60,11 @@ class TuneVerb final : public Verb {
   int run(Session& session) override {
     if (drop_.has_value() + budget_.has_value() + threshold_.has_value() != 1)
       throw UsageError("tune: expected exactly one of --drop, --budget and --threshold");
+    if (threshold_ && kind_ != "one")
+      throw UsageError("tune: --threshold sets one for all exits; --thresholds " + kind_ +
+                       " goes with --drop or --budget");
+    if (kind_ == "msdnet" && rule_ != ">=")
+      throw UsageError("tune: --thresholds msdnet has the rule >=; --rule goes with the others");
     const Device device = Device::by_name(session.device());
     const std::filesystem::path path = checkpoint_of(checkpoint_);
     if (embedded::is_program(MappedFile(path).bytes()))
@@ -66,6 +72,9 @@ class TuneVerb final : public Verb {
           "tune: " + path.string() +
           " is a program with weights, and tune writes into a checkpoint; tune the checkpoint and embed it "
           "again");
+    RunLock
+        lock;  // till the thresholds are written: a run that goes on would write over them, or they over its file
+    lock_run_of(path, lock);
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
     if (net.num_exits() < 2) throw UsageError("tune: the net has one exit, there is nothing to choose");
@@ -83,8 +92,7 @@ class TuneVerb final : public Verb {
     } else if (const auto choice = choose(net, outputs)) {
       policy = choice->policy;
     } else {
-      session.log.error(drop_ ? "tune: no thresholds keep that accuracy"
-                              : "tune: no thresholds stay within that budget");
+      session.log.error(drop_ ? "tune: no thresholds keep that accuracy" : out_of_budget(net));
       return kFailed;
     }
     write(path, *policy);
@@ -93,6 +101,13 @@ class TuneVerb final : public Verb {
   }
 
  private:
+  // Throws UsageError where a process is writing the run that the checkpoint is of. Other folders have no lock.
+  static void lock_run_of(const std::filesystem::path& checkpoint, RunLock& lock) {
+    std::filesystem::path folder = std::filesystem::canonical(checkpoint).parent_path();
+    if (folder.filename() == "checkpoints") folder = folder.parent_path();
+    if (std::filesystem::exists(folder / RunLock::kName)) lock.take(folder);
+  }
+
   SamplesWanted wanted(const TrainedOn& trained) const {
     if (held_out_) return {.set = data_, .split = "auto", .held_out = held_out_};
     return {.set = data_, .split = trained.held_out > 0 ? "held-out" : "auto"};
@@ -131,6 +146,13 @@ class TuneVerb final : public Verb {
       if (better) best = at;
     }
     return best;
+  }
+
+  // Whoever leaves at exit 1 has paid for it.
+  std::string out_of_budget(const nets::Network& net) const {
+    return fmt::format(
+        "tune: no thresholds stay within that budget: where all leave at exit 1 the cost is {:.4g} of the plain net's",
+        static_cast<double>(net.costs().exits.front().macs) / static_cast<double>(net.costs().plain.macs));
   }
 
   // The same file with another policy: tensors (moments too) and all other metadata stay.

@@ -5,6 +5,7 @@
 #include "stats/checks.h"
 #include "stats/divergences.h"
 #include "stats/hypothesis_tests.h"
+#include "stats/membership/detection_point.h"
 #include "stats/roc.h"
 #include "tools/report/figures.h"
 #include "tools/report/svg_writer.h"
@@ -53,6 +54,18 @@ Groups read_groups(const std::filesystem::path& path, const std::string& name) {
   return g;
 }
 
+// Throws FileError naming the row of one that is infinite or none.
+std::vector<double> finite_numbers(const NumberTable& table, const std::string& name) {
+  std::vector<double> values = table.numbers(name);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i]))
+      throw FileError(
+          table.path().string(),
+          fmt::format("row {}: expected a finite number as {}, found {}", i + 1, name, values[i]));
+  }
+  return values;
+}
+
 std::string roc_plot(const stats::Roc& roc, std::size_t members, std::size_t others) {
   std::vector<double> fpr, tpr;
   for (const stats::RocPoint& point : roc.points) {
@@ -63,6 +76,16 @@ std::string roc_plot(const stats::Roc& roc, std::size_t members, std::size_t oth
                                             fmt::format("{} members, {} others", members, others),
                                             fpr,
                                             tpr));
+}
+
+// Throws FileError naming the row of a loss that is infinite, none or below 0.
+void check_losses(const std::filesystem::path& path) {
+  const std::vector<double> losses = finite_numbers(read_number_table(path), "loss");
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    if (losses[i] < 0)
+      throw FileError(path.string(),
+                      fmt::format("row {}: expected a loss of at least 0, found {}", i + 1, losses[i]));
+  }
 }
 
 // Losses of both groups on one scale; the last bin takes what lies above the 99.5 % quantile, as in the
@@ -93,18 +116,32 @@ std::string loss_plot(const Groups& g, double js_bits) {
   return report::standalone_svg(report::render(chart));
 }
 
+// A bootstrap knows no other scores than these: where the two groups do not overlap its interval is one point.
+void warn_of_few(Session& session, const Groups& g) {
+  constexpr std::size_t kFew = 30;
+  if (std::min(g.members.size(), g.others.size()) < kFew)
+    session.log.warn(fmt::format(
+        "{} members and {} non-members: below {} of each the intervals of a bootstrap are too narrow",
+        g.members.size(),
+        g.others.size(),
+        kFew));
+}
+
 class StatsRocVerb final : public Verb {
  public:
   VerbInfo info() const override {
-    return {.name = "stats roc",
-            .group = "Statistics",
-            .summary = "AUC and true positives at few false ones, with bootstrap intervals",
-            .example = "offramp stats roc --scores scores.csv",
-            .details = "The CSV file has columns score (larger: more likely a member) and member (1 or 0)."};
+    return {
+        .name = "stats roc",
+        .group = "Statistics",
+        .summary = "AUC and true positives at few false ones, with bootstrap intervals",
+        .example = "offramp stats roc --scores scores.csv",
+        .details =
+            "The CSV file has columns score (larger: more likely a member) and member (1 or 0). A false positive "
+            "rate that so few\nnon-members do not resolve is refused."};
   }
   void declare(Options& options) override {
     options.add("roc.scores", scores_, "CSV file").positional().required();
-    options.add("roc.plot", plot_, "SVG file of the curve").not_in_config();
+    options.add("roc.plot", plot_, "SVG file of the curve").not_in_config().written();
     options.add("roc.fpr", fpr_, "limits of the false positive rate").range(0, 1);
     options.add("roc.resamples", resamples_, "of the bootstrap").range(1, 1e6);
     options.add("roc.level", level_, "of the intervals").range(0.01, 0.9999);
@@ -122,11 +159,17 @@ class StatsRocVerb final : public Verb {
                                 {"best_balanced_accuracy", stats::best_balanced_accuracy(roc)},
                                 {"tpr_at_fpr", nlohmann::ordered_json::array()}};
     for (const double limit : fpr_) {
-      nlohmann::ordered_json at =
-          interval_json(stats::tpr_at_fpr_interval(g.members, g.others, limit, bootstrap));
+      nlohmann::ordered_json at = nlohmann::ordered_json::object();
+      // The bootstrap knows no other scores than these: what they do not resolve it would call certain.
+      const stats::DetectionPoint point = stats::detection_point(g.members, g.others, limit);
+      if (point.refused.empty())
+        at = interval_json(stats::tpr_at_fpr_interval(g.members, g.others, limit, bootstrap));
+      else
+        at["refused"] = point.refused;
       at["fpr"] = limit;
       json["tpr_at_fpr"].push_back(at);
     }
+    warn_of_few(session, g);
     if (!plot_.empty()) {
       write_file_atomically(plot_, roc_plot(roc, g.members.size(), g.others.size()));
       json["plot"] = plot_.string();
@@ -157,7 +200,7 @@ class StatsCompareVerb final : public Verb {
   }
   int run(Session& session) override {
     const NumberTable table = read_number_table(pairs_);
-    const std::vector<double> a = table.numbers("a"), b = table.numbers("b");
+    const std::vector<double> a = finite_numbers(table, "a"), b = finite_numbers(table, "b");
     const auto json_of_test = [](const stats::TestResult& r) {
       return nlohmann::ordered_json{{"statistic", r.statistic}, {"p_value", r.p_value}};
     };
@@ -188,9 +231,10 @@ class StatsDivergenceVerb final : public Verb {
   }
   void declare(Options& options) override {
     options.add("divergence.losses", losses_, "CSV file").positional().required();
-    options.add("divergence.plot", plot_, "SVG file of both histograms").not_in_config();
+    options.add("divergence.plot", plot_, "SVG file of both histograms").not_in_config().written();
   }
   int run(Session& session) override {
+    check_losses(losses_);
     const Groups g = read_groups(losses_, "loss");
     nlohmann::ordered_json json{{"members", g.members.size()}, {"non_members", g.others.size()}};
     for (const std::size_t bins : {50, 100, 200}) {

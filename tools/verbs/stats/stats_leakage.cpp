@@ -66,7 +66,8 @@ class StatsLeakageVerb final : public Verb {
     if (!time_.empty()) {
       std::vector<double> times = table.numbers(time_);
       for (double& t : times) t *= unit_ns_;
-      const auto estimate = stats::estimate_exits(times, 1, {.threads = leak_.threads});
+      const auto estimate = stats::estimate_exits(
+          times, 1, {.method = stats::EstimationMethod::kMixture, .threads = leak_.threads});
       json["from_time"] = leak_json(estimate.exits, attribute);
       json["from_time"]["exits_found"] = estimate.num_exits;
     }

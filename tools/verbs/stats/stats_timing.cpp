@@ -50,7 +50,7 @@ class StatsTimingVerb final : public Verb {
     o.add("timing.resamples", resamples_, "of the bootstrap").range(99, 1e6);
     o.add("timing.plan", plan_ns_, "plan for a difference of so many ns instead of judging").range(0, 1e12);
     o.add("timing.power", test_.power, "of the plan").range(0.01, 0.999);
-    o.add("timing.plot", plot_, "SVG file of the deciles").not_in_config();
+    o.add("timing.plot", plot_, "SVG file of the deciles").not_in_config().written();
   }
   int run(Session& session) override {
     test_.seed = session.seed();
