@@ -37,6 +37,16 @@ ExitChoice expected(const ExitPolicy& policy,
   return choose_exit(policy, row);
 }
 
+TEST(EarlyExit, WhatIsNotFiniteIsNoAnswer) {
+  const auto net = drawn(small_options("small-cnn"), 7);
+  const Tensor x = pixels(net->input(), 3, 5);
+  const ExitPolicy policy = spreading_policy(*net, x);
+  Tensor buffers = net->parameters().buffers();
+  std::fill_n(buffers.data(), buffers.size(), std::nanf(""));
+  EXPECT_EQ(message_of([&] { infer(*net, policy, x); }),
+            "net: what exit 1 says is not finite: training diverged, or its file is damaged");
+}
+
 TEST(EarlyExit, EveryRuleAndFallbackAgreesWithComputingAllExits) {
   for (const char* name : test::kFamilies) {
     const auto net = drawn(small_options(name), 7);

@@ -309,6 +309,7 @@ TEST_F(AuditVerb, AStateDictFromElsewhere) {
 }
 
 TEST_F(AuditVerb, SaysWhatItCannotTake) {
+  EXPECT_EQ(run({"audit", at("net.safetensors"), "--threshold", "70"}).code, 2);
   const auto refused = [&](const Words& words, const char* why, int code = 2) {
     const Outcome o = run(words);
     EXPECT_EQ(o.code, code) << o.text();

@@ -85,28 +85,36 @@ TEST_F(ExportVerb, TheStateDictIsReadBackAsTheSameNet) {
     EXPECT_TRUE(std::equal(own.begin(), own.end(), theirs.begin(), theirs.end())) << entry.name;
   }
   EXPECT_GT(counters, 0u);
+  // The normalisation is given, or is the file's own; half of it is none.
   const auto back = folder_ / "back.safetensors";
-  const Outcome outcome = run_offramp({"import",
-                                       to.string(),
-                                       "--net",
-                                       "small-cnn",
-                                       "--width-divisor",
-                                       "8",
-                                       "--classes",
-                                       "2",
-                                       "--side",
-                                       "16",
-                                       "--mean",
-                                       "0.4,0.5,0.6",
-                                       "--std",
-                                       "0.2,0.25,0.5",
-                                       "--to",
-                                       back.string()});
-  ASSERT_EQ(outcome.code, 0) << outcome.text();
-  const auto a = nets::load_net(net_, Device::make_cpu({.threads = 1})),
-             b = nets::load_net(back, Device::make_cpu({.threads = 1}));
-  EXPECT_EQ(a.net->parameters().values().to_host<float>(), b.net->parameters().values().to_host<float>());
-  EXPECT_EQ(a.net->parameters().buffers().to_host<float>(), b.net->parameters().buffers().to_host<float>());
+  const auto import = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"import",
+                                      to.string(),
+                                      "--net",
+                                      "small-cnn",
+                                      "--width-divisor",
+                                      "8",
+                                      "--classes",
+                                      "2",
+                                      "--side",
+                                      "16",
+                                      "--to",
+                                      back.string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_offramp(words);
+  };
+  const std::vector<std::vector<std::string>> given = {{"--mean", "0.4,0.5,0.6", "--std", "0.2,0.25,0.5"},
+                                                       {}};
+  for (const auto& normalisation : given) {
+    std::filesystem::remove(back);
+    const Outcome outcome = import(normalisation);
+    ASSERT_EQ(outcome.code, 0) << outcome.text();
+    const auto a = nets::load_net(net_, Device::make_cpu({.threads = 1})),
+               b = nets::load_net(back, Device::make_cpu({.threads = 1}));
+    EXPECT_EQ(a.net->parameters().values().to_host<float>(), b.net->parameters().values().to_host<float>());
+    EXPECT_EQ(a.net->parameters().buffers().to_host<float>(), b.net->parameters().buffers().to_host<float>());
+  }
+  EXPECT_EQ(import({"--mean", "0.5"}).code, 2);
 }
 
 TEST_F(ExportVerb, WrongUseIsSaidAndNothingIsWritten) {

@@ -51,14 +51,17 @@ void declare(Options& options, attacks::EstimatePlan& estimate) {
   options.add("estimate.sigma_ns", o.sigma_ns, "noise of the statistic; from the repetitions if not given");
   options.add("estimate.bandwidth_ns",
               o.bandwidth_ns,
-              "of the density; if not given half of sigma, and with repetitions at least 1.5 % of the "
+              "kde: of the density; if not given half of sigma, and with repetitions at least 1.5 % of the "
               "range of times");
   options
       .add("estimate.max_valley_ratio",
            o.max_valley_ratio,
-           "a valley above this share of its lower peak is none")
+           "kde: a valley above this share of its lower peak is none")
       .range(0, 1);
-  options.add("estimate.min_share", o.min_share, "smallest share of the samples that makes an exit")
+  options
+      .add("estimate.min_share",
+           o.min_share,
+           "kde, changepoints: smallest share of the samples that makes an exit")
       .range(0, 1);
 }
 

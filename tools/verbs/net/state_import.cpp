@@ -70,7 +70,8 @@ nets::NetOptions StateImport::recognised(Session& session, const nets::StateFile
 // Our own export writes it beside the tensors.
 void StateImport::take_normalisation(const std::filesystem::path& file) {
   if (file.extension() != ".safetensors") return;
-  const auto& metadata = safetensors::Reader(file).metadata();
+  const safetensors::Reader reader(file);
+  const auto& metadata = reader.metadata();
   const auto mean = metadata.find("normalize.mean"), std = metadata.find("normalize.std");
   if (mean == metadata.end() || std == metadata.end()) return;
   try {
