@@ -55,7 +55,7 @@ void judge_members(Work& work, const mi::Records& records, Section& s) {
                   {"found at 1 % false alarms, %"},
                   {"control", report::Align::kLeft}},
       .caption = fmt::format(
-          "{} members and {} others; thresholds learnt on half of them, judged on the other half. Right: members and others alike, 50 is chance. Of {} areas none is above its interval's lower end with probability {:g}",
+          "{} members and {} others; thresholds learnt on half of them, judged on the other half. Right: members and others alike, 50 is chance. The lower ends of all {} areas hold together with probability {:g}",
           std::count(records.member.begin(), records.member.end(), 1),
           std::count(records.member.begin(), records.member.end(), 0),
           tried,
