@@ -192,9 +192,10 @@ TEST_F(OwnPictures, FromTuneToScoreWithoutNamingTheDataAgain) {
       << said_;
   EXPECT_TRUE(says("scored on the 12 held-out samples of " + path("pets"))) << said_;
   // What was not measured is not given as a number.
-  for (const nlohmann::json& net : json_of("score/results.json")["nets"])
+  const auto results = json_of("score/results.json");
+  for (const nlohmann::json& net : results.at("nets"))
     for (const char* name : {"ns_per_image", "ratio_time", "clo_queries"})
-      EXPECT_TRUE(net[name].is_null()) << name;
+      EXPECT_TRUE(net.at(name).is_null()) << name;
 }
 
 TEST_F(OwnPictures, InferTakesFoldersAndGoesOnBehindABadPicture) {
