@@ -196,18 +196,6 @@ DensityExtrema changepoint_valleys(std::span<const double> sorted,
   return e;
 }
 
-// A statistic of repetitions may lie between two readings of the clock; where few do, they are put to the nearest one. (Where many
-// do, they say more than a reading, and the mixture takes no clock.)
-void put_on_grid(std::vector<double>& times, double tick) {
-  if (!(tick > 0)) return;
-  constexpr double kFew = 0.3;
-  const auto reading = [tick](double t) { return tick * std::round(t / tick); };
-  const auto between = std::count_if(
-      times.begin(), times.end(), [&](double t) { return std::abs(t - reading(t)) > 0.02 * tick; });
-  if (static_cast<double>(between) > kFew * static_cast<double>(times.size())) return;
-  for (double& t : times) t = reading(t);
-}
-
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
 
 // The mixture's part of an estimate; sigma_ns: of the repetitions, or 0.

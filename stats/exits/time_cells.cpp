@@ -106,6 +106,16 @@ double clock_tick(std::span<const double> times_ns) {
   return 0;
 }
 
+void put_on_grid(std::vector<double>& times_ns, double tick_ns) {
+  if (!(tick_ns > 0)) return;
+  const auto reading = [tick_ns](double t) { return tick_ns * std::round(t / tick_ns); };
+  const auto between = std::count_if(times_ns.begin(), times_ns.end(), [&](double t) {
+    return std::abs(t - reading(t)) > kGridError * tick_ns;
+  });
+  if (static_cast<double>(between) > (1 - kOnGrid) * static_cast<double>(times_ns.size())) return;
+  for (double& t : times_ns) t = reading(t);
+}
+
 double TimeCells::total() const { return std::accumulate(count.begin(), count.end(), 0.0); }
 
 TimeCells count_cells(std::span<const double> times_ns, double tick_ns, std::size_t most_cells) {

@@ -14,6 +14,10 @@ namespace offramp::stats {
 // where values cluster, not the smallest difference: seconds times 1e9 differ in their last bits.
 double clock_tick(std::span<const double> times_ns);
 
+// A statistic of repetitions may lie between two readings of the clock. Where at most three in ten do, all are put to the nearest
+// one; where more do, they say more than a reading does, and count_cells takes no clock.
+void put_on_grid(std::vector<double>& times_ns, double tick_ns);
+
 struct TimeCells {
   static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 

@@ -72,8 +72,8 @@ class TuneVerb final : public Verb {
           "tune: " + path.string() +
           " is a program with weights, and tune writes into a checkpoint; tune the checkpoint and embed it "
           "again");
-    RunLock
-        lock;  // till the thresholds are written: a run that goes on would write over them, or they over its file
+    // Till the thresholds are written: a run that goes on would write over them, or they over its file.
+    RunLock lock;
     lock_run_of(path, lock);
     const nets::LoadedNet loaded = nets::load_net(path, device);
     const nets::Network& net = *loaded.net;
