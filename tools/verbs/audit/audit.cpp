@@ -277,10 +277,7 @@ class AuditVerb final : public Verb {
       for (const std::int64_t e : table.whole_numbers(table.index_of(exit_), "an exit", 1, 1000))
         m.exit.push_back(static_cast<int>(e));
     } else {
-      const stats::ExitEstimate estimate = stats::estimate_exits(
-          m.ns,
-          m.repetitions,
-          {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = settings_.threads});
+      const stats::ExitEstimate estimate = audit::exits_shown(m, settings_.threads);
       m.exit.assign(estimate.exits.begin(), estimate.exits.end());
       m.exits_estimated = true;
     }

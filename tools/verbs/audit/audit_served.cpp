@@ -104,10 +104,7 @@ Measured measure_served(Work& work, const Target& target) {
   m.ns = m.trace->times_as_double();
   m.repetitions = static_cast<std::size_t>(m.trace->repetitions);
   m.order = m.trace->order;
-  const stats::ExitEstimate estimate = stats::estimate_exits(
-      m.ns,
-      m.repetitions,
-      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = work.settings.threads});
+  const stats::ExitEstimate estimate = exits_shown(m, work.settings.threads);
   m.exit.assign(estimate.exits.begin(), estimate.exits.end());
   m.exits_estimated = true;
   m.attribute.assign(images.labels.begin(), images.labels.end());

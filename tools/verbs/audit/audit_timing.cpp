@@ -116,10 +116,7 @@ Measured every_second_pass(const Measured& m, std::size_t first) {
 Measured grouped_by_other_passes(const Measured& m, unsigned threads) {
   const Measured grouping = every_second_pass(m, 0);
   Measured out = every_second_pass(m, 1);
-  const stats::ExitEstimate estimate = stats::estimate_exits(
-      grouping.ns,
-      grouping.repetitions,
-      {.method = stats::EstimationMethod::kMixture, .order = grouping.order, .threads = threads});
+  const stats::ExitEstimate estimate = exits_shown(grouping, threads);
   out.exit.assign(estimate.exits.begin(), estimate.exits.end());
   return out;
 }
@@ -146,6 +143,13 @@ std::size_t timed_inputs(const Work& work, const nets::Network& net, const attac
 }
 
 }  // namespace
+
+stats::ExitEstimate exits_shown(const Measured& m, unsigned threads) {
+  return stats::estimate_exits(
+      m.ns,
+      m.repetitions,
+      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = threads});
+}
 
 stats::ClassifiedTimes classified(const Measured& m, const std::vector<int>& side) {
   const std::size_t n = m.inputs();
@@ -193,10 +197,7 @@ Measured measure(Work& work, const Target& target) {
 
 Section audit_exit_timing(Work& work, const Measured& m) {
   Section s{.name = "timing", .title = "The exit in the time"};
-  const stats::ExitEstimate estimate = stats::estimate_exits(
-      m.ns,
-      m.repetitions,
-      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = work.settings.threads});
+  const stats::ExitEstimate estimate = exits_shown(m, work.settings.threads);
   s.data["estimated_exits"] = estimate.num_exits;
   if (m.exits_estimated && m.repetitions < 2) {
     s.paragraphs.push_back(fmt::format(
@@ -343,10 +344,7 @@ Section audit_attribute(Work& work, const Measured& m) {
   const double alpha = work.settings.alpha / (exits_known ? 3 : 2);
   stats::AttributeLeakOptions options{.seed = work.settings.seed, .threads = work.settings.threads};
   options.permutations = std::max(options.permutations, static_cast<std::size_t>(std::ceil(2 / alpha)));
-  const stats::ExitEstimate estimate = stats::estimate_exits(
-      m.ns,
-      m.repetitions,
-      {.method = stats::EstimationMethod::kMixture, .order = m.order, .threads = work.settings.threads});
+  const stats::ExitEstimate estimate = exits_shown(m, work.settings.threads);
   report::Table bits{
       .columns = {{"seen", report::Align::kLeft},
                   {"bits"},

@@ -8,6 +8,7 @@
 #include "nets/data/image_set.h"
 #include "nets/exits/outputs.h"
 #include "nets/graph/state_dict.h"
+#include "stats/exits/exit_estimation.h"
 #include "stats/timing/timing_verdict.h"
 #include "tools/verbs/audit/section.h"
 #include "tools/verbs/trained_on.h"
@@ -34,6 +35,8 @@ struct Measured {
   std::optional<attacks::Trace> trace;  // of a served model: its answers beside the times
   std::size_t inputs() const { return ns.size() / repetitions; }
 };
+// The exits that its times show, by the mixture (stats/exits/exit_mixture.h).
+stats::ExitEstimate exits_shown(const Measured& measured, unsigned threads);
 // The measurements of inputs of group_a against group_b (of each input, -1: leave out), in the order measured.
 stats::ClassifiedTimes classified(const Measured& measured, const std::vector<int>& side);
 
