@@ -139,7 +139,12 @@ TEST_F(AuditVerb, AModelFromTheModelToTheReport) {
   EXPECT_EQ(finding(results, "membership").at("owasp_aisvs"), "11.3.3");
   EXPECT_EQ(finding(results, "extraction").at("mitre_atlas"), "AML.T0024.002");
   // The members are known, so the attacks ran: four, with and without the exit.
-  EXPECT_EQ(results.at("sections").at("membership").at("data").at("attacks").size(), 8u);
+  const json& membership = results.at("sections").at("membership").at("data");
+  EXPECT_EQ(membership.at("attacks").size(), 8u);
+  // Alpha of .01 over all of them; 100 judged non-members just resolve one in a hundred.
+  EXPECT_DOUBLE_EQ(membership.at("auc_level").get<double>(), 1 - 2 * .01 / 8);
+  for (const json& attack : membership.at("attacks"))
+    EXPECT_TRUE(attack.at("tpr_at_1_percent").is_number()) << attack.dump();
   EXPECT_EQ(results.at("sections").at("model").at("data").at("exits").size(), 3u);
   EXPECT_EQ(results.at("sections").at("model").at("data").at("thresholds").size(), 8u);
   EXPECT_GT(results.at("sections").at("slowdown").at("data").at("images"), 0);
