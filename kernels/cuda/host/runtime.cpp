@@ -69,15 +69,21 @@ Allocations& allocations() {
   return *all;
 }
 
-// All streams, for what waits for the whole device.
-std::set<Stream>& streams() {
-  static auto* all = new std::set<Stream>;
+// All streams, for what waits for the whole device. What waits in them is added and run under the mutex: one
+// thread frees memory while another submits.
+struct Streams {
+  std::recursive_mutex mutex;
+  std::set<Stream> all;
+};
+Streams& streams() {
+  static auto* all = new Streams;
   return *all;
 }
 
 // Freeing memory waits for the device, and can report a failure of its work nowhere else.
 void drain_all() noexcept {
-  for (const Stream stream : streams()) {
+  const std::lock_guard lock(streams().mutex);
+  for (const Stream stream : streams().all) {
     try {
       host::drain(stream);
     } catch (const std::exception& error) {
@@ -125,6 +131,7 @@ void submit(Stream stream, std::function<void()> work) {
   if (stream != nullptr && stream->capturing) {
     stream->recorded.push_back(std::move(work));
   } else if (stream != nullptr && config().streams == StreamWork::kLate) {
+    const std::lock_guard lock(streams().mutex);
     stream->waiting.push_back(std::move(work));
   } else if (config().streams != StreamWork::kNever) {
     work();
@@ -132,7 +139,8 @@ void submit(Stream stream, std::function<void()> work) {
 }
 
 void drain(Stream stream) {
-  if (!streams().contains(stream)) return;
+  const std::lock_guard lock(streams().mutex);
+  if (!streams().all.contains(stream)) return;
   std::deque<std::function<void()>> work = std::exchange(stream->waiting, {});
   for (const auto& w : work) w();
 }
@@ -180,7 +188,8 @@ void set_device(int device, Place where) {
   current_device() = device;
 }
 void synchronize_device(Place) {
-  for (const Stream stream : streams()) host::drain(stream);
+  const std::lock_guard lock(streams().mutex);
+  for (const Stream stream : streams().all) host::drain(stream);
 }
 
 void* device_malloc(std::size_t bytes, Place where) {
@@ -249,11 +258,13 @@ void memset_async(void* to, int byte, std::size_t bytes, Stream stream, Place wh
 Stream create_stream(Place) {
   auto* stream = new CUstream_st;
   stream->device = current_device();
-  return *streams().insert(stream).first;
+  const std::lock_guard lock(streams().mutex);
+  return *streams().all.insert(stream).first;
 }
 void destroy_stream(Stream stream) noexcept {
+  const std::lock_guard lock(streams().mutex);
   drain_all();
-  streams().erase(stream);
+  streams().all.erase(stream);
   delete stream;
 }
 void synchronize_stream(Stream stream, Place where) {

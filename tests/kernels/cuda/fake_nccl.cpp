@@ -75,8 +75,10 @@ int ncclAllGather(const void* mine, void* all, std::size_t count, int type, void
   Meeting& m = *c->meeting;
   m.parts[static_cast<std::size_t>(c->rank)] = mine;
   m.meet();
-  for (std::size_t peer = 0; peer < m.parts.size(); ++peer)
-    std::memmove(static_cast<char*>(all) + peer * count, m.parts[peer], count);
+  for (std::size_t peer = 0; peer < m.parts.size(); ++peer) {
+    char* const to = static_cast<char*>(all) + peer * count;
+    if (to != m.parts[peer]) std::memcpy(to, m.parts[peer], count);  // in place: the others read it now
+  }
   m.meet();
   return 0;
 }

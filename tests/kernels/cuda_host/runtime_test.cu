@@ -5,6 +5,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "kernels/cuda/host/config.h"
 #include "kernels/cuda/host/shared_memory.h"
@@ -123,6 +126,35 @@ TEST(HostRuntime, AGraphRecordsInsteadOfRunning) {
   EXPECT_EQ(copy.values()[0], 10);
   destroy_graph(graph);
   destroy_stream(stream);
+}
+
+// Threads that make streams, wait for the device and free memory side by side, as ranks do. Late work runs once,
+// whoever waits for it first.
+TEST(HostRuntime, ThreadsShareTheDevice) {
+  const host::StreamWork before = std::exchange(host::config().streams, host::StreamWork::kLate);
+  constexpr int kThreads = 4, kRounds = 200;
+  std::vector<int> sums(kThreads);
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&sum = sums[static_cast<std::size_t>(thread)]] {
+      for (int round = 0; round < kRounds; ++round) {
+        Stream stream = create_stream();
+        auto* value = static_cast<int*>(device_malloc(sizeof(int)));
+        memset_async(value, 0, sizeof(int), stream);
+        launch(add_kernel, 1, 1, 0, stream, value, 5);
+        launch(add_kernel, 1, 1, 0, stream, value, 2);
+        int got = 0;
+        copy_async(&got, value, sizeof(int), Copy::kDeviceToHost, stream);
+        synchronize_stream(stream);
+        sum += got;
+        device_free(value);
+        destroy_stream(stream);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  host::config().streams = before;
+  EXPECT_EQ(sums, std::vector<int>(kThreads, 7 * kRounds));
 }
 
 }  // namespace
