@@ -90,7 +90,13 @@ const Conv2dGeom kGeoms[] = {
     {2, 5, 6, 4, 12, 3, 3, 1, 1, 4},    // depthwise with a multiplier
     {14, 2, 2, 20, 17, 3, 3, 1, 1, 1},  // maps of few pixels, which the CPU walks pixel by pixel
     {25, 4, 3, 10, 18, 3, 3, 2, 1, 2},
-    {67, 1, 2, 5, 3, 3, 3, 1, 1, 1}};
+    {67, 1, 2, 5, 3, 3, 3, 1, 1, 1},
+    {4, 1, 1, 8, 8, 3, 3, 2, 1, 1},  // outer columns of the filter meet no pixel
+    {5, 16, 1, 48, 33, 3, 3, 3, 1, 1},
+    {1, 30, 30, 16, 3, 1, 1, 1, 0, 1},  // an odd number of pointwise filters
+    {2, 6, 7, 32, 32, 1, 1, 1, 1, 1},   // pointwise with padding
+    {3, 1, 1, 3, 16, 5, 5, 1, 2, 1},
+    {1, 1, 1, 48, 48, 1, 1, 1, 0, 48}};
 
 // The packed weights of a device's op namespace.
 template <class Device>
@@ -569,6 +575,51 @@ void check_batch_invariance(cpu::ConvBackend backend) {
 TEST(Conv2dCpu, AnImageHasTheSameBitsInEveryBatch) { check_batch_invariance(cpu::ConvBackend::kLibrary); }
 TEST(Conv2dCpu, NativeAnImageHasTheSameBitsInEveryBatch) {
   check_batch_invariance(cpu::ConvBackend::kNative);
+}
+
+// The packed form adds the residual of each image in every batch alike, down to one image of one pixel.
+TEST(Conv2dCpu, APackedImageWithAResidualHasTheSameBitsInEveryBatch) {
+  cpu::Context ctx;
+  for (const Conv2dGeom& whole : kGeoms) {
+    SCOPED_TRACE(::testing::PrintToString(whole));
+    const ConvData<float>& d = ConvData<float>::of(whole);
+    const auto packed = cpu::conv2d_pack<float>(ctx, whole, d.w.data(), d.b.data());
+    std::vector<float> all(d.dy.size()), each(d.dy.size());
+    cpu::conv2d_forward_packed(ctx, whole, *packed, d.x.data(), d.dy.data(), false, all.data());
+    Conv2dGeom one = whole;
+    one.n = 1;
+    const std::int64_t image_in = one.x_size(), image_out = one.y_size();
+    for (int i = 0; i < whole.n; ++i) {
+      cpu::conv2d_forward_packed(ctx,
+                                 one,
+                                 *packed,
+                                 d.x.data() + i * image_in,
+                                 d.dy.data() + i * image_out,
+                                 false,
+                                 each.data() + i * image_out);
+    }
+    EXPECT_SAME_BITS(each, all);
+  }
+}
+
+// A gradient does not depend on what an earlier call left in the scratch.
+TEST(Conv2dCpu, WhatStandsInTheScratchDoesNotMatter) {
+  for (const Conv2dGeom& g : kGeoms) {
+    SCOPED_TRACE(::testing::PrintToString(g));
+    cpu::Context fresh, used;
+    for (int slot = 0; slot < cpu::Context::kSlotCount; ++slot) {
+      constexpr std::size_t kFloats = 1 << 18;
+      auto* scratch =
+          static_cast<float*>(used.workspace(static_cast<cpu::Context::Slot>(slot), kFloats * sizeof(float)));
+      std::fill_n(scratch, kFloats, 1e9f);
+    }
+    const ConvResults<bf16> a = run_all<bf16>(g, fresh), b = run_all<bf16>(g, used);
+    EXPECT_SAME_BITS(a.y, b.y);
+    EXPECT_SAME_BITS(a.dx, b.dx);
+    EXPECT_SAME_BITS(a.dx_added, b.dx_added);
+    EXPECT_SAME_BITS(a.dw, b.dw);
+    EXPECT_SAME_BITS(a.db, b.db);
+  }
 }
 
 TEST(Conv2dCpu, AnEmptyBatchIsFine) {
