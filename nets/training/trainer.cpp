@@ -193,7 +193,18 @@ MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& ta
 
 // Puts the step behind those that run already onto the device.
 void Trainer::launch() {
-  Running running{source_.next(), std::exchange(spare_, Readback(net_.device()))};
+  Running running{
+      source_.next(), std::exchange(spare_, Readback(net_.device())), net_.parameters().buffers().clone()};
+  try {
+    launch(running);
+  } catch (...) {
+    restore(running.buffers_before);
+    throw;
+  }
+  running_.push_back(std::move(running));
+}
+
+void Trainer::launch(Running& running) {
   const Tensor& inputs = running.batch.inputs;
   if (shards_) shards_->set_batch(running.batch.whole > 0 ? running.batch.whole : inputs.shape().n());
   const std::int64_t step = at_.step + static_cast<std::int64_t>(running_.size());
@@ -206,7 +217,6 @@ void Trainer::launch() {
                                      : run_program(inputs, targets, running.batch.labels);
   running.readback.start(
       std::vector<Tensor>{result.parts, result.argmax, running.batch.labels, scalars_.memory()});
-  running_.push_back(std::move(running));
 }
 
 // One step ahead, but not across what somebody may save: a checkpoint or the end of an epoch.
@@ -268,21 +278,20 @@ std::string Trainer::first_word(const std::string& word) const {
   return "";
 }
 
-// The parameters and moments are as they were: what throws comes before the update.
-void Trainer::undo() {
-  const Tensor& buffers = net_.parameters().buffers();
-  if (buffers.size() > 0) net_.device().copy(Tensor(buffers).raw(), buffers_before_.raw(), buffers.bytes());
-  running_.clear();
-  positioned_ = false;
+// The running statistics of before a step that did not happen. Parameters and moments are as they were: what throws
+// comes before the update.
+void Trainer::restore(const Tensor& buffers_before) {
+  Tensor buffers = net_.parameters().buffers();
+  if (buffers.size() > 0) buffers.device().copy(buffers.raw(), buffers_before.raw(), buffers.bytes());
 }
 
 StepReport Trainer::step() {
   if (!shards_) return step_once();
-  buffers_before_ = net_.parameters().buffers().clone();
   try {
     return step_once();
   } catch (...) {
-    undo();
+    running_.clear();
+    positioned_ = false;
     throw;
   }
 }
@@ -310,7 +319,12 @@ StepReport Trainer::finish() {
     running_.clear();  // the step under way changed nothing either
     positioned_ = false;
     scalars_.set(static_cast<float>(rate(at_.step)), static_cast<int>(at_.step), 0);
-    explain_nonfinite(running.batch);
+    try {
+      explain_nonfinite(running.batch);
+    } catch (...) {
+      restore(running.buffers_before);
+      throw;
+    }
   }
   const int n = shards_ ? static_cast<int>(shards_->batch()) : static_cast<int>(labels.size());
   StepReport report{.epoch = at_.epoch,

@@ -86,8 +86,8 @@ class Trainer {
   const TrainOptions& options() const { return options_; }
   Optimizer& optimizer() { return *optimizer_; }
 
-  // Throws NumericError with step and layer where the loss is not finite; the parameters are then those of
-  // before.
+  // Throws NumericError with step and layer where the loss is not finite; parameters and running statistics are then
+  // those of before.
   StepReport step();
 
   // Everything that the next step depends on: net, moments, position, sums of the epoch. Atomic. A step under
@@ -114,6 +114,7 @@ class Trainer {
   struct Running {
     Batch batch;  // kept until the loss is known to be finite
     Readback readback;
+    Tensor buffers_before;  // running statistics
   };
   // A recorded step and the memory that it reads and writes.
   struct Captured {
@@ -131,12 +132,13 @@ class Trainer {
           const Ranks& ranks);
   StepReport step_once();
   void check_shards() const;
-  void undo();
+  void restore(const Tensor& buffers_before);
   void reduce_gradients();
   void count_right(const Tensor& argmax, const Tensor& labels);
   std::string first_word(const std::string& word) const;
   void begin_epoch();
   void launch();
+  void launch(Running& running);
   bool may_look_ahead() const;
   StepReport finish();
   MultiExitResult run_program(const Tensor& inputs, MultiExitTargets targets, const Tensor& labels);
@@ -165,7 +167,6 @@ class Trainer {
   std::vector<float> weights_;
   Tensor device_weights_;  // [num_exits], the same memory in every epoch
   std::optional<Shards> shards_;
-  Tensor buffers_before_;            // running statistics at the start of the step, with shards
   std::vector<std::int64_t> right_;  // of the step, over all ranks, with shards
 };
 

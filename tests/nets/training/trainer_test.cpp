@@ -144,10 +144,12 @@ TEST(Trainer, ANonFiniteLossNamesStepAndLayerAndKeepsTheParameters) {
   static_cast<void>(trainer.step());
   static_cast<void>(trainer.step());
   const auto before = net->parameters().values().to_host<float>();
+  const auto buffers = net->parameters().buffers().to_host<float>();
   EXPECT_EQ(message_of([&] { static_cast<void>(trainer.step()); }),
             "training: the loss is not finite at epoch 1, batch 2 (step 2); first non-finite values behind "
             "the input");
   EXPECT_EQ(net->parameters().values().to_host<float>(), before);
+  EXPECT_EQ(net->parameters().buffers().to_host<float>(), buffers);
 
   const auto broken = drawn(small_options("resnet-8"), 3);
   MemorySource clean(broken->input(), broken->classes(), 24, 8, 9);
