@@ -28,7 +28,14 @@ void accumulate_into(Tensor& a, const Tensor& b) {
 
 }  // namespace
 
+Saved::Saved(const Tensor& t) {
+  if (!t) return;
+  remake_ = t.remake();
+  if (remake_ == nullptr) tensor_ = t, version_ = t.version();
+}
+
 const Tensor& Saved::get() const {
+  if (!tensor_ && remake_ != nullptr) tensor_ = remake_->make(), version_ = tensor_.version();
   if (tensor_ && tensor_.version() != version_) {
     throw std::logic_error("backward: a tensor " + tensor_.shape().to_string() +
                            " that the forward pass kept was written since");

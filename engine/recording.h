@@ -60,17 +60,19 @@ class GradSink {
   std::span<const std::int32_t> inputs_;
 };
 
-// A tensor kept for backward; get() throws std::logic_error if its memory was written in between.
+// A tensor kept for backward, or how to make it again; get() throws std::logic_error if its memory was written in
+// between. What get() made lives as long as this.
 class Saved {
  public:
   Saved() = default;
-  explicit Saved(const Tensor& t) : tensor_(t), version_(t ? t.version() : 0) {}
-  explicit operator bool() const { return static_cast<bool>(tensor_); }
+  explicit Saved(const Tensor& t);
+  explicit operator bool() const { return tensor_ || remake_ != nullptr; }
   const Tensor& get() const;
 
  private:
-  Tensor tensor_;
-  std::uint32_t version_ = 0;
+  mutable Tensor tensor_;
+  mutable std::uint32_t version_ = 0;
+  std::shared_ptr<const Remake> remake_;
 };
 
 // One op on the tape: named members hold what backward needs.

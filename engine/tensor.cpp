@@ -52,6 +52,14 @@ Tensor Tensor::view(std::shared_ptr<Storage> storage,
   return Tensor(std::make_shared<Impl>(Impl{shape, dtype, offset_bytes, std::move(storage), {}}));
 }
 
+std::shared_ptr<const Remake> Tensor::remake() const {
+  return impl_->remake_version == version() ? impl_->remake : nullptr;
+}
+void Tensor::set_remake(std::shared_ptr<const Remake> remake) const {
+  impl_->remake = std::move(remake);
+  impl_->remake_version = version();
+}
+
 Tensor Tensor::zeros(const Shape& shape, const Device& device, DType dtype) {
   Tensor t = empty(shape, device, dtype);
   device.set_zero(t.raw(), t.bytes());

@@ -12,6 +12,8 @@
 
 namespace offramp {
 
+class Tensor;
+
 enum class DType : std::uint8_t { kFloat32, kBFloat16, kInt32, kUInt8 };
 std::size_t dtype_size(DType);
 const char* dtype_name(DType);
@@ -37,6 +39,13 @@ struct DTypeOf<std::uint8_t> {
 };
 template <class T>
 inline constexpr DType kDTypeOf = DTypeOf<T>::value;
+
+// How a tensor is made again, bit for bit, from what the tape keeps anyway: then the tape need not keep the tensor.
+class Remake {
+ public:
+  virtual ~Remake() = default;
+  virtual Tensor make() const = 0;
+};
 
 class Storage {
  public:
@@ -122,6 +131,10 @@ class Tensor {
   void set_value(Value value) const { impl_->value = value; }
   const void* identity() const { return impl_.get(); }
 
+  // Null where there is no other way to the values, or they were written since it was set.
+  std::shared_ptr<const Remake> remake() const;
+  void set_remake(std::shared_ptr<const Remake> remake) const;
+
  private:
   struct Impl {
     Shape shape;
@@ -129,6 +142,8 @@ class Tensor {
     std::size_t offset;
     std::shared_ptr<Storage> storage;
     Value value;
+    std::shared_ptr<const Remake> remake = nullptr;
+    std::uint32_t remake_version = 0;
   };
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
   void check_type(DType wanted) const;

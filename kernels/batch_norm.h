@@ -41,6 +41,7 @@ struct BatchNormEval {
   const float* running_var;
   const T* residual;  // or null
   T* y;
+  const float* inv_std = nullptr;  // given: running_var is not read
 };
 
 // Gradients of either form. With relu the mask is y > 0: from `y` where it is given (it must be when there

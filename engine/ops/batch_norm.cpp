@@ -15,11 +15,41 @@
 namespace offramp {
 namespace {
 
+// What backward needs of the forward pass. Without a residual y can be made again from it in one pass over x.
+template <class T>
+class Normalised final : public Remake {
+ public:
+  Normalised(const BatchNormGeom& geom,
+             const Tensor& x,
+             const BatchNormTensors& bn,
+             const Tensor& mean_of,
+             const Tensor& inv)
+      : g(geom), input(x), gamma(bn.gamma), beta(bn.beta), mean(mean_of), inv_std(inv) {}
+  Tensor make() const override {
+    const Tensor& x = input.get();
+    Tensor y = Tensor::empty(x.shape(), x.device(), x.dtype(), "batch_norm");
+    const OpRange range("batch_norm", moving(x, y));
+    T* out = y.data<T>();
+    const BatchNormEval<T> args{.x = x.data<T>(),
+                                .gamma = gamma.get().data(),
+                                .beta = beta.get().data(),
+                                .running_mean = mean.get().data(),
+                                .running_var = nullptr,
+                                .residual = nullptr,
+                                .y = out,
+                                .inv_std = inv_std.get().data()};
+    dispatch(x.device(), [&](auto& ctx) { batch_norm_eval(ctx, g, args); });
+    return y;
+  }
+  const BatchNormGeom g;
+  const Saved input, gamma, beta, mean, inv_std;
+};
+
 template <class T>
 class BatchNormNode final : public Node {
  public:
-  BatchNormNode(const BatchNormGeom& g, const Shape& shape, bool train)
-      : g_(g), shape_(shape), train_(train) {}
+  BatchNormNode(std::shared_ptr<const Normalised<T>> kept, const Shape& shape, bool train, Saved y)
+      : kept_(std::move(kept)), g_(kept_->g), shape_(shape), train_(train), y_(std::move(y)) {}
   const char* name() const override { return "batch_norm"; }
   Work work() const override {  // x and dy twice, for the sums and for dx
     const double pass = static_cast<double>(g_.rows) * g_.channels * sizeof(T);
@@ -27,15 +57,15 @@ class BatchNormNode final : public Node {
   }
 
   void backward(Tensor dy, GradSink& dx) override {
-    const auto& x = x_.get();
+    const Tensor& x = kept_->input.get();
     const bool params = dx.wants(1) || dx.wants(2);
     BatchNormBackward<T> b{.dy = std::as_const(dy).template data<T>(),
                            .x = x.template data<T>(),
                            .y = y_ ? y_.get().template data<T>() : nullptr,
-                           .gamma = gamma_.get().data(),
-                           .beta = beta_.get().data(),
-                           .mean = mean_.get().data(),
-                           .inv_std = inv_std_.get().data(),
+                           .gamma = kept_->gamma.get().data(),
+                           .beta = kept_->beta.get().data(),
+                           .mean = kept_->mean.get().data(),
+                           .inv_std = kept_->inv_std.get().data(),
                            .batch_statistics = train_,
                            .dx = nullptr,
                            .dx_write = Write::kOverwrite,
@@ -79,7 +109,7 @@ class BatchNormNode final : public Node {
  private:
   // Sums of dz and dz * xhat over the whole batch, [2][channels]; each shard's part is its gradient of beta and gamma.
   Tensor sums_over_shards(const Shards& shards, BatchNormBackward<T> b, GradSink& dx) {
-    const Device& device = x_.get().device();
+    const Device& device = kept_->input.get().device();
     Tensor parts =
         Tensor::empty({shards.count(), 2 * g_.channels}, device, DType::kFloat32, "batch_norm sums");
     float* all = parts.data();
@@ -113,11 +143,11 @@ class BatchNormNode final : public Node {
     return Shards::sum(parts);
   }
 
- public:
+  std::shared_ptr<const Normalised<T>> kept_;
   BatchNormGeom g_;
   Shape shape_;
   bool train_;
-  Saved x_, y_, gamma_, beta_, mean_, inv_std_;
+  Saved y_;
 };
 
 // Mean and biased variance of the whole batch, shard by shard; running averages move.
@@ -274,12 +304,13 @@ Tensor batch_norm_behind(const PendingConv2d* conv,
       }
     }
     if (!rec) return;
-    auto node = std::make_unique<BatchNormNode<T>>(g, x.shape(), call.train);
-    node->x_ = Saved(x);
-    if (call.relu && call.residual) node->y_ = Saved(y);
-    node->gamma_ = Saved(bn.gamma), node->beta_ = Saved(bn.beta);
-    node->mean_ = Saved(mean), node->inv_std_ = Saved(inv_std);
-    rec->push(std::move(node), y, {x, bn.gamma, bn.beta, call.residual});
+    const auto kept = std::make_shared<const Normalised<T>>(g, x, bn, mean, inv_std);
+    rec->push(std::make_unique<BatchNormNode<T>>(
+                  kept, x.shape(), call.train, Saved(call.relu && call.residual ? y : Tensor())),
+              y,
+              {x, bn.gamma, bn.beta, call.residual});
+    // On a processor the pass over x costs less than the memory of y; a device has the memory, and passes are launches.
+    if (!call.residual && device.kind() == DeviceKind::kCpu) y.set_remake(kept);
   });
   return y;
 }

@@ -149,8 +149,11 @@ void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T
   if (g.rows == 0 || g.channels == 0) return;
   const Layout l(g, sizeof(T));
   Repeated values(ctx, l, 3);
-  float* inv_std = values.at(2);
-  batch_norm_inv_std(ctx, g.channels, g.eps, a.running_var, inv_std);
+  const float* inv_std = a.inv_std;
+  if (inv_std == nullptr) {
+    batch_norm_inv_std(ctx, g.channels, g.eps, a.running_var, values.at(2));
+    inv_std = values.at(2);
+  }
   scale_and_shift(g.channels, a.gamma, a.beta, a.running_mean, inv_std, values.at(0), values.at(1));
   normalise(ctx, g, l, a.x, values.repeat(0), values.repeat(1), a.residual, a.y);
 }

@@ -188,12 +188,13 @@ void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain
 template <class T>
 void batch_norm_eval(Context& ctx, const BatchNormGeom& g, const BatchNormEval<T>& e) {
   if (g.rows == 0 || g.channels == 0) return;
+  const bool is_var = e.inv_std == nullptr;
+  const float* spread = is_var ? e.running_var : e.inv_std;
   if (channel_width<T>(g.channels, e.x, e.residual, e.y) > 1) {
-    apply(ctx,
-          g,
-          Apply<kVector<T>, T>{e.x, e.gamma, e.beta, e.running_mean, e.running_var, true, e.residual, e.y});
+    apply(
+        ctx, g, Apply<kVector<T>, T>{e.x, e.gamma, e.beta, e.running_mean, spread, is_var, e.residual, e.y});
   } else {
-    apply(ctx, g, Apply<1, T>{e.x, e.gamma, e.beta, e.running_mean, e.running_var, true, e.residual, e.y});
+    apply(ctx, g, Apply<1, T>{e.x, e.gamma, e.beta, e.running_mean, spread, is_var, e.residual, e.y});
   }
 }
 
