@@ -33,11 +33,10 @@ __global__ void __launch_bounds__(kRowThreads) decide_kernel(ExitDecision d, std
   const bool sure =
       !d.last && (confidence > *d.threshold || (d.stops_at_threshold && confidence == *d.threshold));
   const std::int32_t sample = d.sample != nullptr ? d.sample[r] : r;
-  bool answers = sure || d.last;
-  if (d.keeps_best && !sure) {
-    const float best = lane() == 0 ? d.confidence[sample] : 0.f;
-    answers = confidence > __shfl_sync(kAllLanes, best, 0);
-  }
+  const float kept = __shfl_sync(kAllLanes, lane() == 0 ? d.confidence[sample] : 0.f, 0);
+  bool answers = d.keeps_best && !sure ? confidence > kept : sure || d.last;
+  if (confidence != confidence) answers = true;
+  if (kept != kept) answers = false;
   if (answers && d.probabilities != nullptr) {
     float* p = d.probabilities + std::int64_t{sample} * d.classes;
     for (int k = lane(); k < d.classes; k += 32) p[k] = row.p(k);

@@ -16,7 +16,8 @@ struct ExitDecision {
   const float* threshold = nullptr;      // [1], device memory
   const std::int32_t* sample = nullptr;  // [n]: the sample that a row belongs to; null: the row itself
   // At the place of each sample: its answer, written where it stops and with keeps_best at every exit that is
-  // more confident than what `confidence` holds (negative before the first); and where it stops.
+  // more confident than what `confidence` holds (negative before the first); and where it stops. A confidence that is
+  // not a number, of logits that are not finite, is the answer of its exit and stays, whoever answers later.
   float* confidence = nullptr;        // [samples]
   std::int32_t* predicted = nullptr;  // [samples]
   std::int32_t* exit_of = nullptr;    // [samples]

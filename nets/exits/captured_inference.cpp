@@ -1,5 +1,6 @@
 #include "nets/exits/captured_inference.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -165,12 +166,19 @@ EarlyExitResult CapturedInference::result(int n) {
     const auto values = readback_.values<float>(i).first(count);
     return std::vector<float>(values.begin(), values.end());
   };
+  const std::vector<float> confidence = floats(3, rows);
+  const std::vector<std::int32_t> answered = ints(2);
+  std::int32_t spoilt = net_.num_exits() + 1;  // the first exit that says what is not finite
+  for (std::size_t i = 0; i < rows; ++i)
+    if (!std::isfinite(confidence[i])) spoilt = std::min(spoilt, answered[i]);
+  if (spoilt <= net_.num_exits())
+    check_finite(std::vector{std::numeric_limits<float>::quiet_NaN()}, spoilt - 1);
   return {.n = n,
           .classes = net_.classes(),
           .label = ints(0),
           .exit = ints(1),
-          .answered = ints(2),
-          .confidence = floats(3, rows),
+          .answered = answered,
+          .confidence = confidence,
           .probabilities = floats(4, rows * classes)};
 }
 

@@ -22,7 +22,8 @@ class CapturedInference {
   // not fit the net, or the net is not on a CUDA device.
   CapturedInference(const Network& net, const ExitPolicy& policy, int max_batch);
 
-  // x [n, ...] with n from 1 to max_batch, on the net's device. Throws ShapeError for other batches.
+  // x [n, ...] with n from 1 to max_batch, on the net's device. Throws ShapeError for other batches, NumericError as
+  // infer does where an exit says what is not finite.
   EarlyExitResult infer(const Tensor& x) { return infer(Features{x}); }
   EarlyExitResult infer(const Features& x);
   int recorded() const;  // graphs made so far

@@ -193,8 +193,7 @@ MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& ta
 
 // Puts the step behind those that run already onto the device.
 void Trainer::launch() {
-  Running running{
-      source_.next(), std::exchange(spare_, Readback(net_.device())), net_.parameters().buffers().clone()};
+  Running running{source_.next(), std::exchange(spare_, Readback(net_.device())), buffers_now()};
   try {
     launch(running);
   } catch (...) {
@@ -278,6 +277,15 @@ std::string Trainer::first_word(const std::string& word) const {
   return "";
 }
 
+// A copy of the running statistics, in the memory of an earlier one: a step allocates nothing.
+Tensor Trainer::buffers_now() {
+  const Tensor& buffers = net_.parameters().buffers();
+  Tensor copy = std::exchange(spare_buffers_, {});
+  if (!copy) return buffers.clone();
+  if (buffers.size() > 0) copy.device().copy(copy.raw(), buffers.raw(), buffers.bytes());
+  return copy;
+}
+
 // The running statistics of before a step that did not happen. Parameters and moments are as they were: what throws
 // comes before the update.
 void Trainer::restore(const Tensor& buffers_before) {
@@ -356,7 +364,7 @@ StepReport Trainer::finish() {
     positioned_ = false;
     clear_sums();
   }
-  spare_ = std::move(running.readback);
+  spare_ = std::move(running.readback), spare_buffers_ = std::move(running.buffers_before);
   return report;
 }
 

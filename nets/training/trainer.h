@@ -132,6 +132,7 @@ class Trainer {
           const Ranks& ranks);
   StepReport step_once();
   void check_shards() const;
+  Tensor buffers_now();
   void restore(const Tensor& buffers_before);
   void reduce_gradients();
   void count_right(const Tensor& argmax, const Tensor& labels);
@@ -162,6 +163,7 @@ class Trainer {
   std::deque<Running> running_;        // the step to be reported next, and perhaps one more
   std::unique_ptr<StepReport> ready_;  // of a step that save() has waited for
   Readback spare_;                     // of the step before: its memory serves the next one
+  Tensor spare_buffers_;               // so does that of its statistics
   Position at_;
   bool positioned_ = false;  // the source stands at `at_` and weights_ are this epoch's
   std::vector<float> weights_;

@@ -172,6 +172,8 @@ TEST_F(CudaCapturedTraining, ANonFiniteLossIsSeenAStepLateAndChangesNothing) {
             "the input");
   EXPECT_SAME_BITS(run.net.parameters().values().to_host<float>(),
                    eager.net.parameters().values().to_host<float>());
+  EXPECT_SAME_BITS(run.net.parameters().buffers().to_host<float>(),
+                   eager.net.parameters().buffers().to_host<float>());
   EXPECT_SAME_BITS(run.trainer.optimizer().moments()[0].values.to_host<float>(),
                    eager.trainer.optimizer().moments()[0].values.to_host<float>());
 }
@@ -215,6 +217,28 @@ TEST_F(CudaCapturedInference, EqualsEagerEarlyExitBitForBit) {
         }
         EXPECT_GE(captured.recorded(), 3);
       }
+    }
+  }
+}
+
+// Of an exit that says what is not finite no answer is made, also where a later exit would hide it.
+TEST_F(CudaCapturedInference, WhatIsNotFiniteIsNoAnswer) {
+  Network net(test::tiny_options("fcn-18-1"), Device::cuda());
+  initialize(net, 7);
+  ASSERT_GE(net.num_exits(), 3);
+  const Tensor x = test::pixels(net.input(), 3, 5).to(Device::cuda());
+  std::vector<float> poisoned = x.to_nchw();
+  poisoned.back() = std::nanf("");
+  const Tensor bad = Tensor::from_nchw(x.shape(), poisoned, Device::cuda());
+  for (const Fallback fallback : {Fallback::kLast, Fallback::kMostConfident}) {
+    for (const double threshold : {0.0, 2.0}) {
+      ExitPolicy policy = ExitPolicy::uniform(net.num_exits(), threshold);
+      policy.fallback = fallback;
+      CapturedInference captured(net, policy, 4);
+      static_cast<void>(captured.infer(x));  // answers that must not come back
+      EXPECT_EQ(test::message_of([&] { static_cast<void>(captured.infer(bad)); }),
+                test::message_of([&] { static_cast<void>(infer(net, policy, bad)); }));
+      EXPECT_EQ(captured.infer(x).label, infer(net, policy, x).label);
     }
   }
 }
