@@ -103,6 +103,18 @@ LibraryConv::Key key_for(
   return key;
 }
 
+// In the caller's thread, while the values are in its cache. Not the library's own, which makes 0 of NaN.
+void rectify(std::int64_t n, float* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = y[i] < 0 ? 0.f : y[i];
+}
+void rectify(std::int64_t n, bf16* y) {  // by their bits, 32 at a time: negative, and not above the infinite
+  constexpr std::uint16_t kSign = 0x8000, kNegativeInfinity = 0xFF80;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint16_t bits = y[i].bits;
+    y[i].bits = bits > kSign && bits <= kNegativeInfinity ? 0 : bits;
+  }
+}
+
 void* packed_weights(Context& ctx, LibraryConv& plan, const float* w) {
   void* packed = ctx.workspace(Context::kPacked, plan.weight_bytes());
   const ThreadScope scope(ctx.threads());
@@ -269,7 +281,6 @@ bool conv2d_forward_packed(
       g, ConvDirection::kForward, packed.algorithm, std::is_same_v<T, bf16> && !wide, shards.count > 1);
   key.bias = epilogue.bias != nullptr;
   key.residual = epilogue.residual != nullptr;
-  key.relu = epilogue.relu;
   Plans plans;
   if (!find_plans(ctx, key, shards, plans)) return false;
   const bool as_packed = plans.of_size[0]->weight_layout() == packed.layout;
@@ -285,6 +296,7 @@ bool conv2d_forward_packed(
         const T* residual = key.residual ? epilogue.residual + first * y_image : nullptr;
         if (!wide) {
           plan.run(ctx.primitives().stream, slot, {from, weights, to, epilogue.bias, residual}, scratch);
+          if (epilogue.relu) rectify(images * y_image, to);
           return;
         }
         float* wide_y = copies + largest * x_image;
@@ -293,6 +305,7 @@ bool conv2d_forward_packed(
         if (residual) convert_values(images * y_image, residual, wide_residual);
         plan.run(
             ctx.primitives().stream, slot, {copies, weights, wide_y, epilogue.bias, wide_residual}, scratch);
+        if (epilogue.relu) rectify(images * y_image, wide_y);
         convert_values(images * y_image, wide_y, to);
       });
   return true;

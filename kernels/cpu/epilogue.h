@@ -15,7 +15,7 @@ struct Epilogue {
   OFFRAMP_SIMD_FN void store(std::int64_t at, int c, int lanes, f32x16 value) const {
     if (bias) value += load_n(bias + c, lanes);
     if (residual) value += load_n(residual + at, lanes);
-    if (relu) value = max(value, zero());
+    if (relu) value = max(zero(), value);  // in this order NaN stays
     store_n(y + at, value, lanes);
   }
 };

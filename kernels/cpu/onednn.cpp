@@ -41,14 +41,13 @@ memory::desc weight_desc(const Conv2dGeom& g, memory::data_type type, bool ours)
   return memory::desc({g.groups, g.group_k(), g.group_c(), g.r, g.s}, type, ours ? tag::gohwi : tag::any);
 }
 
-// Scratch comes from us; the residual is added and the ReLU taken while the sums are in registers.
+// Scratch comes from us; the residual is added while the sums are in registers.
 dnnl::primitive_attr epilogue_attributes(const LibraryConv::Key& key, const memory::desc& residual) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  if (key.residual || key.relu) {
+  if (key.residual) {
     dnnl::post_ops ops;
-    if (key.residual) ops.append_binary(dnnl::algorithm::binary_add, residual);
-    if (key.relu) ops.append_eltwise(1.f, dnnl::algorithm::eltwise_relu, 0.f, 0.f);
+    ops.append_binary(dnnl::algorithm::binary_add, residual);
     attr.set_post_ops(ops);
   }
   return attr;
@@ -112,7 +111,7 @@ void LibraryConv::make_primitive(const dnnl::engine& engine) {
   our_weight_desc_ = weight_desc(g, f32, true);
   const memory::dims strides{g.stride, g.stride}, pad{g.pad, g.pad};
   if (key_.bias) bias_desc_ = memory::desc({g.k}, f32, tag::a);
-  if (key_.residual || key_.relu) residual_desc_ = our_y;
+  if (key_.residual) residual_desc_ = our_y;
 
   const dnnl::primitive_attr attr = epilogue_attributes(key_, our_y);
   // Not forward_inference, which has no Winograd.

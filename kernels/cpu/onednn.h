@@ -26,7 +26,7 @@ class LibraryConv {
     ConvDirection direction = ConvDirection::kForward;
     ConvAlgorithm algorithm = ConvAlgorithm::kDirect;
     bool bf16 = false;
-    bool bias = false, residual = false, relu = false;  // forward only
+    bool bias = false, residual = false;  // forward only
     bool one_thread = false;
     friend auto operator<=>(const Key&, const Key&) = default;
   };

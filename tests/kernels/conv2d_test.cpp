@@ -602,6 +602,33 @@ TEST(Conv2dCpu, APackedImageWithAResidualHasTheSameBitsInEveryBatch) {
   }
 }
 
+// A ReLU in the same pass keeps NaN, as relu does: a net that computes none says so.
+template <class T>
+void check_nan_stays(cpu::ConvBackend backend) {
+  cpu::Context ctx(cpu::ContextOptions{.threads = 1, .conv = backend});
+  for (const Conv2dGeom& g : kGeoms) {
+    SCOPED_TRACE(::testing::PrintToString(g));
+    const ConvData<T>& d = ConvData<T>::of(g);
+    std::vector<T> x = d.x, plain(d.dy.size()), rectified(d.dy.size());
+    x[x.size() / 2] = T(std::nanf(""));
+    const auto packed = cpu::conv2d_pack<T>(ctx, g, d.w.data(), d.b.data());
+    cpu::conv2d_forward_packed<T>(ctx, g, *packed, x.data(), nullptr, false, plain.data());
+    cpu::conv2d_forward_packed<T>(ctx, g, *packed, x.data(), nullptr, true, rectified.data());
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+      const float before = static_cast<float>(plain[i]), after = static_cast<float>(rectified[i]);
+      ASSERT_EQ(std::isnan(after), std::isnan(before)) << i;
+      if (std::isnan(before)) continue;
+      ASSERT_EQ(after, std::max(before, 0.f)) << i;
+    }
+  }
+}
+TEST(Conv2dCpu, NaNStaysInAPackedConvolutionWithAReLU) {
+  for (const auto backend : {cpu::ConvBackend::kLibrary, cpu::ConvBackend::kNative}) {
+    check_nan_stays<float>(backend);
+    check_nan_stays<bf16>(backend);
+  }
+}
+
 // A gradient does not depend on what an earlier call left in the scratch.
 TEST(Conv2dCpu, WhatStandsInTheScratchDoesNotMatter) {
   for (const Conv2dGeom& g : kGeoms) {
