@@ -8,31 +8,11 @@
 #include <sstream>
 #include <utility>
 
+#include "base/csv_fields.h"
 #include "base/errors.h"
 
 namespace offramp {
 namespace {
-
-bool blank(char ch) { return ch == ' ' || ch == '\t' || ch == '\r'; }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') text = text.substr(1, text.size() - 2);
-  return text;
-}
-
-// Length of the field at the start of `line`: up to a comma that stands outside of quotes.
-std::size_t field_length(std::string_view line) {
-  const std::size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
-  if (begin == line.size() || line[begin] != '"') return std::min(line.find(','), line.size());
-  bool inside = false;
-  for (std::size_t i = begin; i < line.size(); ++i) {
-    if (line[i] == '"') inside = !inside;  // a doubled quote closes and opens again
-    if (line[i] == ',' && !inside) return i;
-  }
-  return line.size();
-}
 
 std::string at_line(std::size_t line) { return "line " + std::to_string(line) + ": "; }
 
@@ -66,19 +46,19 @@ NumberTable::NumberTable(std::string text, std::filesystem::path path)
     const std::string_view line = all.substr(at, end - at);
     const std::size_t line_begin = at;
     at = std::min(end + 1, all.size());
-    const bool empty = trimmed(line).empty();
+    const bool empty = csv_bare(line).empty();
     if (header_.empty() && empty) break;
     if (empty && all.find_first_not_of(" \t\r\n", at) == std::string_view::npos) break;
     std::size_t fields = 0;
     for (std::size_t begin = 0;; ++fields) {
-      const std::size_t length = field_length(line.substr(begin));
+      const std::size_t length = csv_field_length(line.substr(begin));
       if (number > 1) {
         if (fields < header_.size()) starts_.push_back(line_begin + begin);
       } else {
-        const std::string_view name = trimmed(line.substr(begin, length));
+        const std::string name = csv_text(line.substr(begin, length));
         if (find(name))
           throw FileError(path_.string(), at_line(number) + "column " + in_quotes(name) + " occurs twice");
-        header_.emplace_back(name);
+        header_.push_back(name);
       }
       begin += length + 1;
       if (begin > line.size()) break;
@@ -99,7 +79,7 @@ std::string_view NumberTable::field(std::size_t row, std::size_t column) const {
   const std::size_t begin = starts_[row * header_.size() + column];
   const std::string_view rest = std::string_view(text_).substr(begin);
   const std::string_view line = rest.substr(0, std::min(rest.find('\n'), rest.size()));
-  return trimmed(line.substr(0, field_length(line)));
+  return line.substr(0, csv_field_length(line));
 }
 
 std::optional<std::size_t> NumberTable::find(std::string_view name) const {
@@ -149,7 +129,7 @@ std::vector<double> NumberTable::numbers(std::size_t column) const {
   std::vector<double> values;
   values.reserve(rows_);
   for (std::size_t row = 0; row < rows_; ++row) {
-    const std::string_view text = field(row, column);
+    const std::string_view text = csv_bare(field(row, column));
     const auto value = parse_double(text);
     if (!value)
       throw FileError(path_.string(),
@@ -164,7 +144,7 @@ std::vector<std::string> NumberTable::words(std::string_view name) const {
   const std::size_t column = index_of(name);
   std::vector<std::string> out;
   out.reserve(rows_);
-  for (std::size_t row = 0; row < rows_; ++row) out.emplace_back(field(row, column));
+  for (std::size_t row = 0; row < rows_; ++row) out.push_back(csv_text(field(row, column)));
   return out;
 }
 
@@ -175,7 +155,7 @@ std::vector<std::int64_t> NumberTable::whole_numbers(std::size_t column,
   std::vector<std::int64_t> values;
   values.reserve(rows_);
   for (std::size_t row = 0; row < rows_; ++row) {
-    const std::string_view text = field(row, column);
+    const std::string_view text = csv_bare(field(row, column));
     const auto value = parse_whole(text);
     if (!value || *value < least || *value > most)
       throw FileError(path_.string(),

@@ -40,7 +40,7 @@ class NumberTable {
                                           std::int64_t least,
                                           std::int64_t most) const;
 
-  // The fields of a column as they stand, quotes taken off.
+  // The fields of a column, quotes taken off.
   std::vector<std::string> words(std::string_view name) const;
 
   // The index of a column that must be there.

@@ -2,6 +2,9 @@
 
 #include <bit>
 #include <cstring>
+#include <string_view>
+
+#include "base/mapped_file.h"
 
 namespace offramp {
 namespace {
@@ -72,6 +75,20 @@ Sha256Digest sha256(std::span<const std::byte> bytes) {
   for (std::size_t i = 0; i < digest.size(); ++i)
     digest[i] = static_cast<std::uint8_t>(state[i / 4] >> (24 - 8 * (i % 4)) & 0xff);
   return digest;
+}
+
+std::string to_hex(const Sha256Digest& digest) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  for (const std::uint8_t byte : digest) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+std::string sha256_of_file(const std::filesystem::path& path) {
+  return to_hex(sha256(MappedFile(path).bytes()));
 }
 
 }  // namespace offramp

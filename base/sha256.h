@@ -3,12 +3,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <span>
+#include <string>
 
 namespace offramp {
 
 using Sha256Digest = std::array<std::uint8_t, 32>;
 
 Sha256Digest sha256(std::span<const std::byte> bytes);
+// 64 hex digits. Of a file: throws FileError where it cannot be read.
+std::string to_hex(const Sha256Digest& digest);
+std::string sha256_of_file(const std::filesystem::path& path);
 
 }  // namespace offramp

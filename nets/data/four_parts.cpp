@@ -65,11 +65,13 @@ void check(const FourParts& parts,
   std::vector<int> part_of(labels.size(), -1);
   for (const Part part : kParts) {
     const auto& rows = parts.of(part);
-    if (rows.size() != parts.rows[0].size() || rows.empty()) {
-      throw DataError(
-          std::string("split: expected four parts of one size, at least one sample each, found ") +
-          std::to_string(parts.rows[0].size()) + " in target-train and " + std::to_string(rows.size()) +
-          " in " + to_text(part));
+    if (rows.empty())
+      throw DataError("split: expected samples for four parts, at least one each, found " +
+                      std::to_string(labels.size()) + " in all");
+    if (rows.size() != parts.rows[0].size()) {
+      throw DataError(std::string("split: expected four parts of one size, found ") +
+                      std::to_string(parts.rows[0].size()) + " in target-train and " +
+                      std::to_string(rows.size()) + " in " + to_text(part));
     }
     std::vector<std::size_t> count(class_names.size());
     for (const std::int32_t row : rows) {

@@ -69,9 +69,14 @@ Header parse_header(std::string_view text, const ByteCursor& in) {
     if (!size || *size < 0) in.fail("expected sizes >= 0 in the shape, found " + in_quotes(size_text), 10);
     if (out.shape.size() == kNpyMaxRank) in.fail("expected a shape of at most 32 sizes", 10);
     out.shape.push_back(*size);
-    if (*size != 0 && out.count > in.left() / static_cast<std::size_t>(*size))
+  }
+  const bool empty = std::find(out.shape.begin(), out.shape.end(), 0) != out.shape.end();
+  if (empty) out.count = 0;
+  for (const std::int64_t size : out.shape) {
+    if (empty) break;
+    if (out.count > in.left() / static_cast<std::size_t>(size))
       in.fail("the shape asks for more values than the file has bytes", 10);
-    out.count *= static_cast<std::size_t>(*size);
+    out.count *= static_cast<std::size_t>(size);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <variant>
 
+#include "base/csv_fields.h"
 #include "nets/data/bytes.h"
 #include "nets/data/data_error.h"
 #include "nets/data/text.h"
@@ -15,12 +16,7 @@
 namespace offramp::data {
 namespace {
 
-std::string_view content_of(std::string_view field) {
-  field = trimmed(field);
-  if (field.size() >= 2 && field.front() == '"' && field.back() == '"')
-    field = trimmed(field.substr(1, field.size() - 2));
-  return field;
-}
+std::string_view content_of(std::string_view field) { return trimmed(csv_bare(field)); }
 
 // pandas and R write the class 3 as 3.0 where the column once held a gap.
 std::optional<std::int64_t> class_of(std::string_view field) {
@@ -32,11 +28,17 @@ std::optional<std::int64_t> class_of(std::string_view field) {
   return static_cast<std::int64_t>(*value);
 }
 
+// Names, or the numbers from 0 on that pandas gives to columns without a name.
 bool is_header(const std::vector<std::string_view>& fields) {
-  return std::ranges::none_of(fields, [](std::string_view field) {
-    const std::string_view text = content_of(field);
-    return text.empty() || parse_double(text).has_value();
-  });
+  const auto counts = [&] {
+    for (std::size_t j = 0; j < fields.size(); ++j)
+      if (content_of(fields[j]) != std::to_string(j)) return false;
+    return fields.size() > 4;  // fewer may well be a row
+  };
+  return counts() || std::ranges::none_of(fields, [](std::string_view field) {
+           const std::string_view text = content_of(field);
+           return text.empty() || parse_double(text).has_value();
+         });
 }
 
 // What each column holds of a file whose header allows for text, by its first row.
@@ -79,7 +81,7 @@ TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesys
   std::optional<Columns> held;           // empty: no row yet
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (trimmed(lines[i]).empty()) continue;
-    const auto fields = split_fields(lines[i], ',');
+    const auto fields = csv_fields(lines[i]);
     const bool first = columns == 0;
     if (first) columns = fields.size();
     if (columns < 2) fail_at_line("csv", "expected a class and at least one feature", name, i + 1);
@@ -105,7 +107,7 @@ TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesys
                        (header.empty() ? "" : "; the header names its column class, label or target"),
                    name,
                    i + 1);
-    classes.push_back(held->named_classes ? Class(std::string(said)) : Class(*label));
+    classes.push_back(held->named_classes ? Class(csv_text(fields[held->class_at])) : Class(*label));
     label_of.emplace(classes.back(), 0);
     for (std::size_t j = 0; j < fields.size(); ++j) {
       if (j == held->class_at) continue;

@@ -54,6 +54,13 @@ TEST(NumberTable, OnlyTheColumnsThatAreUsedMustBeNumbers) {
             "t.csv: line 2: expected a number in column 'name', found 'cat'");
 }
 
+TEST(NumberTable, ADoubledQuoteInsideOfQuotesIsOne) {
+  const NumberTable t = table("\"a \"\"b\"\"\",\"c,d\"\n\"x\"\"y\",\"\"\n q\"q , \"\"\"\" \n");
+  EXPECT_EQ(t.header(), (std::vector<std::string>{"a \"b\"", "c,d"}));
+  EXPECT_EQ(t.words("a \"b\""), (std::vector<std::string>{"x\"y", "q\"q"}));
+  EXPECT_EQ(t.words("c,d"), (std::vector<std::string>{"", "\""}));
+}
+
 TEST(NumberTable, WholeNumbersAreExactAndMayHaveADecimalPoint) {
   const NumberTable t = table("n,x\n9007199254740993,1.5\n151907.0,2\n1e9,3\n");
   EXPECT_EQ(t.whole_numbers(0, "a count", 0, kMost),

@@ -2,20 +2,16 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <string>
+
+#include "base/errors.h"
+#include "tests/support/temp_folder.h"
 
 namespace offramp {
 namespace {
 
 std::string sha256_hex(const std::string& text) {
-  std::string out;
-  for (const std::uint8_t byte : sha256(std::as_bytes(std::span(text.data(), text.size())))) {
-    char two[3];
-    std::snprintf(two, sizeof two, "%02x", byte);
-    out += two;
-  }
-  return out;
+  return to_hex(sha256(std::as_bytes(std::span(text.data(), text.size()))));
 }
 
 // The examples of FIPS 180 (NIST, "SHA-256 example computations") and of RFC 6234 8.5.
@@ -26,6 +22,14 @@ TEST(Sha256, GivesThePublishedDigests) {
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
   EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')),
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, OfAFile) {
+  const test::TempFolder folder;
+  test::write_text(folder / "abc", "abc");
+  EXPECT_EQ(sha256_of_file(folder / "abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_THROW(sha256_of_file(folder / "none"), FileError);
 }
 
 // 55 bytes are the most whose padding fits into their own block; 56 and 63 need another, 64 fill one.

@@ -73,7 +73,7 @@ TEST(FourParts, AClassMissingFromAPartIsNamed) {
   for (const int i : {1, 2, 3}) set.labels[static_cast<std::size_t>(i)] = 3;
   EXPECT_MESSAGE(split(set, 1), "class 'rare' is missing from");
   EXPECT_MESSAGE(split(set, 1), "of its 3 samples each part needs one");
-  EXPECT_MESSAGE(split(table(3), 1), "expected four parts of one size, at least one sample each");
+  EXPECT_MESSAGE(split(table(3), 1), "expected samples for four parts, at least one each, found 3 in all");
 }
 
 TEST(FourParts, UnequalAndOverlappingPartsAreRefused) {

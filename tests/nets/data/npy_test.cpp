@@ -28,7 +28,9 @@ TEST(Npy, AllTypesAndRanksComeBack) {
                                         {{1, 2, 2}, std::vector<std::uint8_t>{0, 1, 254, 255}},
                                         {{}, std::vector<std::int64_t>{std::int64_t{1} << 62}},
                                         {{3}, std::vector<std::string>{"cat", "", "z\xC3\xBCrich"}},
-                                        {{0, 4}, std::vector<float>{}}};
+                                        {{0, 4}, std::vector<float>{}},
+                                        {{3, 0}, std::vector<float>{}},
+                                        {{1 << 20, 0, 1 << 20}, std::vector<float>{}}};
   for (const NpyArray& array : arrays) {
     write_npy(folder / "a.npy", array);
     const NpyArray back = read_npy(folder / "a.npy");

@@ -31,6 +31,18 @@ TEST(CsvTable, AsOtherProgramsWriteThem) {
   EXPECT_EQ(last.features, (std::vector<float>{4, 1, 5, 0}));
 }
 
+// The class 'a,q' is one field; pandas numbers columns that have no name.
+TEST(CsvTable, QuotedNamesAndNumberedColumns) {
+  const auto read = [](const std::string& text) {
+    return parse_csv_table(std::vector<std::uint8_t>(text.begin(), text.end()), "t");
+  };
+  const TableSet quoted = read("class,x,y\n\"a,q\",1,2\n\"a\"\"z\",3,4\nq\"q,5,6\n");
+  EXPECT_EQ(quoted.class_names, (std::vector<std::string>{"a\"z", "a,q", "q\"q"}));
+  const TableSet numbered = read("0,1,2,3,4\n1,.5,.25,.75,1\n0,.1,.2,.3,.4\n");
+  EXPECT_EQ(numbered.n, 2);
+  EXPECT_EQ(read("0,1,2\n1,.5,.25\n").n, 2);
+}
+
 // The name of a file beside the numbers is no feature; classes may be names. Both want a header.
 TEST(CsvTable, TextBesideTheNumbersIsPassedOver) {
   const auto read = [](const std::string& text) {
