@@ -38,7 +38,7 @@ void Block::begin_launch(Launch& launch) {
   num_threads_ = launch.block.x * launch.block.y * launch.block.z;
   threads_.resize(num_threads_);
   warps_.resize((num_threads_ + kWarpLanes - 1) / kWarpLanes);
-  shared_.set_dynamic_bytes(launch.dynamic_shared_bytes);
+  shared_.begin_launch(launch.dynamic_shared_bytes, launch.opts_in);
   gridDim = launch.grid;
   blockDim = launch.block;
   running_block = this;

@@ -32,6 +32,7 @@ class Block {
     void* arguments = nullptr;
     dim3 grid, block;
     std::size_t dynamic_shared_bytes = 0;
+    bool opts_in = false;             // to more than 48 KiB of shared memory in all
     char launched = 0, returned = 0;  // addresses for TSan: host before the kernel, kernel before the host
   };
 

@@ -14,9 +14,10 @@ void SharedMemory::Array::poison() {
   std::memset(bytes.get(), 0xFF, size);
 }
 
-void SharedMemory::set_dynamic_bytes(std::size_t bytes) {
+void SharedMemory::begin_launch(std::size_t dynamic_bytes, bool opts_in) {
   dynamic_.bytes.reset();
-  dynamic_.size = bytes;
+  dynamic_.size = dynamic_bytes;
+  limit_ = opts_in ? kMaxSharedBytes : kMaxStaticShared;
 }
 
 void SharedMemory::start_block() {
@@ -31,18 +32,18 @@ void SharedMemory::start_block() {
 void SharedMemory::clear() {
   static_.clear();
   static_bytes_ = 0;
-  set_dynamic_bytes(0);
+  begin_launch(0, false);
 }
 
 void* SharedMemory::array(const void* declaration, std::size_t bytes) {
   Array& found = static_[declaration];
   if (found.bytes == nullptr) {
     static_bytes_ += bytes;
-    if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_.size > kMaxSharedBytes) {
+    if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_.size > limit_) {
       throw DeviceError("shared memory: expected at most " + std::to_string(kMaxStaticShared) +
-                        " bytes of static arrays and " + std::to_string(kMaxSharedBytes) +
-                        " bytes in all, got " + std::to_string(static_bytes_) + " static and " +
-                        std::to_string(dynamic_.size) + " dynamic");
+                        " bytes of static arrays and " + std::to_string(limit_) + " bytes in all, got " +
+                        std::to_string(static_bytes_) + " static and " + std::to_string(dynamic_.size) +
+                        " dynamic");
     }
     found.size = bytes;
     found.poison();

@@ -7,12 +7,13 @@
 
 namespace offramp::cuda::host {
 
-inline constexpr std::size_t kMaxStaticShared = 48 * 1024;  // a block's static arrays together
+inline constexpr std::size_t kMaxStaticShared =
+    48 * 1024;  // a block's static arrays; with the dynamic one if not opted in
 inline constexpr std::size_t kMaxSharedBytes = 227 * 1024;  // static and dynamic together (sm_90, opted in)
 
 class SharedMemory {
  public:
-  void set_dynamic_bytes(std::size_t bytes);
+  void begin_launch(std::size_t dynamic_bytes, bool opts_in);
   void start_block();  // poisons what is there
   void clear();
 
@@ -28,7 +29,7 @@ class SharedMemory {
     void poison();
   };
   std::map<const void*, Array> static_;
-  std::size_t static_bytes_ = 0;
+  std::size_t static_bytes_ = 0, limit_ = kMaxStaticShared;
   Array dynamic_;
 };
 

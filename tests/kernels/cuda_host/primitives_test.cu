@@ -91,6 +91,27 @@ TEST_P(Primitives, DynamicSharedMemoryHasTheAskedSize) {
   EXPECT_EQ(y.values(), values);
 }
 
+// 20 KiB of static arrays: with 30 KiB more that nobody opted in to a device refuses the launch.
+__global__ void both_shared_kernel(int* y, int n) {
+  OFFRAMP_SHARED(int, fixed, [5 * 1024]);
+  OFFRAMP_DYN_SHARED(int, row);
+  const int i = thread_number();
+  fixed[i] = i;
+  row[n - 1 - i] = fixed[i];
+  __syncthreads();
+  y[i] = row[n - 1 - i];
+}
+TEST_P(Primitives, StaticAndDynamicSharedMemoryShareTheLimitWithoutOptIn) {
+  DeviceArray<int> y(32);
+  launch(both_shared_kernel, 1, 32, std::size_t{33} << 10, nullptr, y.data(), 33 * 256);  // opts in
+  EXPECT_EQ(y.values()[31], 31);
+  const auto refused = [&] {
+    launch(both_shared_kernel, 1, 32, std::size_t{30} << 10, nullptr, y.data(), 30 * 256);
+    static_cast<void>(y.values());
+  };
+  EXPECT_THROW(refused(), DeviceError);
+}
+
 __global__ void barrier_votes_kernel(const int* flags, int* out) {
   const int i = thread_number(), flag = flags[i];
   out[3 * i] = __syncthreads_count(flag);
