@@ -20,13 +20,17 @@ void upload(const Tensor& to, const std::vector<float>& values) {
 
 }  // namespace
 
+void GeneratorOptions::check_side(int h, int w) {
+  if (h != w || h < 8 || !std::has_single_bit(static_cast<unsigned>(h)))
+    throw ValueError("generator: it doubles 4x4 maps, so pictures are 8x8, 16x16, 32x32, ...; got " +
+                     std::to_string(h) + "x" + std::to_string(w));
+}
+
 Generator::Generator(const GeneratorOptions& o, const Device& device, std::uint64_t seed)
     : options_(o), device_(device) {
   if (o.classes < 1 || o.channels < 1 || o.latent < 1 || o.width < 1)
     throw ValueError("generator: classes, channels, latent and width are at least 1");
-  if (o.side < 8 || !std::has_single_bit(static_cast<unsigned>(o.side)))
-    throw ValueError("generator: it doubles 4x4 maps, so the side is 8, 16, 32, ...; got " +
-                     std::to_string(o.side));
+  GeneratorOptions::check_side(o.side, o.side);
   const int doublings = std::countr_zero(static_cast<unsigned>(o.side)) - 2;
   int in = o.latent + o.classes;
   for (int s = 0; s <= doublings; ++s) {

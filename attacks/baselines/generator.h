@@ -19,6 +19,7 @@ struct GeneratorOptions {
       side = 32;  // of the pictures; the side is 4 times a power of two, at least 8
   int latent = 100;
   int width = 64;
+  static void check_side(int h, int w);  // throws ValueError for pictures that it cannot make
 };
 
 class Generator {

@@ -69,6 +69,8 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
   out.estimate = estimated.estimate;
   write_json_file(plan.folder / "estimate.json", estimated.json);
   write_assignment(plan.folder / "assignment.csv", out.estimate);
+  out.exits_told = plan.true_exits;
+  out.number_told = plan.estimate.options.known_exits.has_value();
   std::vector<std::int32_t> exits = estimated.exits();
   int num_exits = static_cast<int>(out.estimate.num_exits);
   if (plan.true_exits) {

@@ -54,6 +54,7 @@ struct ExtractionPlan {
 struct ExtractionOutcome {
   Trace trace;
   stats::ExitEstimate estimate;
+  bool exits_told = false, number_told = false;  // by the owner (true_exits); their number by the plan
   StrategyResult strategy;
   std::vector<std::string> fit_names;
   std::vector<std::vector<FitEpoch>> histories;  // of the fits, in order

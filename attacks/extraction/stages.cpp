@@ -214,9 +214,16 @@ Searched search_stage(Confidences confidences,
   Searched result;
   result.strategy = search_strategy(confidences, options);
   result.json = strategy_json(result.strategy, confidences, options);
-  listener.note("search: " + fixed(result.strategy.search.value, 0) + " of " +
-                    std::to_string(confidences.exits.size()) + " images leave where the victim let them" +
-                    (result.strategy.search.optimal ? ", no thresholds do better" : ""),
+  // The separable search maximises a sum over exits that may count an image twice: what is told is J of its thresholds.
+  const bool joint = options.objective == stats::SearchObjective::kJoint;
+  const bool weighted = std::any_of(
+      confidences.weights.begin(), confidences.weights.end(), [](double w) { return w != 0 && w != 1; });
+  listener.note("search: " +
+                    (weighted ? "a weight of " + fixed(result.strategy.joint, 1) + " of the "
+                              : fixed(result.strategy.joint, 0) + " of ") +
+                    std::to_string(confidences.exits.size()) +
+                    (weighted ? " images leaves" : " images leave") + " where the victim let them" +
+                    (joint && result.strategy.search.optimal ? ", no thresholds do better" : ""),
                 result.json);
   return result;
 }

@@ -41,7 +41,9 @@ void check(const NetOptions& o, Takes takes) {
 }
 
 [[noreturn]] void no_such_exits(const NetOptions& o, const std::string& why) {
-  throw ValueError("net " + o.name + ": " + std::to_string(o.num_exits) + " exits do not fit: " + why);
+  const std::string wanted =
+      o.num_exits == 0 ? "its own number of exits does" : std::to_string(o.num_exits) + " exits do";
+  throw ValueError("net " + o.name + ": " + wanted + " not fit: " + why);
 }
 
 // The rule of specs: networks 3.3: for target k / N the block whose cumulative fraction is nearest, rising in

@@ -143,7 +143,7 @@ TEST(Generator, MakesPicturesOfItsSizeAndSaysWhatItCannot) {
   EXPECT_TRUE(std::equal(one.begin(), one.end(), both.begin() + 512));
   EXPECT_FALSE(std::equal(one.begin(), one.end(), both.begin()));
   EXPECT_EQ(test::message_of([&] { Generator({.side = 28}, test::one_thread(), 1); }),
-            "generator: it doubles 4x4 maps, so the side is 8, 16, 32, ...; got 28");
+            "generator: it doubles 4x4 maps, so pictures are 8x8, 16x16, 32x32, ...; got 28x28");
 }
 
 TEST(Generator, ModeSeekingGradientMatchesDifferences) {

@@ -216,7 +216,11 @@ void Options::assign(Option& option, Value value, const std::string& where) {
     for (const double d : *list) check_number(d, fmt::format("{}", d));
   }
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
-    for (const std::string& s : *list) check_word(s);
+    for (auto s = list->begin(); s != list->end(); ++s) {
+      check_word(*s);
+      if (!option.choices_.empty() && std::find(list->begin(), s, *s) != s)
+        throw UsageError(where + ": " + in_quotes(*s) + " is given twice");
+    }
   }
   try {
     option.store_(value);
@@ -269,6 +273,9 @@ bool Options::parse(const std::string& verb, const std::vector<std::string>& wor
   for (const std::string& word : words) {
     if (word == "--help" || word == "-h") return false;
     if (word == "--") break;
+    if (word.starts_with("--") &&
+        word.find('=') == word.size() - 1)  // or the next word would be taken for it
+      throw UsageError(verb + ": " + word + ": a value wanted behind the =");
   }
   CLI::App app;
   app.set_help_flag();

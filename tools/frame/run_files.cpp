@@ -115,6 +115,10 @@ void RunFiles::rewrite() const {
   write_file_atomically(folder_ / kName, text);
 }
 
+void RunFiles::remove_temporaries_of_all() const {
+  for (const std::string& name : names_) remove_temporaries(folder_ / name);
+}
+
 void RunFiles::remove_all() {
   std::set<fs::path, std::greater<>> folders;  // the inner ones before those that hold them
   const auto remove = [](const fs::path& path) {

@@ -27,6 +27,9 @@ class RunFiles {
   // manifest, which goes last: a removal that was interrupted goes on.
   void remove_all();
 
+  // What a kill left of files that were being written.
+  void remove_temporaries_of_all() const;
+
   const std::set<std::string>& names() const { return names_; }
 
  private:

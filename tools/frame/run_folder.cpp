@@ -2,6 +2,8 @@
 
 #include "base/append.h"
 #include "base/atomic_file.h"
+#include "base/json_file.h"
+#include "base/sha256.h"
 #include "tools/frame/build_info.h"
 
 #include <fmt/format.h>
@@ -195,11 +197,29 @@ RunFolder::RunFolder(std::filesystem::path path,
   files_->rewrite();
   watch_ = std::make_unique<WriteWatch>(path_, [this](const auto& written) { files_->add(written); });
   if (resumed_) {
+    files_->remove_temporaries_of_all();
     std::filesystem::remove(file("DONE"));
     keep_metrics([](const nlohmann::json&) { return true; });  // drops a line that a crash cut off
   }
   write_file_atomically(file("config.toml"), config);
   write_json("env.json", recorded);
+}
+
+void RunFolder::bind(const std::filesystem::path& input) {
+  const auto path = file("inputs.json");
+  nlohmann::ordered_json inputs = nlohmann::ordered_json::object();
+  if (std::filesystem::exists(path)) inputs = nlohmann::ordered_json(read_json_file(path));
+  const std::string digest = sha256_of_file(input), name = input.string();
+  if (const auto before = inputs.find(name); before != inputs.end()) {
+    if (*before != digest)
+      throw UsageError(fmt::format(
+          "{}: has changed since the run in {} began with it; bring the old file back, or begin again with --force",
+          name,
+          path_.string()));
+    return;
+  }
+  inputs[name] = digest;
+  write_json("inputs.json", inputs);
 }
 
 void RunFolder::metric(const nlohmann::ordered_json& object) {

@@ -1,6 +1,7 @@
 // The folder of one run, which explains itself:
 //   config.toml    the resolved configuration; `offramp VERB --config config.toml` runs it again
 //   env.json       versions, commit, CPU, threads, seed; "earlier": those of the parts before --resume
+//   inputs.json    SHA-256 of each net that the run takes: a resumed run goes on with the same
 //   metrics.jsonl  one JSON object a line, appended while it runs
 //   results.json   the answer, written once and atomically
 //   *.csv, plots/, checkpoints/, report.html as the verb needs
@@ -46,6 +47,9 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
   bool resumed() const { return resumed_; }  // there was an unfinished run to go on with
+
+  // Ties the run to a file that it takes. Throws UsageError where the run was begun with other content.
+  void bind(const std::filesystem::path& input);
 
   // One line of metrics.jsonl, complete in the file when this returns.
   void metric(const nlohmann::ordered_json& object);

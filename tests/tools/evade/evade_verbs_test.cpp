@@ -156,6 +156,64 @@ TEST_F(EvadeVerbs, TransferHasACellForEveryPairAndGoesOnFromItsExamples) {
   EXPECT_EQ(now, before);
 }
 
+// Whose examples a file holds is told by its name: no two nets share one.
+TEST_F(EvadeVerbs, EverySurrogateHasFilesOfItsOwn) {
+  const fs::path last = fs::path("checkpoints") / "last.safetensors";
+  fs::copy_file(net("3") / last, at("p-q.safetensors"));
+  fs::copy_file(net("1") / last, at("p_q.safetensors"));
+  const Outcome done = run({"evade",
+                            "transfer",
+                            "--surrogate",
+                            at("p-q.safetensors"),
+                            "--surrogate",
+                            at("p_q.safetensors"),
+                            "--target",
+                            net("3"),
+                            "--data",
+                            data(),
+                            "--split",
+                            "all",
+                            "--count",
+                            "8",
+                            "--attack",
+                            "fgsm",
+                            "--out",
+                            at("names")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  const auto files = fs::directory_iterator(*shared_ / "names" / "examples");
+  EXPECT_EQ(std::distance(fs::begin(files), fs::end(files)), 2);
+}
+
+// By its weights, not its name, a net is known; and a resumed run wants the net that it began with.
+TEST_F(EvadeVerbs, ACopyOfANetIsTheSameNet) {
+  fs::copy_file(fs::path(net("3")) / "checkpoints" / "last.safetensors", at("copy.safetensors"));
+  const Outcome done = run({"evade",
+                            "transfer",
+                            "--surrogate",
+                            at("copy.safetensors"),
+                            "--target",
+                            net("3"),
+                            "--data",
+                            data(),
+                            "--split",
+                            "all",
+                            "--count",
+                            "8",
+                            "--attack",
+                            "fgsm",
+                            "--out",
+                            at("same")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  EXPECT_EQ(results("same")["cells"][0]["box"], "white");
+  fs::remove(*shared_ / "same" / "DONE");
+  fs::copy_file(fs::path(net("1")) / "checkpoints" / "last.safetensors",
+                at("copy.safetensors"),
+                fs::copy_options::overwrite_existing);
+  const Outcome again = run({"evade", "transfer", "--resume", "--out", at("same")});
+  EXPECT_EQ(again.code, 2) << again.text();
+  EXPECT_NE(again.err.find("has changed since the run in"), std::string::npos) << again.err;
+}
+
 TEST_F(EvadeVerbs, SlowdownJudgesAttacksAndDetectors) {
   const Outcome done = run({"evade",   "slowdown",
                             net("3"),  "--data",
@@ -302,6 +360,11 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
   refused({"attack", net("3"), "--threshold", "70"}, "--threshold: 0 to 1 wanted, got 70");
   refused({"attack", net("1"), "--attack", "sloth-linf"}, "needs a net with internal classifiers");
   refused({"attack", net("3"), "--first", "100000"}, "images, --first 100000 is behind them");
+  refused({"attack", net("3"), "--attack", "fgsm", "--attack", "fgsm"}, "fgsm is asked for twice");
+  refused({"slowdown", net("3"), "--rad", ".05", "--threshold", ".5"}, "one of the two");
+  refused({"slowdown", net("3"), "--norm", "l2", "--norm", "l2"}, "'l2' is given twice");
+  refused({"transfer", "--surrogate", net("1"), "--surrogate", net("1"), "--target", net("3")},
+          "is given twice");
   refused({"slowdown", net("1")}, "has one exit; nothing can be slowed down");
   refused({"slowdown", net("3"), "--count", "10"}, "the detectors want at least four windows of 20");
   refused({"transfer", "--surrogate", net("1"), "--target", net("3"), "--attack", "early-attack"},

@@ -274,6 +274,38 @@ TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
   // The optimum over all rows cannot be better on the first 20 than what was found for them.
   EXPECT_LE(all["value"].get<double>() - 28, first["value"].get<double>());
 
+  // A separable search counts an image at every exit that is right about it: what is told is how many leave as they did.
+  const Outcome separable = run({"extract",
+                                 "search",
+                                 "--confidences",
+                                 confidences,
+                                 "--objective",
+                                 "separable",
+                                 "--json",
+                                 strategy + "2"});
+  ASSERT_EQ(separable.code, 0) << separable.err;
+  const json apart = json::parse(read_text(strategy + "2"));
+  EXPECT_NE(separable.text().find("search: " + std::to_string(apart["joint_value"].get<int>()) + " of " +
+                                  std::to_string(2 * kPerClass) + " images leave where the victim let them"),
+            std::string::npos)
+      << separable.text();
+  EXPECT_EQ(separable.text().find("no thresholds do better"), std::string::npos);
+
+  const Outcome untuned = run({"extract",
+                               "score",
+                               "--victim",
+                               victim(),
+                               "--copy",
+                               fitted,
+                               "--data",
+                               data(),
+                               "--out",
+                               (folder / "untuned").string()});
+  EXPECT_EQ(untuned.code, 2) << untuned.text();
+  EXPECT_NE(untuned.err.find("has no thresholds yet; give those of extract search with --thresholds"),
+            std::string::npos)
+      << untuned.err;
+
   const Outcome scored = run({"extract",
                               "score",
                               "--victim",

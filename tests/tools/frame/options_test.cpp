@@ -313,6 +313,18 @@ TEST(Options, AChoiceIsOneWordOfItsTable) {
   EXPECT_EQ(fruit, Fruit::kApple);
 }
 
+TEST(Options, AnEmptyValueDoesNotTakeTheNextWord) {
+  EXPECT_EQ(Settings().usage_error({"--net=", "--quiet"}), "train: --net=: a value wanted behind the =");
+  EXPECT_EQ(Settings().usage_error({"--taus=0.5", "--net=vgg16"}), "accepted");
+}
+
+TEST(Options, AChoiceIsGivenOnce) {
+  std::vector<std::string> norms;
+  Options options;
+  options.add("evade.norms", norms, "").choices({"linf", "l2"}).flag("--norm");
+  EXPECT_THROW(options.parse("evade", {"--norm", "l2", "--norm", "linf", "--norm", "l2"}), UsageError);
+}
+
 TEST(Options, AFloatIsShownAsItWasWritten) {
   float phi = 0.95f;
   Options options;

@@ -103,6 +103,47 @@ TEST(RunFolder, ResumeGoesOnAndMayChangeWhatIsFree) {
   EXPECT_EQ(read_text(path / "metrics.jsonl"), "{\"epoch\":1}\n");
 }
 
+// A resumed run would mix the answers of two nets.
+TEST(RunFolder, ARunGoesOnWithTheNetThatItBeganWith) {
+  const TempFolder folder;
+  const auto net = folder / "net.safetensors";
+  write_text(net, "weights");
+  Trial().open(folder / "run").bind(net);
+  {
+    RunFolder run = Trial().open(folder / "run", Existing::kResume);
+    EXPECT_NO_THROW(run.bind(net));
+    EXPECT_EQ(
+        nlohmann::json::parse(read_text(folder / "run/inputs.json"))[net.string()].get<std::string>().size(),
+        64u);
+    write_text(net, "others");
+    try {
+      run.bind(net);
+      FAIL();
+    } catch (const UsageError& error) {
+      EXPECT_EQ(std::string(error.what()),
+                net.string() + ": has changed since the run in " + (folder / "run").string() +
+                    " began with it; bring the old file back, or begin again with --force");
+    }
+  }
+  EXPECT_NO_THROW(Trial().open(folder / "run", Existing::kForce).bind(net));
+}
+
+TEST(RunFolder, ResumeSweepsWhatAKillLeft) {
+  const TempFolder folder;
+  write_file_atomically(folder / "elsewhere", "");
+  {
+    RunFolder run = Trial().open(folder / "run");
+    write_file_atomically(run.folder("checkpoints") / "last.safetensors", "weights");
+  }
+  const auto left = folder / "run/checkpoints/.last.safetensors.2421-4.tmp",
+             own = folder / "run/checkpoints/.notes.1.tmp";
+  write_text(left, "half");
+  write_text(own, "somebody's");
+  Trial().open(folder / "run", Existing::kResume);
+  EXPECT_FALSE(std::filesystem::exists(left));
+  EXPECT_TRUE(std::filesystem::exists(own));
+}
+
 // A run that was resumed says of which builds and machines it is.
 TEST(RunFolder, ResumeKeepsTheEnvironmentsOfTheEarlierParts) {
   const TempFolder folder;

@@ -187,7 +187,9 @@ TEST_F(TrainVerb, WrongUseIsNamedAndLeavesNoRunFolder) {
   refused("--net", "resnet-57", "net: expected one of vgg-16, resnet-<6n+2>");
   refused("--exits", "9", "9 exits do not fit");
   refused("--net", "fcn-18-1", "image data want a convolutional net");
-  refused("--held-out", "24", "the training set has 24 samples, got 24");
+  refused("--held-out",
+          "24",
+          "24 samples are to be held out and the training set has 24: none would be left to train on");
   refused("--data", "cifar11:here", "cifar11");
   refused("--kind", "exits-only", "--from CHECKPOINT gives the trunk");
   refused("--data", "synthetic:leaves:60:16", "training wants labels of two classes or more");

@@ -114,6 +114,7 @@ class AuditVerb final : public Verb {
     if (times_alone) recorded = read_recorded(target.name);
 
     RunFolder& folder = session.folder();
+    if (!served) folder.bind(times_alone ? std::filesystem::path(target.name) : checkpoint_of(target_));
     if (target.loaded && (!target.tuned || imported)) {
       target.checkpoint = folder.file("victim.safetensors");
       nets::save_checkpoint(

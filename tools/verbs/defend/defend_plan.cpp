@@ -67,7 +67,7 @@ class DefendPlanVerb final : public Verb {
         .range(1, 1e6);
     o.add("defend.repetitions", timing_.repetitions, "of each timed image").range(1, 1e4);
     o.add("defend.quantile", quantile_, "of an exit's times that its deadline covers").range(0.5, 1);
-    o.add("defend.points", points_, "of the optimum's curve").range(1, 1000);
+    o.add("defend.points", points_, "steps that the optimum's curve is cut into").range(1, 1000);
     o.add("defend.sigmas", sigmas_ms_, "of TimeGuard, in ms; default: shares of the span of the times");
     o.add("defend.choose", choose_, "write this defence to defence.json");
     o.add("defend.hash", hash_, "what tells inputs apart: near-duplicates share a perceptual hash")

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <set>
 
 namespace offramp::tools::evade {
 
@@ -122,9 +123,14 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
     const bool is_grid = std::string_view(attack->name) == "early-attack";
     for (const double alpha : is_grid ? o.alphas : std::vector<double>{1}) {
       s.early.alpha = alpha;
-      runs.push_back({is_grid ? fmt::format("{}-{:g}", attack->name, alpha) : attack->name, attack, s});
+      runs.push_back({is_grid ? fmt::format("{}-{}", attack->name, alpha) : attack->name, attack, s});
     }
     if (is_grid && o.alphas.empty()) throw UsageError("evade: --alpha: expected at least one value");
+    for (auto run = runs.begin(); run != runs.end(); ++run) {
+      const auto same = [&](const AttackRun& other) { return other.name == run->name; };
+      if (std::any_of(runs.begin(), run, same))
+        throw UsageError("evade: " + run->name + " is asked for twice");
+    }
     try {
       check(*attack, s);
     } catch (const ValueError& error) {
@@ -180,6 +186,19 @@ std::string file_word(const std::string& name) {
   }
   while (!word.empty() && (word.front() == '.' || word.front() == '-')) word.erase(word.begin());
   return word.empty() ? "net" : word;
+}
+
+std::map<std::string, std::string> file_words(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> words;
+  std::set<std::string> taken;
+  for (const std::string& name : names) {
+    if (words.contains(name)) continue;
+    const std::string plain = file_word(name);
+    std::string word = plain;
+    for (int next = 2; !taken.insert(word).second; ++next) word = fmt::format("{}-{}", plain, next);
+    words[name] = word;
+  }
+  return words;
 }
 
 void write_examples(const std::filesystem::path& file, const Examples& examples) {

@@ -54,6 +54,7 @@ class EvadeAttackVerb final : public Verb {
     }
     const Images images = open_images(session, images_, open, device);
     RunFolder& folder = session.folder();
+    folder.bind(open.file);
     folder.keep_metrics(
         [](const nlohmann::json&) { return false; });  // a resumed run writes all its lines again
     const std::filesystem::path examples = folder.folder("examples");

@@ -71,6 +71,8 @@ class EvadeSlowdownVerb final : public Verb {
   }
 
   int run(Session& session) override {
+    if (rad_ && policy_.threshold)
+      throw UsageError("--rad chooses the threshold that --threshold gives: one of the two");
     const Device device = Device::by_name(session.device());
     OpenVictim open = open_victim(checkpoint_, device, policy_);
     if (!open.victim.is_dynamic())
@@ -83,6 +85,7 @@ class EvadeSlowdownVerb final : public Verb {
                       window_));
     }
     RunFolder& folder = session.folder();
+    folder.bind(open.file);
     examples_ = folder.folder("examples");
     if (rad_)
       open.victim.policy = policy_by_accuracy_drop(open.victim, judge(open.victim, images).outputs, *rad_);

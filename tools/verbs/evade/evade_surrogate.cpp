@@ -45,10 +45,14 @@ class EvadeSurrogateVerb final : public Verb {
   }
 
   int run(Session& session) override {
+    for (auto s = severities_.begin(); s != severities_.end(); ++s)
+      if (std::find(severities_.begin(), s, *s) != s)
+        throw UsageError(fmt::format("--severities: {} is given twice", *s));
     const Device device = Device::by_name(session.device());
     const OpenVictim open = open_victim(checkpoint_, device, policy_);
     const data::ImageSet clean = held_out(session, open, device);
     RunFolder& folder = session.folder();
+    folder.bind(open.file);
     data::ImageSet all = clean;
     const auto table =
         table_ == "cifar" ? data::CorruptionTable::kCifar : data::CorruptionTable::kTinyImagenet;

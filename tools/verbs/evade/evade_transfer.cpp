@@ -34,7 +34,7 @@ class EvadeTransferVerb final : public Verb {
             "For a target with exits: Delta, how many exits later an example leaves than its clean image; F = 1, how often\n"
             "the first exit is the first to change, of the images whose last exit changes and whose exits all agreed\n"
             "when clean; T1 and T2 of Early Attack: last class kept, and how many other exits lose it then.\n"
-            "D2S against S2D is compared over all such cells of an attack whose nets have weights of their own, with a\n"
+            "D2S against S2D is compared over all such cells of an attack whose nets have other weights, with a\n"
             "bootstrap interval over images, and in successful examples for each 10^12 MACs spent on making them.\n"
             "Writes examples/, plots/, report.html. --resume takes finished examples from disk.\n" +
             attack_list(),
@@ -57,6 +57,10 @@ class EvadeTransferVerb final : public Verb {
   int run(Session& session) override {
     const std::vector<AttackRun> runs = attack_runs(names_, attack_, session.seed());
     const Device device = Device::by_name(session.device());
+    for (const auto* list : {&surrogates_, &targets_})
+      for (auto name = list->begin(); name != list->end(); ++name)
+        if (std::find(list->begin(), name, *name) != name)
+          throw UsageError(fmt::format("{}: is given twice", *name));
     std::map<std::string, OpenVictim> nets;
     for (const auto* list : {&surrogates_, &targets_}) {
       for (const std::string& name : *list) {
@@ -79,6 +83,8 @@ class EvadeTransferVerb final : public Verb {
     RunFolder& folder = session.folder();
     folder.keep_metrics(
         [](const nlohmann::json&) { return false; });  // a resumed run writes all its lines again
+    for (const auto& [name, open] : nets) folder.bind(open.file);
+    const auto words = file_words(surrogates_);
     const std::filesystem::path examples = folder.folder("examples");
     std::map<std::string, Judgement> clean;
     ordered_json results{{"images", images.n},
@@ -119,7 +125,7 @@ class EvadeTransferVerb final : public Verb {
       for (const std::string& from : surrogates_) {
         const Victim& surrogate = nets.at(from).victim;
         const MadeExamples made = make_examples(session,
-                                                examples / (each.name + "-" + file_word(from) + ".npz"),
+                                                examples / (each.name + "-" + words.at(from) + ".npz"),
                                                 each.name + " on " + from,
                                                 surrogate,
                                                 *each.attack,
@@ -133,7 +139,7 @@ class EvadeTransferVerb final : public Verb {
           const Transfer transfer = transfer_of(clean.at(from), on_surrogate, clean.at(to), on_target);
           const std::string way =
               fmt::format("{}2{}", surrogate.is_dynamic() ? 'D' : 'S', target.is_dynamic() ? 'D' : 'S');
-          const bool black_box = weights_of(from) != weights_of(to);
+          const bool black_box = nets.at(from).weights != nets.at(to).weights;
           if (black_box && way == "D2S") d2s.add(transfer, made, images.n);
           if (black_box && way == "S2D") s2d.add(transfer, made, images.n);
           ordered_json cell = cell_of(
@@ -172,9 +178,6 @@ class EvadeTransferVerb final : public Verb {
     }
     double per_tera_mac() const { return macs > 0 ? 1e12 * successes / macs : 0; }
   };
-
-  // RUN and RUN@last share their weights: white box.
-  static std::string weights_of(const std::string& name) { return name.substr(0, name.find("@last")); }
 
   static report::BarChart empty_chart(const std::string& attack) {
     report::BarChart chart;
@@ -280,11 +283,12 @@ class EvadeTransferVerb final : public Verb {
       page.figure(svg, "With 95 % intervals.");
     }
     page.section("Exits");
+    const auto words = file_words(targets_);
     for (const auto& [target, series] : deltas) {
       if (series.empty()) continue;
       const std::string svg = delta_density(
           "Exits of examples against clean images: " + target, series, nets.at(target).victim.num_exits());
-      write_plot(folder, "delta-" + file_word(target), svg);
+      write_plot(folder, "delta-" + words.at(target), svg);
       page.figure(svg, "0: the example leaves where the clean image left.");
     }
     write_file_atomically(folder.file("report.html"), page.html());

@@ -1,5 +1,6 @@
 #include "tools/verbs/evade/inputs.h"
 
+#include "base/sha256.h"
 #include "nets/data/split.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/inputs.h"
@@ -18,6 +19,15 @@ namespace {
 
 constexpr std::string_view kLastSuffix = "@last";
 
+std::string digest_of(const ParameterSet& parameters) {
+  std::vector<float> all = parameters.values().to_host<float>();
+  if (const Tensor& buffers = parameters.buffers(); buffers && buffers.size() > 0) {
+    const std::vector<float> more = buffers.to_host<float>();
+    all.insert(all.end(), more.begin(), more.end());
+  }
+  return to_hex(sha256(std::as_bytes(std::span(all))));
+}
+
 }  // namespace
 
 void declare(Options& o, const std::string& section, PolicyOptions& policy) {
@@ -33,7 +43,8 @@ void declare(Options& o, const std::string& section, PolicyOptions& policy) {
 OpenVictim open_victim(const std::string& given, const Device& device, const PolicyOptions& options) {
   const bool last_only = given.ends_with(kLastSuffix);
   const std::string path = last_only ? given.substr(0, given.size() - kLastSuffix.size()) : given;
-  nets::LoadedNet loaded = nets::load_net(checkpoint_of(path), device, "f32");
+  const std::filesystem::path file = checkpoint_of(path);
+  nets::LoadedNet loaded = nets::load_net(file, device, "f32");
   const nets::Network& net = *loaded.net;
   nets::ExitPolicy policy = loaded.policy;
   if (options.threshold || policy.thresholds.empty()) {
@@ -57,7 +68,9 @@ OpenVictim open_victim(const std::string& given, const Device& device, const Pol
     victim.exit_macs = {net.costs().plain.macs};
     victim.exit_ops = {net.costs().plain.ops_profiler};
   }
-  return {std::move(loaded), std::move(last), std::move(victim), std::move(network)};
+  std::string weights = digest_of(net.parameters());
+  return {
+      std::move(loaded), std::move(last), std::move(victim), std::move(network), file, std::move(weights)};
 }
 
 nlohmann::ordered_json json_of(const OpenVictim& open) {
@@ -104,7 +117,7 @@ Images open_images(Session& session,
   named.data = samples.set;
   NetData set(session, trained, samples);
   set.fit_to(*open.loaded.net, trained.class_names, samples.set);
-  if (!set.pixels()) throw UsageError(wanted.data + ": attacks are on images, these are rows of a table");
+  if (!set.pixels()) throw UsageError(samples.set + ": attacks are on images, these are rows of a table");
   const auto source = set.evaluation(device, 250, rows_of(named, set.samples()));
   return images_of(*source, open.loaded.net->input());
 }

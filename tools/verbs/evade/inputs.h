@@ -5,6 +5,8 @@
 #include "nets/graph/state_dict.h"
 #include "tools/frame/verb.h"
 
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +27,8 @@ struct OpenVictim {
   std::unique_ptr<attacks::evasion::LastExitNet> last_only;  // of "PATH@last"
   attacks::evasion::Victim victim;
   std::string network;  // its family
+  std::filesystem::path file;
+  std::string weights;  // SHA-256 of the values, thresholds and names left out
 };
 // "PATH" (checkpoint or run folder) or "PATH@last": its last exit alone, the plain net of the same weights.
 OpenVictim open_victim(const std::string& given, const Device& device, const PolicyOptions& policy);
@@ -111,5 +115,7 @@ void measure(MadeExamples& made, const attacks::evasion::Images& images);
 
 // A name as a part of a file name: letters, digits, dots and dashes.
 std::string file_word(const std::string& name);
+// Of several: no two names have the same one.
+std::map<std::string, std::string> file_words(const std::vector<std::string>& names);
 
 }  // namespace offramp::tools::evade

@@ -114,6 +114,7 @@ class ExtractBaselineVerb final : public Verb {
     plan_.copy.check(queries);
 
     RunFolder& folder = session.folder();
+    folder.bind(checkpoint);
     plan_.folder = folder.path();
     SessionListener listener(session);
     auto box = attacks::own_victim(checkpoint);

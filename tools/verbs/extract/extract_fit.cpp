@@ -77,9 +77,7 @@ class ExtractFitVerb final : public Verb {
                                            Device::by_name(session.device()),
                                            folder.path(),
                                            listener);
-    nets::save_checkpoint(folder.path() / "copy.safetensors",
-                          *fitted.net,
-                          nets::ExitPolicy::uniform(fitted.net->num_exits(), 1.0));
+    nets::save_checkpoint(folder.path() / "copy.safetensors", *fitted.net, {});  // thresholds: extract search
     attacks::write_confidences(folder.path() / "confidences.csv",
                                attacks::confidence_stage(*fitted.net, images, exits, {}, listener));
     const auto& last = fitted.history.back();

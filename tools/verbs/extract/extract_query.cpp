@@ -81,6 +81,7 @@ class ExtractQueryVerb final : public Verb {
       say_single_exit(session, loaded);
       input = loaded.net->input();
     }
+    own_ = checkpoint;
     query_.victim = checkpoint.string() + (defence_.empty() ? "" : " behind " + defence_.string());
     std::optional<attacks::Defence> defence;
     if (!defence_.empty()) defence = attacks::read_defence(defence_);
@@ -98,6 +99,7 @@ class ExtractQueryVerb final : public Verb {
     if (answers_ != "full") query_.victim += ", answers " + answers_;
     attacks::ShownBlackBox shown(victim, attacks::shown_from(answers_));
     RunFolder& folder = session.folder();
+    if (!own_.empty()) folder.bind(own_);
     SessionListener listener(session);
     const auto trace = attacks::query_stage(shown, images, query_, folder.path() / "trace", listener);
     nlohmann::ordered_json results = {{"trace", (folder.path() / "trace").string()},
@@ -116,7 +118,7 @@ class ExtractQueryVerb final : public Verb {
   }
 
   std::string victim_, answers_ = "full";
-  std::filesystem::path defence_;
+  std::filesystem::path defence_, own_;  // the victim's file, where it is no server
   std::vector<std::string> images_;
   ServedVictim served_;
   attacks::QueryOptions query_;

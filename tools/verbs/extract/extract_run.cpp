@@ -126,6 +126,7 @@ class ExtractRunVerb final : public Verb {
                                    plan_.queries.n));
 
     RunFolder& folder = session.folder();
+    folder.bind(plan_.victim);
     plan_.folder = folder.path();
     SessionListener listener(session);
     const auto outcome = attacks::run_extraction(plan_, listener);

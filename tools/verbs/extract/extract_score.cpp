@@ -48,6 +48,11 @@ class ExtractScoreVerb final : public Verb {
       copy.policy.check(copy.net->num_exits());
     }
     victim.policy.check(victim.net->num_exits());
+    if (copy.policy.thresholds.empty() && copy.net->num_exits() > 1)
+      throw UsageError(copy_.string() +
+                       ": has no thresholds yet; give those of extract search with --thresholds");
+    if (!assignment_.empty() && images_.empty())
+      throw UsageError("--assignment is of query images: which, --images says");
     say_single_exit(session, victim);
     const TrainedOn trained = trained_on(victim.metadata);
     const Samples samples =

@@ -136,10 +136,15 @@ std::string verdict(const attacks::ExtractionOutcome& o) {
   const auto& victim = o.scores.front();
   const auto& ours = o.scores.back();
   std::string text = fmt::format(
-      "From nothing but its answers and its running time, {} exits were found (the victim has {}), and {} % "
+      "{} (the victim has {}), and {} % "
       "of the "
       "queries were put to the exit they really took. ",
-      o.estimate.num_exits,
+      o.exits_told ? "Its owner told the exits"
+      : o.number_told
+          ? fmt::format("Told that there are {} exits, its answers and its running time gave their places",
+                        o.estimate.num_exits)
+          : fmt::format("From nothing but its answers and its running time, {} exits were found",
+                        o.estimate.num_exits),
       exits_of_victim(o, ""),
       hundredths(o.exits.accuracy));
   text += fmt::format(

@@ -163,6 +163,7 @@ class MembershipAttackVerb final : public Verb {
       static_cast<void>(shadow.spec(am::Role::kShadow, k));
     }
     check_references(target);
+    check_attacks(target);
     RunFolder& folder = session.folder();
     SessionListener listener(session);
     ordered_json nets = ordered_json::array();
@@ -187,6 +188,20 @@ class MembershipAttackVerb final : public Verb {
   }
 
  private:
+  // What the data or the nets do not allow, before anything is trained or asked.
+  void check_attacks(const TrainedFolder& target) const {
+    const bool pictures = std::holds_alternative<data::ImageSet>(target.samples->set());
+    for (const std::string& name : with_shadow_) {
+      if (pictures && name == "noise")
+        throw UsageError("--attacks noise flips features of tables; for images take boundary");
+      if (!pictures && name == "boundary")
+        throw UsageError("--attacks boundary moves pixels of images; for tables take noise");
+    }
+    const bool only_plain = std::ranges::all_of(exits_, [](int k) { return k == 1; });
+    if (only_plain && std::ranges::find(adversaries_, "original") == adversaries_.end())
+      throw UsageError("--adversaries: told and timed know exits, and these nets have one; take original");
+  }
+
   static constexpr const char* kControlFailed =
       "CONTROL FAILED: members against members gives an AUC other than 0.5; do not trust what follows\n";
 
@@ -280,6 +295,8 @@ class MembershipAttackVerb final : public Verb {
     const Device device = Device::by_name(session.device());
     const auto &target_spec = target.spec(am::Role::kTarget, k),
                &shadow_spec = shadow.spec(am::Role::kShadow, k);
+    folder.bind(am::model_path(target.path, target_spec.name));
+    folder.bind(am::model_path(shadow.path, shadow_spec.name));
     const am::OpenedModel of_target = am::open_model(target_spec, target.path, device),
                           of_shadow = am::open_model(shadow_spec, shadow.path, device);
     am::Records on_target = records_of(folder, target, target_spec, of_target, listener);

@@ -134,6 +134,7 @@ void average(Curve& curve) {
         s.least = std::min(s.least, v);
         s.greatest = std::max(s.greatest, v);
       }
+      s.mean = std::clamp(s.mean, s.least, s.greatest);  // a sum of equal values may round beyond them
       row.push_back(s);
     }
     curve.at.push_back(std::move(row));
@@ -181,6 +182,10 @@ class CurvesVerb final : public Verb {
 
   int run(Session& session) override {
     std::vector<Run> runs;
+    for (auto folder = runs_.begin(); folder != runs_.end(); ++folder)
+      for (auto before = runs_.begin(); before != folder; ++before)
+        if (std::error_code none; std::filesystem::equivalent(*before, *folder, none))
+          throw UsageError(*folder + ": is given twice, and would count as two runs");
     for (const auto& folder : runs_) runs.push_back(read_run(folder, value_));
     accuracy_of_ = runs.front().accuracy_of;
     for (const Run& one : runs)

@@ -51,8 +51,7 @@ class EmbedVerb final : public Verb {
         nets::load_net(checkpoint_of(checkpoint_), Device::by_name(session.device()));
     const std::vector<std::byte> weights =
         nets::checkpoint_bytes(*loaded.net, loaded.policy, loaded.metadata);
-    std::string digest;
-    for (const std::uint8_t byte : sha256(weights)) digest += fmt::format("{:02x}", byte);
+    const std::string digest = to_hex(sha256(weights));
     if (loaded.net->num_exits() > 1 && loaded.policy.thresholds.empty()) {
       session.log.warn(fmt::format(
           "the net has no thresholds, so no exit will be sure without --threshold; offramp tune {} chooses them",

@@ -245,8 +245,10 @@ class TrainVerb final : public Verb {
 
   int checked_held_out(const NetData& set) const {
     if (held_out_ >= set.samples()) {
-      throw UsageError(
-          fmt::format("--held-out: the training set has {} samples, got {}", set.samples(), held_out_));
+      throw UsageError(fmt::format(
+          "--held-out: {} samples are to be held out and the training set has {}: none would be left to train on",
+          held_out_,
+          set.samples()));
     }
     return held_out_;
   }
@@ -267,6 +269,9 @@ class TrainVerb final : public Verb {
     }
     if (learning_rate_) o.learning_rate = *learning_rate_;
     if (weight_decay_) o.weight_decay = *weight_decay_;
+    for (const int milestone : milestones_)
+      if (milestone < 1)
+        throw UsageError(fmt::format("--milestones: epochs from 1 wanted, got {}", milestone));
     if (!milestones_.empty()) o.milestones = milestones_;
     o.schedule = nets::rate_schedule_from(schedule_);
     o.trunk_in_eval_mode = !moving_trunk_;
@@ -279,6 +284,8 @@ class TrainVerb final : public Verb {
       throw UsageError(fmt::format("{}: training wants labels of two classes or more, these samples have {}",
                                    data_,
                                    set.classes() == 0 ? "none" : "one, as pictures without labels do"));
+    if ((placement_ == "explicit") != !net_.exits_after.empty())
+      throw UsageError("--placement explicit and --exits-after BLOCK,BLOCK,... go together");
     net_.placement = nets::placement_from(placement_);
     net_.form = nets::exit_form_from(form_);
     net_.precision = nets::precision_from(precision_);
