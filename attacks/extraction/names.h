@@ -26,8 +26,9 @@ inline constexpr nets::text::Names<stats::TimeStatistic, 5> kTimeStatistics{
      {stats::TimeStatistic::kQuantile20, "q20"},
      {stats::TimeStatistic::kMedian, "median"},
      {stats::TimeStatistic::kMean, "mean"}}};
-inline constexpr nets::text::Names<stats::SigmaSource, 4> kSigmaSources{
-    {{stats::SigmaSource::kGiven, "given"},
+inline constexpr nets::text::Names<stats::SigmaSource, 5> kSigmaSources{
+    {{stats::SigmaSource::kNone, "none"},
+     {stats::SigmaSource::kGiven, "given"},
      {stats::SigmaSource::kRepetitions, "repetitions"},
      {stats::SigmaSource::kWithinClusters, "spread within clusters"},
      {stats::SigmaSource::kTimerResolution, "timer resolution"}}};

@@ -63,7 +63,7 @@ RecordedTimes read_times(const std::filesystem::path& given) {
 nlohmann::ordered_json estimate_json(const stats::ExitEstimate& e,
                                      const stats::EstimationOptions& options,
                                      std::size_t repetitions) {
-  const bool mixture = options.method == stats::EstimationMethod::kMixture;
+  const bool mixture = e.method == stats::EstimationMethod::kMixture;
   const bool on_device = !mixture && (options.density != nullptr || options.segmentation != nullptr);
   nlohmann::ordered_json json = {{"exits", e.num_exits},
                                  {"thresholds_ns", e.thresholds_ns},
@@ -71,7 +71,7 @@ nlohmann::ordered_json estimate_json(const stats::ExitEstimate& e,
                                  {"centres_ns", e.centres_ns},
                                  {"samples", e.exits.size()},
                                  {"repetitions", repetitions},
-                                 {"method", text::of(kEstimationMethods, options.method)},
+                                 {"method", text::of(kEstimationMethods, e.method)},
                                  {"statistic", text::of(kTimeStatistics, e.statistic)},
                                  {"speed_divided_out", e.evened},
                                  {"slowness", {e.shortest, e.longest}},

@@ -18,8 +18,9 @@ namespace {
 
 constexpr double kNeededSigmas =
     6;  // specs/extraction.md 2.2: count right in 15 of 15 runs from six sigma on
-constexpr double kLongestTime = 1e15;  // ns; doubles still resolve an eighth of one there
-constexpr double kDriftLimit = 1;      // sigma over the run that is worth a warning
+constexpr double kLongestTime = 1e15;        // ns; doubles still resolve an eighth of one there
+constexpr std::size_t kSamplesOfAnExit = 4;  // of the mixture, at least
+constexpr double kDriftLimit = 1;            // sigma over the run that is worth a warning
 
 void check(std::span<const double> times, std::size_t repetitions, const EstimationOptions& o) {
   const char* what = "estimate_exits";
@@ -381,6 +382,7 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
                             const EstimationOptions& options) {
   check(times_ns, repetitions, options);
   ExitEstimate r;
+  r.method = options.method;
   choose_statistic(times_ns, repetitions, options, r);
   std::vector<double> sorted = r.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
@@ -390,13 +392,16 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
     if (options.sigma_ns) r.sigma_ns = *options.sigma_ns, r.sigma_source = SigmaSource::kGiven;
     estimate_by_mixture(r, times_ns, r.sigma_ns, options);
     if (r.num_exits < options.known_exits.value_or(1)) {
-      // Samples too few or too alike for so many noisy exits; the valleys of a density may still part them.
+      // The valleys of a density may still part them.
       EstimationOptions by_density = options;
       by_density.method = EstimationMethod::kDensity;
       ExitEstimate parted = estimate_exits(times_ns, repetitions, by_density);
       if (parted.num_exits == *options.known_exits) {
         parted.reliable = false;
-        parted.advice = "too few samples for the mixture, parted by their density: " + parted.advice;
+        parted.advice = (parted.exits.size() < kSamplesOfAnExit * *options.known_exits
+                             ? "too few samples for the mixture"
+                             : "the mixture tells " + plural(r.num_exits, "exit") + " apart") +
+                        ", parted by their density: " + parted.advice;
         return parted;
       }
     }
@@ -411,6 +416,7 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
   }
   if (options.sigma_ns) {
     r.sigma_ns = *options.sigma_ns;
+    r.sigma_source = SigmaSource::kGiven;
   } else if (repetitions >= 2) {
     r.sigma_source = SigmaSource::kRepetitions;
   } else if (!all_equal) {

@@ -56,10 +56,12 @@ struct EstimationOptions {
       segmentation = {};
 };
 
-enum class SigmaSource { kGiven, kRepetitions, kWithinClusters, kTimerResolution };
+enum class SigmaSource { kNone, kGiven, kRepetitions, kWithinClusters, kTimerResolution };
 
 struct ExitEstimate {
   std::size_t num_exits = 1;
+  // That found them. kDensity in place of kMixture where known_exits are more than the mixture tells apart.
+  EstimationMethod method = EstimationMethod::kDensity;
   std::vector<double>
       thresholds_ns;  // num_exits - 1, ascending; a time equal to one belongs to the earlier exit
   std::vector<std::size_t> exits;  // [n] 1..num_exits
@@ -77,7 +79,7 @@ struct ExitEstimate {
   bool evened = false;                                // their times are those of even_out_speed
   double shortest = 1, longest = 1;                   // see EvenedTimes; 1 where they were not
   double sigma_ns = 0;
-  SigmaSource sigma_source = SigmaSource::kGiven;
+  SigmaSource sigma_source = SigmaSource::kNone;  // kNone: one sample, or all times are equal
   double bandwidth_ns = 0;
   // Smallest distance between neighbouring centres in sigma; infinity with one exit or no noise.
   double separation_sigmas = 0;

@@ -15,24 +15,7 @@ constexpr std::size_t kBootstraps = 60;
 constexpr double kInterval = 0.9;
 constexpr double kLeastTicks = 0.3;  // no spread is told below it
 
-// For each k: the cell after which P(exit > k) wins, that is the maximum of sum_{c <= it} n_c (2 P(exit <= k) - 1).
-std::vector<std::size_t> last_cells(std::span<const double> counts,
-                                    std::span<const double> responsibilities,
-                                    std::size_t exits) {
-  std::vector<std::size_t> last(exits - 1, 0);
-  for (std::size_t k = 0; k + 1 < exits; ++k) {
-    double sum = 0, most = -std::numeric_limits<double>::infinity();
-    for (std::size_t c = 0; c + 1 < counts.size(); ++c) {
-      double upto = 0;
-      for (std::size_t e = 0; e <= k; ++e) upto += responsibilities[c * exits + e];
-      sum += counts[c] * (2 * upto - 1);
-      if (sum > most) most = sum, last[k] = c;
-    }
-  }
-  return last;
-}
-
-// Within the gap after that cell nearer to the narrower exit.
+// Within the gap after the last cell of each exit, nearer to the narrower exit.
 std::vector<double> thresholds_of(const TimeCells& cells,
                                   std::span<const double> counts,
                                   ShapeFit& fit,
@@ -124,7 +107,7 @@ MixtureExits mixture_exits(std::span<const double> times_ns,
   const double least_width =
       std::max({kLeastTicks, kLeastTicks * tick_ns / cells.unit_ns, least_spread_ns / cells.unit_ns});
   const std::size_t most = std::max(kMostExits, known.value_or(1));
-  const ExitPosterior posterior = exit_posterior(cells, least_width, most, {}, threads);
+  const ExitPosterior posterior = exit_posterior(cells, least_width, most, {}, threads, known.value_or(1));
   MixtureExits r;
   r.tick_ns = tick_ns;
   r.replaced = cells.replaced;
@@ -132,9 +115,11 @@ MixtureExits mixture_exits(std::span<const double> times_ns,
   std::size_t chosen = posterior.most_probable;
   if (known) {
     chosen = std::min(*known, posterior.best.size());
-    while (chosen > 1 && !std::isfinite(posterior.best[chosen - 1].criterion) &&
-           chosen > posterior.most_probable)
-      --chosen;
+    const auto parted = [&](std::size_t exits) {
+      const FittedExits& f = posterior.best[exits - 1];
+      return f.all_win && (std::isfinite(f.criterion) || exits < posterior.most_probable);
+    };
+    while (chosen > 1 && !parted(chosen)) --chosen;
   }
   r.num_exits = chosen;
   const FittedExits& best = posterior.best[chosen - 1];

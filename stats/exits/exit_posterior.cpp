@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <numbers>
@@ -17,6 +18,12 @@ constexpr double kMainPart = 0.12;  // share of the times from which a part is o
 // A rarer part is the shape's tail, which is wide. One that lies farther off than so many deviations of its own and of
 // its neighbour, and holds enough, is an exit.
 constexpr double kIsland = 8, kIslandShare = 0.01, kIslandSamples = 8;
+// Exits share the noise, and so nearly its scale, where it could be mistaken for them. One that lies farther from its
+// neighbour than so many of the wider one's deviations may scatter up to ten times as much.
+constexpr double kOwnScaleGap = 8, kMostJump = 10;
+// A shape whose tail reaches over the neighbours takes their times: no exits lie closer, in spreads.
+constexpr double kLeastGap = 0.3;
+constexpr double kJumpCost = 10;  // the most of it, -2 ln of a prior with a wide tail
 
 void sort_by_mean(ShapeMixture& m) {
   const std::size_t k = m.exits(), j = m.parts();
@@ -34,26 +41,33 @@ void sort_by_mean(ShapeMixture& m) {
   m = std::move(sorted);
 }
 
+bool all_win(const std::vector<std::size_t>& last) {
+  return std::adjacent_find(last.begin(), last.end(), std::greater_equal<>()) == last.end();
+}
+
 double deviations(std::pair<double, double> a,
                   std::pair<double, double> b) {  // of two parts: offset and width
   return std::abs(a.first - b.first) * std::numbers::sqrt2 / std::hypot(a.second, b.second);
 }
 
 // Distance of the outermost main parts of the shape, their deviation, and the largest distance of neighbouring ones in
-// their deviation; the farthest that a lesser part of at least `least_weight` lies from all others.
+// their deviation; the farthest that a lesser part of at least `least_weight` lies from all heavier ones (a lighter one,
+// of late queries say, is so wide that it would join what lies apart).
 struct Peaks {
   double apart = 0, width = 1, step = 0, island = 0;
 };
 Peaks peaks_of(const ShapeMixture& m, double least_weight) {
   std::vector<std::pair<double, double>> parts;  // offset and width
+  std::vector<double> weight(m.parts(), 0);
+  for (std::size_t j = 0; j < m.parts(); ++j)
+    for (std::size_t k = 0; k < m.exits(); ++k) weight[j] += m.share[k] * m.weight[k * m.parts() + j];
   double sum = 0, squares = 0, island = 0;
   for (std::size_t j = 0; j < m.parts(); ++j) {
-    double w = 0;
-    for (std::size_t k = 0; k < m.exits(); ++k) w += m.share[k] * m.weight[k * m.parts() + j];
+    const double w = weight[j];
     if (w <= kMainPart) {
       double nearest = std::numeric_limits<double>::infinity();
       for (std::size_t i = 0; i < m.parts(); ++i)
-        if (i != j)
+        if (i != j && weight[i] >= w)
           nearest = std::min(nearest, deviations({m.offset[i], m.width[i]}, {m.offset[j], m.width[j]}));
       if (w >= least_weight && std::isfinite(nearest)) island = std::max(island, nearest);
       continue;
@@ -115,22 +129,27 @@ class Search {
     bool allowed = true;
     f.least_gap = std::numeric_limits<double>::infinity();
     for (std::size_t k = 0; k < exits; ++k) {
-      allowed = allowed && m.share[k] >= least_share_;
+      allowed = allowed && (exits == 1 || m.share[k] >= least_share_);
       f.criterion -= 2 * (prior_.share_weight - 1) * std::log(static_cast<double>(exits) * m.share[k]);
       if (k == 0) continue;
-      const double jump = m.scale[k] / m.scale[k - 1];
-      allowed = allowed && jump < 3 && jump > 0.4;
+      const double jump = m.scale[k] / m.scale[k - 1], scale = std::max(m.scale[k], m.scale[k - 1]);
+      const double gap = (m.mean(k) - m.mean(k - 1));
+      const double apart = gap / std::max({m.spread(k), m.spread(k - 1), least_width_});
+      const bool own_scale = apart > kOwnScaleGap;
+      allowed = allowed && (own_scale ? jump < kMostJump && jump > 1 / kMostJump : jump < 3 && jump > 0.4);
       if (m.family.free_scale) {
         const double z = std::log(jump) / prior_.scale_deviation;
-        f.criterion += z * z - std::log(2.0);  // against the range of jumps allowed
+        f.criterion +=
+            (own_scale ? std::min(z * z, kJumpCost) : z * z) - std::log(2.0);  // against the range of jumps
       }
-      const double scale = std::max(m.scale[k], m.scale[k - 1]);
-      const double gap = (m.mean(k) - m.mean(k - 1));
-      f.least_gap = std::min(f.least_gap, gap / std::max({m.spread(k), m.spread(k - 1), least_width_}));
+      f.least_gap = std::min(f.least_gap, apart);
+      allowed = allowed && apart > kLeastGap;
       allowed = allowed && gap > (m.family.own_weights ? 2.5 : 1.5) * peaks.apart * scale;
       allowed = allowed && gap > peaks.width * scale;
     }
     f.criterion += unlike_weights(m);
+    f.all_win = all_win(last_cells(cells_.count, r, exits));
+    allowed = allowed && f.all_win;
     // Peaks four deviations apart would be two exits.
     allowed = allowed && peaks.step <= 4 && peaks.island <= kIsland;
     if (peaks.step > 2) f.criterion += 2 * prior_.regimes_cost;
@@ -225,6 +244,22 @@ double probability_hidden(double gap) {
 
 }  // namespace
 
+std::vector<std::size_t> last_cells(std::span<const double> counts,
+                                    std::span<const double> responsibilities,
+                                    std::size_t exits) {
+  std::vector<std::size_t> last(exits - 1, 0);
+  for (std::size_t k = 0; k + 1 < exits; ++k) {
+    double sum = 0, most = -std::numeric_limits<double>::infinity();
+    for (std::size_t c = 0; c + 1 < counts.size(); ++c) {
+      double upto = 0;
+      for (std::size_t e = 0; e <= k; ++e) upto += responsibilities[c * exits + e];
+      sum += counts[c] * (2 * upto - 1);
+      if (sum > most) most = sum, last[k] = c;
+    }
+  }
+  return last;
+}
+
 std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::size_t most) {
   constexpr double kOneMore = 0.6;  // of a geometric number of hidden ones
   std::vector<double> p(most, 0.0);
@@ -250,13 +285,15 @@ ExitPosterior exit_posterior(const TimeCells& cells,
                              double least_width,
                              std::size_t most,
                              const PosteriorPrior& prior,
-                             unsigned threads) {
+                             unsigned threads,
+                             std::size_t asked) {
   Search search(cells, least_width, prior);
   PartitionOptions partition{.least_sd = 2 * least_width, .least_count = search.least_count()};
   // A normal's density lacks 1/sqrt(2 pi) in the gains; one time in 200 is an outlier.
   partition.outlier_cost = search.fit().log_range() - std::log(0.005) - 0.5 * std::log(2 * std::numbers::pi);
   const auto free = best_partitions(cells, most, partition);
-  // Up to where normal exits alone would stop, and until three numbers in a row did worse.
+  // Up to where normal exits alone would stop and to the number asked for, and until three numbers in a row did worse; no
+  // further where three in a row are none that exits would make.
   std::size_t at_least = 1;
   const auto price = [&](std::size_t i) {
     return free[i].log_likelihood - 6 * std::log(search.fit().total()) * static_cast<double>(i);
@@ -276,7 +313,7 @@ ExitPosterior exit_posterior(const TimeCells& cells,
                                   {2, true, true}};
   ExitPosterior out;
   WorkerPool pool(threads);
-  std::size_t worse = 0;
+  std::size_t worse = 0, barred = 0;
   std::vector<std::vector<std::size_t>> before;  // labels of the best fits with one exit less
   double best_of_all = std::numeric_limits<double>::infinity();
   for (std::size_t exits = 1; exits <= most; ++exits) {
@@ -322,8 +359,11 @@ ExitPosterior exit_posterior(const TimeCells& cells,
     out.best.push_back(fits[0]);
     worse = fits[0].criterion < best_of_all ? 0 : worse + 1;
     best_of_all = std::min(best_of_all, fits[0].criterion);
-    if (worse >= 3 && exits >= at_least) break;
+    barred = std::isfinite(fits[0].criterion) ? 0 : barred + 1;
+    if (worse >= 3 && exits >= at_least && (exits >= asked || barred >= 3)) break;
   }
+  if (!std::isfinite(best_of_all))
+    best_of_all = out.best[0].criterion = 0;  // no fit is any: one exit, as always
   double sum = 0;
   for (std::size_t i = 0; i < out.best.size(); ++i) {
     out.weight.push_back(std::exp(-0.5 * (out.best[i].criterion - best_of_all) / prior.temperature));

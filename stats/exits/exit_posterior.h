@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "stats/exits/shape_mixture.h"
@@ -30,7 +31,14 @@ struct FittedExits {
   double criterion = 0;  // -2 log evidence
   double entropy = 0;
   double least_gap = 0;  // of neighbours, in the larger spread of the two
+  bool all_win = true;   // every exit wins a cell, so that thresholds part them
 };
+
+// For each k but the last exit: the cell after which P(exit > k) wins, the maximum of sum_{c <= it} n_c (2 P(exit <= k) - 1).
+// responsibilities: [cells, exits]. An exit wins no cell where its own is not beyond that of the exit before.
+std::vector<std::size_t> last_cells(std::span<const double> counts,
+                                    std::span<const double> responsibilities,
+                                    std::size_t exits);
 
 struct ExitPosterior {
   std::vector<FittedExits> best;  // of each number of exits that could be fitted; best[i] has i + 1 exits
@@ -45,11 +53,12 @@ std::vector<double> probability_of_exits(const ExitPosterior& posterior, std::si
 // Whether the number `exits` may be promised; how far that is kept on synthetic traces: docs/results/exits.md.
 bool is_reliable(const ExitPosterior& posterior, std::size_t exits);
 
-// most: exits; threads do not change the answer.
+// most: exits; asked: fits up to so many, if exits could make them; threads do not change the answer.
 ExitPosterior exit_posterior(const TimeCells& cells,
                              double least_width,
                              std::size_t most,
                              const PosteriorPrior& prior = {},
-                             unsigned threads = 1);
+                             unsigned threads = 1,
+                             std::size_t asked = 1);
 
 }  // namespace offramp::stats

@@ -123,7 +123,12 @@ TEST(StageFiles, AnEstimateHasTheKeysOfBothEarlierSchemasAndNoInfinity) {
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_TRUE(json["separation_sigmas"].is_null());
   EXPECT_EQ(json["method"], "kde");
+  EXPECT_EQ(json["sigma_from"], "none");
   EXPECT_EQ(json["computed_on"], "cpu");
+  // Asked for a mixture, parted by a density: the method is the one that found the exits.
+  const auto parted = estimate_json(one, {.method = stats::EstimationMethod::kMixture}, 1);
+  EXPECT_EQ(parted["method"], "kde");
+  EXPECT_FALSE(parted.contains("posterior"));
 }
 
 TEST(Algorithms, TheCpuKeepsThoseOfStats) {
