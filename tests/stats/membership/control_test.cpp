@@ -1,5 +1,6 @@
 #include "stats/membership/control.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -42,6 +43,38 @@ TEST(MemberControl, PassesWhereHalvesAreAlike) {
   EXPECT_GE(control.inside, 175u);
   EXPECT_NEAR(control.mean_auc, .5, .01);
   EXPECT_TRUE(member_control(std::vector<double>(50, 3.0)).passed);  // constant scores: AUC 0.5 exactly
+}
+
+// Four of 1,252 members have another score than the rest: every eighth halving puts all four on one side.
+TEST(MemberControl, ScoresOfTwoValuesAreNoFault) {
+  for (const std::size_t wrong : {3u, 4u, 5u, 6u, 8u}) {
+    std::vector<double> scores(1252, 1.0);
+    std::fill_n(scores.begin(), wrong, 0.0);
+    std::size_t passed = 0;
+    for (std::uint64_t seed = 1; seed <= 30; ++seed) passed += member_control(scores, 200, seed).passed;
+    EXPECT_EQ(passed, 30u) << wrong;
+  }
+}
+
+// Halves that differ: the lower of two neighbours goes to the first one more often.
+TEST(MemberControl, FailsWhereHalvesAreNotDrawnAtRandom) {
+  const Halving unfair = [](std::span<double> scores, std::mt19937_64& rng) {
+    halve_at_random(scores, rng);
+    const std::size_t half = scores.size() / 2;
+    for (std::size_t i = 0; i < half; ++i)
+      if (scores[i] > scores[half + i] && rng() % 2 == 0) std::swap(scores[i], scores[half + i]);
+  };
+  std::mt19937_64 rng(4);
+  EXPECT_FALSE(member_control(normals(400, 0, rng), 200, 1, unfair).passed);
+  for (const std::size_t wrong : {4u, 40u}) {
+    std::vector<double> scores(1252, 1.0);
+    std::fill_n(scores.begin(), wrong, 0.0);
+    const Halving sorted = [](std::span<double> s, std::mt19937_64&) { std::sort(s.begin(), s.end()); };
+    EXPECT_FALSE(member_control(scores, 200, 1, sorted).passed) << wrong;
+    if (wrong == 40) {
+      EXPECT_FALSE(member_control(scores, 200, 1, unfair).passed);
+    }
+  }
 }
 
 TEST(MemberControl, BadInputIsNamed) {
