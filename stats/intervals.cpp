@@ -51,7 +51,10 @@ Interval wilson_interval(std::size_t successes, std::size_t trials, double level
   const double n = static_cast<double>(trials), p = static_cast<double>(successes) / n, z2 = z * z / n;
   const double centre = (p + z2 / 2) / (1 + z2),
                half = z * std::sqrt(p * (1 - p) / n + z2 / (4 * n)) / (1 + z2);
-  return {p, std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  // Exactly the ends at 0 and n: rounding would leave the estimate outside.
+  return {p,
+          successes == 0 ? 0 : std::max(0.0, centre - half),
+          successes == trials ? 1 : std::min(1.0, centre + half)};
 }
 
 Interval exact_interval(std::size_t successes, std::size_t trials, double level) {
@@ -77,6 +80,8 @@ Interval mean_interval(std::span<const double> sample, double level) {
   const double n = static_cast<double>(sample.size()), mean = sample_mean(sample);
   const double t = boost::math::quantile(boost::math::students_t(n - 1), 0.5 + level / 2);
   const double half = t * sample_sd(sample) / std::sqrt(n);
+  if (!std::isfinite(mean) || !std::isfinite(half))
+    throw DataError("mean_interval: the squares of the values exceed what a double holds");
   return {mean, mean - half, mean + half};
 }
 

@@ -20,6 +20,15 @@ TEST(Intervals,
   EXPECT_NEAR(exact.high, 0.5921885345328283, kDigits);
 }
 
+TEST(Intervals, WilsonHoldsItsEstimateAtBothEnds) {
+  for (std::size_t n = 1; n <= 400; ++n) {
+    for (const double level : {0.5, 0.9, 0.95, 0.99}) {
+      ASSERT_EQ(wilson_interval(0, n, level).low, 0) << n;
+      ASSERT_EQ(wilson_interval(n, n, level).high, 1) << n;
+    }
+  }
+}
+
 TEST(Intervals, ExactIntervalHasBinomialTailsOfItsLevel) {
   for (const std::size_t k : {0u, 1u, 9u, 30u}) {
     const Interval i = exact_interval(k, 30, 0.9);
@@ -76,6 +85,7 @@ TEST(Intervals, BootstrapOfAMeanMeetsTheNormalInterval) {
 }
 
 TEST(Intervals, BadInputIsNamed) {
+  EXPECT_MESSAGE(mean_interval(std::vector<double>{1e308, -1e308}), "exceed what a double holds");
   EXPECT_MESSAGE(wilson_interval(1, 0), "needs 1 <= trials and successes <= trials, got 1 of 0");
   EXPECT_MESSAGE(exact_interval(3, 2),
                  "exact_interval: needs 1 <= trials and successes <= trials, got 3 of 2");
