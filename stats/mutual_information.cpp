@@ -58,7 +58,9 @@ MutualInformation mutual_information(std::span<const std::size_t> x, std::span<c
   r.of_labels = std::log2(n) - mean_log(columns, n);
   const double excess = static_cast<double>(cells.size()) - static_cast<double>(rows.size()) -
                         static_cast<double>(columns.size()) + 1;
-  r.corrected = std::max(0.0, r.plug_in - excess / (2 * n * std::numbers::ln2));
+  // No variable says more than it holds, nor more than the other one does.
+  const double most = std::min(r.of_labels, std::log2(n) - mean_log(rows, n));
+  r.corrected = std::max(0.0, std::min(most, r.plug_in - excess / (2 * n * std::numbers::ln2)));
   return r;
 }
 

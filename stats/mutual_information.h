@@ -9,8 +9,8 @@ namespace offramp::stats {
 
 struct MutualInformation {
   double plug_in = 0;  // sum p(x,y) log2(p(x,y) / (p(x) p(y))), biased upward
-  double corrected =
-      0;  // minus Miller and Madow's bias (occupied cells - rows - columns + 1) / (2 n ln 2), >= 0
+  // Minus Miller and Madow's bias (occupied cells - rows - columns + 1) / (2 n ln 2); from 0 to the smaller entropy.
+  double corrected = 0;
   double of_labels = 0;  // entropy of the second variable: the most that can be said about it
 };
 

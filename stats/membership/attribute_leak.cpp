@@ -91,10 +91,14 @@ AttributeLeak attribute_leak(std::span<const std::size_t> observed,
         return mutual_information(x, y).corrected;
       },
       bootstrap_options);
-  const double estimate = out.information.corrected;
+  const double estimate = out.information.corrected, most = out.information.of_labels;
   out.corrected = {estimate,
                    std::clamp(2 * estimate - percentile.high, 0.0, estimate),
-                   std::max(estimate, 2 * estimate - percentile.low)};
+                   std::clamp(2 * estimate - percentile.low, estimate, std::max(estimate, most))};
+  // Resamples repeat rows: of values that are nearly all unlike they say less than the sample did, reflected more. So what
+  // the permutations leave possible stays so. Where the estimate is all there is, nothing above it could be reflected.
+  if (out.p_value > 1 - bootstrap_options.level) out.corrected.low = 0;
+  if (estimate >= most) out.corrected.low = std::min(out.corrected.low, percentile.low);
 
   std::map<std::size_t, std::size_t> counts;
   for (const std::size_t a : attribute) ++counts[a];

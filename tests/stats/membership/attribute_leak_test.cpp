@@ -79,6 +79,20 @@ TEST(AttributeLeak, AnObservationOfItsOwnIsNoKnowledge) {
   EXPECT_EQ(leak.p_value, 1);
 }
 
+TEST(AttributeLeak, NothingSaysMoreThanTheAttributeHolds) {
+  std::vector<std::size_t> two, own;
+  for (std::size_t i = 0; i < 20; ++i) two.push_back(i % 2), own.push_back(i);
+  const auto perfect = attribute_leak(two, two, kQuick), unique = attribute_leak(own, own, kQuick);
+  EXPECT_EQ(perfect.corrected.estimate, 1);
+  EXPECT_EQ(perfect.corrected.high, 1);
+  EXPECT_LT(perfect.corrected.low, 1);  // of 20 rows
+  EXPECT_GT(perfect.corrected.low, .5);
+  for (const auto& v : perfect.values) EXPECT_LE(v.information_bits, 1);
+  EXPECT_EQ(unique.p_value, 1);
+  EXPECT_EQ(unique.corrected.high, unique.information.of_labels);
+  EXPECT_EQ(unique.corrected.low, 0);
+}
+
 TEST(AttributeLeak, BadInputIsNamed) {
   const std::vector<std::size_t> three = {1, 2, 3}, two = {1, 2};
   EXPECT_MESSAGE(attribute_leak(three, two), "attribute_leak");
