@@ -59,6 +59,7 @@ EstimatedExits estimate_exits_of(std::span<const double> times_ns,
   for (const auto& [exit, count] : taken)
     if (static_cast<double>(count) >= kLeastShare * static_cast<double>(shadow.size())) exits.push_back(exit);
   stats::EstimationOptions options;
+  options.method = stats::EstimationMethod::kMixture;  // as `extract estimate`
   options.order = order;
   options.threads = static_cast<unsigned>(threads);
   auto estimate = stats::estimate_exits(times_ns, repetitions, options);
