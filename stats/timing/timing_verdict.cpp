@@ -235,10 +235,17 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
   }
   ClassifiedTimes t = given;
   v.tick_ns = step_of_clock(t.ns);
+  if (v.tick_ns > o.limit_ns && std::ranges::all_of(given.ns, [&](double ns) { return ns == given.ns[0]; })) {
+    // Spread over such a step, deciles would differ by the drawing alone.
+    v.reason = "every time is " + ns_text(given.ns[0]) +
+               ", so the clock's step may be as large; the attacker's limit is " + ns_text(o.limit_ns);
+    return v;
+  }
   spread_over_ticks(t, v.tick_ns, o.seed);
   const double limit = std::max(o.limit_ns, v.tick_ns > o.limit_ns ? v.tick_ns : 0);
   const DecileRegion d = decile_region(t, o);
   const RegionReading reading = read_region(d, limit);
+  v.compared = true;
   v.difference = d.difference;
   v.largest = reading.largest;
   v.p_value = reading.p_value;

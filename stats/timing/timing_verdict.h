@@ -55,6 +55,7 @@ struct TimingVerdict {
   TimingOutcome outcome = TimingOutcome::kNotMeasured;
   std::string reason;  // one sentence: what was found, or why nothing can be said
   std::size_t n_a = 0, n_b = 0;
+  bool compared = false;  // the deciles were; else what follows, to the tick, says nothing
   Deciles difference{};   // decile of b - decile of a, ns
   Deciles low{}, high{};  // simultaneous at 1 - alpha
   std::size_t largest =

@@ -215,6 +215,8 @@ TEST(TimingVerdict, ConstantTimesSayNothingBelowTheirOwnSize) {
   EXPECT_EQ(same.outcome, TimingOutcome::kNotMeasured) << same.reason;
   EXPECT_EQ(same.tick_ns, 500);
   EXPECT_EQ(same.p_value, 1);
+  EXPECT_FALSE(same.compared);  // spread over 500 ns the deciles would differ
+  EXPECT_EQ(same.difference, Deciles{});
   EXPECT_EQ(timing_verdict(t, {.limit_ns = 1000}).outcome, TimingOutcome::kSmaller);
   std::fill(t.ns.begin(), t.ns.end(), 0.0);
   EXPECT_EQ(timing_verdict(t, {.limit_ns = 1000}).outcome, TimingOutcome::kNotMeasured);

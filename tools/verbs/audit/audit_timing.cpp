@@ -31,6 +31,8 @@ std::string ns_or_us(double ns) {
   if (std::abs(ns) >= 1e6) return fmt::format("{:.4g} ms", ns / 1e6);
   return std::abs(ns) >= 1e4 ? fmt::format("{:.4g} us", ns / 1e3) : fmt::format("{:.4g} ns", ns);
 }
+// A figure of the verdict's effect.
+std::string of_effect(const stats::TimingVerdict& v, double ns) { return v.compared ? ns_or_us(ns) : "-"; }
 
 // Exits that enough inputs took, from 1.
 std::vector<int> common_exits(const Measured& m, std::size_t least) {
@@ -263,9 +265,9 @@ Section audit_exit_timing(Work& work, const Measured& m) {
                             name,
                             ns_or_us(options.limit_ns),
                             to_text(v.outcome),
-                            ns_or_us(v.effect.estimate),
-                            ns_or_us(v.effect.low),
-                            ns_or_us(v.effect.high),
+                            of_effect(v, v.effect.estimate),
+                            of_effect(v, v.effect.low),
+                            of_effect(v, v.effect.high),
                             needed > 0 && std::isfinite(needed) ? fmt::format("{:.0f}", needed) : "-"});
       nlohmann::ordered_json json{{"exits", {exits[p], exits[p + 1]}}, {"attacker", name}};
       json.update(tools::json_of(v, options));
@@ -410,9 +412,9 @@ Section audit_attribute(Work& work, const Measured& m) {
       table.rows.push_back({m.attribute_names[a],
                             std::to_string(count[a]),
                             to_text(v.outcome),
-                            ns_or_us(v.effect.estimate),
-                            ns_or_us(v.effect.low),
-                            ns_or_us(v.effect.high)});
+                            of_effect(v, v.effect.estimate),
+                            of_effect(v, v.effect.low),
+                            of_effect(v, v.effect.high)});
     }
     s.tables.push_back(table);
   }

@@ -148,20 +148,25 @@ class StatsTimingVerb final : public Verb {
         {"a", name_a}, {"b", name_b}, {"attacker", limit_ns_ ? "limit given" : stats::to_text(attacker_)}};
     json.update(json_of(verdict, test_));
     std::string text = sentence(verdict) + "\n";
-    text += fmt::format(
-        "a: {} ({} measurements), b: {} ({}); limit {:g} ns, alpha {:g}, p {:.4g}; {}\n",
-        name_a,
-        verdict.n_a,
-        name_b,
-        verdict.n_b,
-        test_.limit_ns,
-        test_.alpha,
-        verdict.p_value,
-        verdict.classes_drawn ? "classes drawn again" : fmt::format("blocks of {}", verdict.block));
-    if (verdict.critical > 0) text += decile_table(verdict);
+    text += fmt::format("a: {} ({} measurements), b: {} ({}); limit {:g} ns, alpha {:g}",
+                        name_a,
+                        verdict.n_a,
+                        name_b,
+                        verdict.n_b,
+                        test_.limit_ns,
+                        test_.alpha);
+    if (verdict.compared)
+      text += fmt::format(", p {:.4g}; {}\n",
+                          verdict.p_value,
+                          verdict.classes_drawn ? "classes drawn again"
+                                                : fmt::format("blocks of {}", verdict.block)) +
+              decile_table(verdict);
+    else
+      text += "\n";
     std::vector<double> of[2];
     for (std::size_t i = 0; i < times.ns.size(); ++i) of[times.is_b[i] != 0 ? 1 : 0].push_back(times.ns[i]);
-    if (!of[0].empty() && !of[1].empty()) {
+    json["rtlf"] = nullptr;
+    if (std::min(of[0].size(), of[1].size()) >= stats::kLeastMeasurements) {
       const stats::DecileTest rtlf =
           stats::decile_test(of[0], of[1], {.alpha = 0.09, .seed = test_.seed, .threads = test_.threads});
       std::string flagged;
@@ -174,7 +179,7 @@ class StatsTimingVerb final : public Verb {
       text += fmt::format("RTLF's decile test, alpha 9 %: {}\n",
                           rtlf.leaks ? "differences at deciles " + flagged : "no difference");
     }
-    if (!plot_.empty() && verdict.critical > 0) {
+    if (!plot_.empty() && verdict.compared) {
       write_file_atomically(
           plot_,
           report::standalone_svg(decile_chart(

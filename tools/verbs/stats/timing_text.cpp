@@ -10,18 +10,21 @@
 namespace offramp::tools {
 
 nlohmann::ordered_json json_of(const stats::TimingVerdict& v, const stats::TimingTestOptions& o) {
+  const auto known = [&](auto value) {
+    return v.compared ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+  };
   nlohmann::ordered_json json{{"verdict", stats::to_text(v.outcome)},
                               {"reason", v.reason},
                               {"limit_ns", o.limit_ns},
                               {"alpha", o.alpha},
                               {"n_a", v.n_a},
                               {"n_b", v.n_b},
-                              {"p_value", v.p_value},
+                              {"p_value", known(v.p_value)},
                               {"effect_ns",
-                               {{"decile", v.largest + 1},
-                                {"estimate", v.effect.estimate},
-                                {"low", v.effect.low},
-                                {"high", v.effect.high}}},
+                               {{"decile", known(v.largest + 1)},
+                                {"estimate", known(v.effect.estimate)},
+                                {"low", known(v.effect.low)},
+                                {"high", known(v.effect.high)}}},
                               {"classes_drawn", v.classes_drawn},
                               {"block", v.block},
                               {"correlation_time", v.correlation_time},
@@ -33,8 +36,10 @@ nlohmann::ordered_json json_of(const stats::TimingVerdict& v, const stats::Timin
   }
   json["deciles"] = nlohmann::ordered_json::array();
   for (std::size_t j = 0; j < stats::kDeciles; ++j) {
-    json["deciles"].push_back(
-        {{"decile", j + 1}, {"difference_ns", v.difference[j]}, {"low", v.low[j]}, {"high", v.high[j]}});
+    json["deciles"].push_back({{"decile", j + 1},
+                               {"difference_ns", known(v.difference[j])},
+                               {"low", known(v.low[j])},
+                               {"high", known(v.high[j])}});
   }
   return json;
 }
