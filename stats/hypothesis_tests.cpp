@@ -18,15 +18,24 @@ namespace {
 
 constexpr std::size_t kExactLimit = 60;
 
-std::vector<double> differences(std::span<const double> a, std::span<const double> b, const char* what) {
+// a - b where they differ, and how far it may be off because decimal fractions are none of doubles: 597.5 - 597.4 and
+// 0.2 - 0.1 are not the same, but tied.
+struct Difference {
+  double value, rounding;
+};
+
+std::vector<Difference> differences(std::span<const double> a, std::span<const double> b, const char* what) {
+  constexpr double kUlps = 2;
   require_same_size(a.size(), "a", b.size(), "b", what);
   require_some(a, what, "a");
   require_finite(a, what, "a");
   require_finite(b, what, "b");
-  std::vector<double> d;
+  std::vector<Difference> d;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i] != b[i]) {
-      d.push_back(a[i] - b[i]);
+      d.push_back(
+          {a[i] - b[i],
+           kUlps * std::numeric_limits<double>::epsilon() * std::max(std::abs(a[i]), std::abs(b[i]))});
     }
   }
   return d;
@@ -39,18 +48,23 @@ struct SignedRanks {
   double tie_term = 0;               // sum of t^3 - t over groups of t equal sizes
 };
 
-SignedRanks signed_ranks(std::vector<double> d) {
-  std::sort(d.begin(), d.end(), [](double x, double y) { return std::abs(x) < std::abs(y); });
+SignedRanks signed_ranks(std::vector<Difference> d) {
+  std::sort(d.begin(), d.end(), [](const Difference& x, const Difference& y) {
+    return std::abs(x.value) < std::abs(y.value);
+  });
+  const auto tied = [](const Difference& x, const Difference& y) {  // neighbours
+    return std::abs(y.value) - std::abs(x.value) <= x.rounding + y.rounding;
+  };
   SignedRanks out;
   for (std::size_t begin = 0; begin < d.size();) {
-    std::size_t end = begin;
-    while (end < d.size() && std::abs(d[end]) == std::abs(d[begin])) ++end;
+    std::size_t end = begin + 1;
+    while (end < d.size() && tied(d[end - 1], d[end])) ++end;
     const std::size_t doubled = begin + 1 + end;
     const double t = static_cast<double>(end - begin);
     out.tie_term += t * t * t - t;
     for (std::size_t i = begin; i < end; ++i) {
       out.doubled.push_back(doubled);
-      out.positive += d[i] > 0 ? static_cast<double>(doubled) / 2 : 0;
+      out.positive += d[i].value > 0 ? static_cast<double>(doubled) / 2 : 0;
     }
     begin = end;
   }
@@ -95,8 +109,8 @@ std::size_t repetitions_to_cluster(double sigma, double gap) {
 }
 
 TestResult sign_test(std::span<const double> a, std::span<const double> b) {
-  const std::vector<double> d = differences(a, b, "sign_test");
-  const auto positive = std::count_if(d.begin(), d.end(), [](double v) { return v > 0; });
+  const std::vector<Difference> d = differences(a, b, "sign_test");
+  const auto positive = std::count_if(d.begin(), d.end(), [](const Difference& v) { return v.value > 0; });
   TestResult r = {static_cast<double>(positive), 1};
   if (!d.empty()) {
     const double n = static_cast<double>(d.size());
@@ -139,7 +153,11 @@ TestResult welch_t_test(std::span<const double> a, std::span<const double> b) {
     return difference == 0 ? TestResult{0, 1} : TestResult{infinite, 0};
   }
   const double t = difference / std::sqrt(va + vb);
-  const double freedom = (va + vb) * (va + vb) / (va * va / (na - 1) + vb * vb / (nb - 1));
+  if (!std::isfinite(va + vb) || !std::isfinite(difference))
+    throw DataError("welch_t_test: the squares of the values exceed what a double holds");
+  // In shares of the whole variance: the fourth powers of large times would overflow, those of small ones vanish.
+  const double of_a = va / (va + vb), of_b = vb / (va + vb);
+  const double freedom = 1 / (of_a * of_a / (na - 1) + of_b * of_b / (nb - 1));
   return {t, 2 * boost::math::cdf(boost::math::students_t(freedom), -std::abs(t))};
 }
 

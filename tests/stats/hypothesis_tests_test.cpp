@@ -121,6 +121,37 @@ TEST(HypothesisTests, LargeSamplesUseTheNormalApproximationCloseToTheExactOne) {
   EXPECT_NEAR(wilcoxon_signed_rank(more, zeros).p_value, exact, 0.1 * exact + 0.005);
 }
 
+// Tenths are no doubles: 12.3 - 12.2 and 0.4 - 0.3 differ in the last digits. The same in whole numbers is not rounded.
+TEST(HypothesisTests, TiesOfDecimalFractionsAreTies) {
+  std::mt19937_64 rng(8);
+  std::vector<double> a, b, whole_a, whole_b;
+  for (int i = 0; i < 50; ++i) {
+    whole_a.push_back(static_cast<double>(rng() % 1000));
+    whole_b.push_back(whole_a.back() + static_cast<double>(rng() % 9) - 3);
+    a.push_back(whole_a.back() / 10);
+    b.push_back(whole_b.back() / 10);
+  }
+  const TestResult whole = wilcoxon_signed_rank(whole_a, whole_b), tenths = wilcoxon_signed_rank(a, b);
+  EXPECT_EQ(tenths.statistic, whole.statistic);
+  EXPECT_EQ(tenths.p_value, whole.p_value);
+  // Differences that are small beside the values, yet many of their last digits, are none.
+  const std::vector<double> large = {1e6, 1e6, 1e6}, above = {1e6 + 1e-6, 1e6 - 2e-6, 1e6 + 3e-6};
+  EXPECT_EQ(wilcoxon_signed_rank(above, large).statistic, 4);
+}
+
+TEST(HypothesisTests, WelchTakesTimesOfAnySize) {
+  std::vector<double> a = {1, 2, 4, 8}, b = {3, 5, 9, 11, 12};
+  const TestResult want = welch_t_test(a, b);
+  for (const double unit : {std::ldexp(1.0, 480), std::ldexp(1.0, -480)}) {
+    std::vector<double> x, y;
+    for (const double v : a) x.push_back(v * unit);
+    for (const double v : b) y.push_back(v * unit);
+    EXPECT_EQ(welch_t_test(x, y).p_value, want.p_value) << unit;
+  }
+  const std::vector<double> huge = {1e308, -1e308};
+  EXPECT_MESSAGE(welch_t_test(huge, a), "exceed what a double holds");
+}
+
 TEST(HypothesisTests, ConstantSamplesAreAnswered) {
   const std::vector<double> one = {1, 1, 1}, two = {2, 2};
   EXPECT_EQ(welch_t_test(one, one).p_value, 1);

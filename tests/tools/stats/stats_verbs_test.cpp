@@ -220,6 +220,26 @@ TEST(ExtractEstimateVerb, OneColumnAndStandardOutput) {
   EXPECT_EQ(json::parse(known.out)["exits"], 2);
 }
 
+TEST(ExtractEstimateVerb, FewSamplesAndTooManyExitsAreSaidInTheAnswer) {
+  const TempFolder folder;
+  for (const char* times : {"7\n", "7\n900\n", "7\n900\n2000\n"}) {
+    const Outcome o = offramp_program("extract estimate --times " +
+                                      write(folder, "few.csv", std::string("nanoseconds\n") + times));
+    ASSERT_EQ(o.code, 0) << o.err;
+    const json j = json::parse(o.out);
+    double sum = 0;
+    for (const json& p : j["posterior"]) sum += p.is_null() ? NAN : p.get<double>();
+    EXPECT_NEAR(sum, 1, 1e-9) << o.out;
+    EXPECT_EQ(j["sigma_from"], std::string(times) == "7\n" ? "none" : "spread within clusters");
+  }
+  const Outcome known = offramp_program("extract estimate --exits 2 --times " +
+                                        write(folder, "four.csv", "nanoseconds\n10\n10\n90\n90\n"));
+  const json j = json::parse(known.out);
+  EXPECT_EQ(j["exits"], 2);
+  EXPECT_EQ(j["method"], "kde");
+  EXPECT_FALSE(j.contains("posterior"));
+}
+
 TEST(ExtractEstimateVerb, BadFilesAreNamed) {
   const TempFolder folder;
   const auto fails = [&](const std::string& text, const std::string& message, const std::string& more = "") {
@@ -310,6 +330,9 @@ TEST(StatsVerbs, NumbersThatAreNoneAreNamedWithFileAndRow) {
   };
   fails("compare", "a,b\n1,2\n3,nan\n", "row 2: expected a finite number as b, found nan");
   fails("compare", "a,b\ninf,2\n3,4\n", "row 1: expected a finite number as a, found inf");
+  fails(
+      "compare", "a,b\n1,2\n1,1e308\n", "row 2: expected a number of size 1e+150 at most as b, found 1e+308");
+  fails("compare", "a,b\n1,2\n", "expected at least two rows, a pair of measurements each, found 1");
   fails("divergence", "loss,member\n1,1\ninf,0\n", "row 2: expected a finite number as loss, found inf");
   fails("divergence", "loss,member\n-1,1\n1,0\n", "row 1: expected a loss of at least 0, found -1");
 }
@@ -355,6 +378,38 @@ TEST(StatsLeakageVerb, SaysWhatExitsAndTimesTell) {
   EXPECT_NE(offramp_program("stats leakage " + csv + " --attribute sex --exit exit")
                 .err.find("expected a column 'sex'"),
             std::string::npos);
+}
+
+TEST(StatsLeakageVerb, NoMoreBitsThanTheAttributeHolds) {
+  const TempFolder folder;
+  std::string text = "exit,kind\n";
+  for (int i = 0; i < 20; ++i) text += std::to_string(i % 2) + (i % 2 == 0 ? ",even\n" : ",odd\n");
+  const Outcome o = offramp_program("stats leakage " + write(folder, "t.csv", text) +
+                                    " --attribute kind --exit exit --permutations 99 --resamples 99");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json a = json::parse(o.out)["from_exit"];
+  EXPECT_EQ(a["attribute_bits"], 1);
+  EXPECT_LE(a["information_bits"]["high"], 1);
+  EXPECT_LT(a["information_bits"]["low"], a["information_bits"]["estimate"]);
+}
+
+TEST(StatsTimingVerb, WhatWasNotMeasuredIsNoNumber) {
+  const TempFolder folder;
+  std::string constant = "kind,nanoseconds\n";
+  for (int i = 0; i < 200; ++i) constant += i % 3 == 0 ? "a,50000\n" : "b,50000\n";
+  const std::string out = (folder / "v.json").string();
+  for (const std::string& text : {std::string("kind,nanoseconds\na,100\nb,4000\n"), constant}) {
+    const Outcome o =
+        offramp_program("stats timing " + write(folder, "t.csv", text) + " --class kind --json " + out);
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_EQ(o.out.rfind("could not be measured: ", 0), 0u) << o.out;
+    EXPECT_EQ(o.out.find("differences at deciles"), std::string::npos) << o.out;
+    EXPECT_EQ(o.out.find("b - a, ns"), std::string::npos) << o.out;
+    const json v = json::parse(read_text(out));
+    EXPECT_TRUE(v["effect_ns"]["estimate"].is_null()) << v;
+    EXPECT_TRUE(v["p_value"].is_null()) << v;
+    for (const json& d : v["deciles"]) EXPECT_TRUE(d["difference_ns"].is_null() && d["low"].is_null()) << d;
+  }
 }
 
 TEST(StatsTimingVerb, VerdictsPlansAndMessages) {

@@ -66,6 +66,24 @@ std::vector<double> finite_numbers(const NumberTable& table, const std::string& 
   return values;
 }
 
+// Throws FileError as well where the squares of the numbers could not be summed.
+std::vector<double> measurements(const NumberTable& table, const std::string& name) {
+  constexpr double kLargest = 1e150;
+  std::vector<double> values = finite_numbers(table, name);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::abs(values[i]) > kLargest)
+      throw FileError(
+          table.path().string(),
+          fmt::format("row {}: expected a number of size {:g} at most as {}, found {}; give the column in "
+                      "a larger unit",
+                      i + 1,
+                      kLargest,
+                      name,
+                      values[i]));
+  }
+  return values;
+}
+
 std::string roc_plot(const stats::Roc& roc, std::size_t members, std::size_t others) {
   std::vector<double> fpr, tpr;
   for (const stats::RocPoint& point : roc.points) {
@@ -200,7 +218,11 @@ class StatsCompareVerb final : public Verb {
   }
   int run(Session& session) override {
     const NumberTable table = read_number_table(pairs_);
-    const std::vector<double> a = finite_numbers(table, "a"), b = finite_numbers(table, "b");
+    if (table.rows() < 2)
+      throw FileError(
+          pairs_.string(),
+          fmt::format("expected at least two rows, a pair of measurements each, found {}", table.rows()));
+    const std::vector<double> a = measurements(table, "a"), b = measurements(table, "b");
     const auto json_of_test = [](const stats::TestResult& r) {
       return nlohmann::ordered_json{{"statistic", r.statistic}, {"p_value", r.p_value}};
     };
