@@ -65,20 +65,22 @@ TEST(ExitTimes, AClockThatTellsNothingIsSaid) {
 }
 
 // One answer in ninety lost the processor for milliseconds: the exits lie 59 us apart, and no mean of queries of that answer
-// hides it. A density takes these for the second exit and nine in ten for the first.
+// hides it. A density may take these for the second exit, and all others for the first.
 TEST(ExitTimes, QueriesThatWereLateAreNoExit) {
   const Records r = leaving({{1, 900}, {2, 100}}, 2);
-  std::mt19937_64 rng(5);
-  std::normal_distribution<double> normal;
-  std::vector<double> ns;
-  for (std::size_t i = 0; i < r.size(); ++i) {
-    const double late = i % 91 == 0 ? 2e6 + 1e4 * static_cast<double>(rng() % 1000) : 0;
-    ns.push_back(1e6 + late + (r.exit[i] == 2 ? 93500 + 1500 * normal(rng) : 34200 + 250 * normal(rng)) +
-                 6000 * normal(rng));
+  for (const std::uint64_t seed : {5u, 6u, 7u}) {
+    std::mt19937_64 rng(seed);
+    std::normal_distribution<double> normal;
+    std::vector<double> ns;
+    for (std::size_t i = 0; i < r.size(); ++i) {
+      const double late = i % 91 == 0 ? 2e6 + 1e4 * static_cast<double>(rng() % 1000) : 0;
+      ns.push_back(1e6 + late + (r.exit[i] == 2 ? 93500 + 1500 * normal(rng) : 34200 + 250 * normal(rng)) +
+                   6000 * normal(rng));
+    }
+    const auto found = estimate_exits_of(ns, 1, {}, r, r, 1);
+    EXPECT_EQ(found.found, 2u) << seed << ": " << found.advice;
+    EXPECT_GE(found.accuracy, 1 - 11. / 1000) << seed;
   }
-  const auto found = estimate_exits_of(ns, 1, {}, r, r, 1);
-  EXPECT_EQ(found.found, 2u) << found.advice;
-  EXPECT_GE(found.accuracy, 1 - 11. / 1000);
 }
 
 }  // namespace
