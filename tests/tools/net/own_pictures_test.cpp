@@ -179,11 +179,21 @@ TEST_F(OwnPictures, FromTuneToScoreWithoutNamingTheDataAgain) {
       << said_;
   EXPECT_TRUE(says("images: 63 of " + path("pets") + ", part train")) << said_;  // as the trace names them
   ASSERT_EQ(run({"extract",
+                 "search",
+                 "--confidences",
+                 path("fit/confidences.csv"),
+                 "--json",
+                 path("strategy.json")}),
+            0)
+      << said_;
+  ASSERT_EQ(run({"extract",
                  "score",
                  "--victim",
                  run_folder,
                  "--copy",
                  path("fit"),
+                 "--thresholds",
+                 path("strategy.json"),
                  "--timed-images",
                  "0",
                  "--out",
