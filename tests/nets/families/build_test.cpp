@@ -212,7 +212,7 @@ TEST(Builders, WrongUseIsNamed) {
   o = named("resnet-20");
   o.placement = Placement::kSdn;
   EXPECT_EQ(message_of([&] { build(o); }),
-            "net resnet-20: 0 exits do not fit: no sdn positions are known for it");
+            "net resnet-20: its own number of exits does not fit: no sdn positions are known for it");
   o.placement = Placement::kExplicit;
   o.exits_after = {3, 3};
   EXPECT_EQ(message_of([&] { build(o); }), "net resnet-20: exits stand after rising blocks of 0 to 8, got 3");
