@@ -22,7 +22,7 @@ void check(const ExtractionPlan& plan) {
   if (plan.search.first < 0 || plan.search.first > plan.queries.n)
     throw ValueError("search: thresholds are wanted from the first " + std::to_string(plan.search.first) +
                      " images, there are " + std::to_string(plan.queries.n));
-  plan.copy.check(plan.queries);
+  plan.copy.check(plan.queries, static_cast<int>(plan.estimate.options.known_exits.value_or(1)));
 }
 
 // The victim as it shows itself: what answers, behind what it gives away.

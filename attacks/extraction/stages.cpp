@@ -121,12 +121,12 @@ nets::NetOptions CopyPlan::complete(const data::ImageSet& images, int classes, i
   return o;
 }
 
-void CopyPlan::check(const data::ImageSet& images) const {
+void CopyPlan::check(const data::ImageSet& images, int exits) const {
   if (nets::known_family(net.name).takes != nets::Takes::kPixels)
     throw ValueError("copy: " + net.name + " takes rows of features, the images want one of " +
                      nets::forms_that_take(nets::Takes::kPixels));
   constexpr int kAnyClasses = 10;
-  static_cast<void>(nets::build(complete(images, kAnyClasses, 1)));  // how many exits it has nobody knows yet
+  static_cast<void>(nets::build(complete(images, kAnyClasses, exits)));
   if (!pretrained.empty()) static_cast<void>(nets::load_net(pretrained, Device::cpu()));
 }
 

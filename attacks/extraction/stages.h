@@ -46,9 +46,9 @@ struct CopyPlan {
   bool exact_net = false;  // true: `net` has the exits that it says, not the estimated ones at equal cost
   std::filesystem::path pretrained = {};  // a net trained on something else, to start from
   nets::NetOptions complete(const data::ImageSet& images, int classes, int num_exits) const;
-  // Before anybody is asked: throws ValueError where no such net takes these images, FileError where `pretrained` cannot
-  // be read.
-  void check(const data::ImageSet& images) const;
+  // Before anybody is asked: throws ValueError where no such net takes these images or has so many exits (1: nobody knows
+  // yet how many), FileError where `pretrained` cannot be read.
+  void check(const data::ImageSet& images, int exits = 1) const;
   FitOptions options(FitMethod method) const;
 };
 struct FittedNet {

@@ -486,6 +486,23 @@ TEST_F(ExtractVerbs, BadInputIsNamedAndNothingIsWritten) {
           2,
           "resnet-57");
   // Nobody is asked for a copy that cannot be made.
+  const Outcome many = run({"extract",
+                            "run",
+                            "--victim",
+                            victim(),
+                            "--images",
+                            images(),
+                            "--data",
+                            data(),
+                            "--net",
+                            "small-cnn",
+                            "--exits",
+                            "9",
+                            "--out",
+                            out});
+  EXPECT_EQ(many.code, 2) << many.err;
+  EXPECT_NE(many.err.find("9 exits do not fit"), std::string::npos) << many.err;
+  EXPECT_FALSE(fs::exists(out));
   const Words table_net = {"--images", images(), "--data", data(), "--net", "fcn-18-1", "--out", out};
   for (const Words& words :
        {Words{"extract", "run", "--victim", victim()}, Words{"extract", "baseline", victim()}}) {

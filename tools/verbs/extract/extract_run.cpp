@@ -66,7 +66,7 @@ class ExtractRunVerb final : public Verb {
             "run.paper",
             paper_,
             "v1: changepoints and joint search; v2: valleys of a density and separable search, as the two versions "
-            "of the paper have it; none: --method and --objective say")
+            "of the paper have it, whatever --method and --objective say; none: they do")
         .choices({"none", "v1", "v2"});
     options.add("run.true_exits",
                 plan_.true_exits,
@@ -119,7 +119,7 @@ class ExtractRunVerb final : public Verb {
     describe_images(images_, plan_.queries, plan_.query);
     plan_.score.seed = session.seed();
     plan_.baseline.seed = session.seed();
-    plan_.copy.check(plan_.queries);
+    plan_.copy.check(plan_.queries, static_cast<int>(plan_.estimate.options.known_exits.value_or(1)));
     if (plan_.search.first > plan_.queries.n)
       throw UsageError(fmt::format("--first: thresholds are wanted from the first {} images, there are {}",
                                    plan_.search.first,
