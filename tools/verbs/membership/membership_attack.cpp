@@ -198,7 +198,9 @@ class MembershipAttackVerb final : public Verb {
         throw UsageError("--attacks boundary moves pixels of images; for tables take noise");
     }
     const bool only_plain = std::ranges::all_of(exits_, [](int k) { return k == 1; });
-    if (only_plain && std::ranges::find(adversaries_, "original") == adversaries_.end())
+    // Attacks with reference nets ask for no adversary.
+    if (only_plain && target.plan.references == 0 &&
+        std::ranges::find(adversaries_, "original") == adversaries_.end())
       throw UsageError("--adversaries: told and timed know exits, and these nets have one; take original");
   }
 
