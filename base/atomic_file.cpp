@@ -23,11 +23,12 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-// The process id alone is not unique: containers that share a folder share process ids. O_EXCL decides.
+// The process id alone is not unique: containers that share a folder share process ids. O_EXCL decides. A long name is cut,
+// so that what is added still fits into one.
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
   static std::atomic<unsigned> counter{0};
-  return folder_of(path) / ("." + path.filename().string() + "." + std::to_string(::getpid()) + "-" +
-                            std::to_string(counter++) + ".tmp");
+  return folder_of(path) / ("." + path.filename().string().substr(0, 200) + "." + std::to_string(::getpid()) +
+                            "-" + std::to_string(counter++) + ".tmp");
 }
 
 }  // namespace
@@ -41,6 +42,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path, std::optional<std::uin
       (std::filesystem::exists(path_, ec) && !std::filesystem::is_regular_file(path_, ec))) {
     throw FileError(path.string(), "write: a regular file wanted, this is a folder or a device");
   }
+  if (::access(path_.c_str(), W_OK) != 0 && errno == EACCES)
+    throw FileError(path.string(), "write: the file is there and may not be written");
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     temporary_ = temporary_name(path_);
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -51,6 +54,10 @@ AtomicFile::AtomicFile(const std::filesystem::path& path, std::optional<std::uin
     temporary_.clear();
     fail("create a temporary beside it", error);
   }
+  // Who may read a file stays as it was; where the file system knows no modes there is nothing to keep.
+  struct stat old {};
+  if (::stat(path_.c_str(), &old) == 0 && ::fchmod(fd_, old.st_mode & 0777) != 0 && errno != EPERM)
+    fail("keep its mode", errno);
   buffer_.reserve(kBufferBytes);
 }
 

@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <memory>
 
@@ -55,6 +58,17 @@ int control_group_cpus(const std::filesystem::path& groups, const std::filesyste
   return least;
 }
 
-int usable_cpus() { return std::max(1, std::min(affinity_cpus(), control_group_cpus())); }
+int environment_cpus() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  if (text == nullptr) return INT_MAX;
+  while (*text == ' ' || *text == '\t') ++text;
+  int threads = 0;
+  const std::from_chars_result end = std::from_chars(text, text + std::strlen(text), threads);
+  return end.ec == std::errc() && threads > 0 ? threads : INT_MAX;
+}
+
+int usable_cpus() {
+  return std::max(1, std::min({affinity_cpus(), control_group_cpus(), environment_cpus()}));
+}
 
 }  // namespace offramp

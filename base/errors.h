@@ -95,4 +95,7 @@ inline std::string format_shape(std::initializer_list<std::int64_t> shape) {
 // UTF-8 as \xNN so that it cannot drive a terminal, cut after 80 bytes. Defined in utf8.cpp.
 std::string in_quotes(std::string_view text);
 
+// As one word of a shell, in quotes where it needs them: 'pets?side=32'. Defined in utf8.cpp.
+std::string shell_quoted(const std::string& word);
+
 }  // namespace offramp

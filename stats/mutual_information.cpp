@@ -55,11 +55,12 @@ MutualInformation mutual_information(std::span<const std::size_t> x, std::span<c
   const double n = static_cast<double>(x.size());
   MutualInformation r;
   r.plug_in = std::max(0.0, mean_log(cells, n) - mean_log(rows, n) - mean_log(columns, n) + std::log2(n));
-  r.of_labels = std::log2(n) - mean_log(columns, n);
+  r.of_first = std::max(0.0, std::log2(n) - mean_log(rows, n));
+  r.of_labels = std::max(0.0, std::log2(n) - mean_log(columns, n));
   const double excess = static_cast<double>(cells.size()) - static_cast<double>(rows.size()) -
                         static_cast<double>(columns.size()) + 1;
   // No variable says more than it holds, nor more than the other one does.
-  const double most = std::min(r.of_labels, std::log2(n) - mean_log(rows, n));
+  const double most = std::min(r.of_labels, r.of_first);
   r.corrected = std::max(0.0, std::min(most, r.plug_in - excess / (2 * n * std::numbers::ln2)));
   return r;
 }

@@ -5,6 +5,7 @@
 #include "attacks/extraction/victim.h"
 #include "base/errors.h"
 #include "base/json_file.h"
+#include "nets/families/build.h"
 #include "nets/graph/state_dict.h"
 
 namespace offramp::attacks {
@@ -62,7 +63,7 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
   Asked victim(plan);
   out.trace = query_stage(victim.box(), plan.queries, plan.query, plan.folder / "trace", listener);
   const auto estimated = estimate_stage(
-      {out.trace.times_as_double(), static_cast<std::size_t>(out.trace.repetitions), out.trace.order},
+      {out.trace.times_as_double(), static_cast<std::size_t>(out.trace.repetitions), out.trace.order, {}},
       plan.estimate,
       device,
       listener);
@@ -79,6 +80,13 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     num_exits = owner.net->num_exits();
   }
   const auto net = plan.copy.complete(plan.queries, out.trace.classes, num_exits);
+  try {
+    static_cast<void>(nets::build(net));
+  } catch (const ValueError& error) {
+    throw DataError("the times gave " + std::to_string(num_exits) +
+                    " exits, and the copy has no place for them (" + error.what() +
+                    "): more repetitions tell exits from noise, and --exits says how many there are");
+  }
 
   const auto keep =
       [&](const std::string& name, std::unique_ptr<nets::Network> its, nets::ExitPolicy policy) {
@@ -128,6 +136,9 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     keep(name, std::move(stolen.net), policy);
   }
   out.queries["ours"] = out.trace.samples * out.trace.repetitions;
+  if (plan.query.repetitions == 0)  // chosen by a pilot, which asked too
+    out.queries["ours"] +=
+        std::min<std::int64_t>(out.trace.samples, plan.query.pilot_samples) * plan.query.pilot_repetitions;
   const auto start = plan.from_knockoff ? plan.folder / "knockoff.safetensors" : plan.copy.pretrained;
   auto copy = fit("substitute", "ours", plan.copy.options(FitMethod::kStrategy), start);
 

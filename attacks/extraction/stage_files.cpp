@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <set>
 #include <string>
 
 #include "attacks/extraction/names.h"
@@ -32,18 +34,45 @@ std::vector<std::int32_t> exits_of(const NumberTable& table, int most) {
   return {values.begin(), values.end()};
 }
 
+// Which sample each row is of, each once.
+std::vector<std::int64_t> index_of_samples(const NumberTable& table,
+                                           const std::filesystem::path& path,
+                                           bool in_order) {
+  const auto index = table.whole_numbers(
+      table.index_of("index"), "an index from 0", 0, std::numeric_limits<std::int64_t>::max());
+  const auto refuse = [&](std::size_t row, const std::string& what) {
+    throw FileError(
+        path.string(),
+        "line " + std::to_string(table.line_of(row)) + ": index " + std::to_string(index[row]) + what);
+  };
+  std::set<std::int64_t> seen;
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    if (!seen.insert(index[i]).second) refuse(i, " is there twice");
+    if (in_order && index[i] != static_cast<std::int64_t>(i))
+      refuse(i, ", expected " + std::to_string(i) + ": a trace's rows stand in the order of its images");
+  }
+  return {index.begin(), index.end()};
+}
+
 }  // namespace
 
 RecordedTimes read_times(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "times.csv" : given;
   const NumberTable table = read_number_table(path);
+  const auto order = given / "order.csv";
+  const bool ordered = std::filesystem::exists(order);
   RecordedTimes times;
+  if (table.find("index")) times.index = index_of_samples(table, path, ordered);
+  const auto columns = table.numbered("t");
   if (table.find("nanoseconds")) {
+    if (!columns.empty())
+      throw FileError(
+          path.string(),
+          "has a column 'nanoseconds' and repetitions (t1, t2, ..): which are the times? Leave the others out");
     times.ns = table.numbers("nanoseconds");
     times.repetitions = 1;
     return times;
   }
-  const auto columns = table.numbered("t");
   times.repetitions = columns.size();
   if (columns.empty())
     throw FileError(
@@ -54,7 +83,7 @@ RecordedTimes read_times(const std::filesystem::path& given) {
     const auto column = table.numbers(columns[r]);
     for (std::size_t i = 0; i < table.rows(); ++i) times.ns[i * columns.size() + r] = column[i];
   }
-  if (const auto order = given / "order.csv"; std::filesystem::exists(order))
+  if (ordered)
     times.order =
         read_order(order, static_cast<std::int64_t>(table.rows()), static_cast<int>(times.repetitions));
   return times;
@@ -96,11 +125,16 @@ nlohmann::ordered_json estimate_json(const stats::ExitEstimate& e,
   return json;
 }
 
-void write_assignment(const std::filesystem::path& path, const stats::ExitEstimate& estimate) {
+void write_assignment(const std::filesystem::path& path,
+                      const stats::ExitEstimate& estimate,
+                      const std::vector<std::int64_t>& index) {
+  std::vector<std::size_t> row(estimate.exits.size());
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  if (!index.empty()) std::ranges::sort(row, {}, [&](std::size_t i) { return index[i]; });
   std::string rows = "index,exit,confidence\n";
-  for (std::size_t i = 0; i < estimate.exits.size(); ++i)
-    rows += std::to_string(i) + ',' + std::to_string(estimate.exits[i]) + ',' +
-            text::number(estimate.confidence[i]) + '\n';
+  for (const std::size_t i : row)
+    rows += std::to_string(index.empty() ? static_cast<std::int64_t>(i) : index[i]) + ',' +
+            std::to_string(estimate.exits[i]) + ',' + text::number(estimate.confidence[i]) + '\n';
   write_file_atomically(path, rows);
 }
 

@@ -17,8 +17,11 @@ struct RecordedTimes {
   std::vector<double> ns;
   std::size_t repetitions = 0;
   std::vector<std::int32_t> order;
+  std::vector<std::int64_t> index;  // of the samples, where the file numbers them; empty: as they stand
 };
-// A trace's folder (times.csv and order.csv) or a CSV file with a column `nanoseconds`, or t0, t1, .. or t1, t2, ..
+// A trace's folder (times.csv and order.csv) or a CSV file with a column `nanoseconds`, or t0, t1, .. or t1, t2, ..; a column
+// `index` says which sample a row is of. Throws FileError for both kinds of columns, an index that is there twice, or, in a trace,
+// out of order.
 RecordedTimes read_times(const std::filesystem::path& file_or_folder);
 
 // estimate.json
@@ -27,7 +30,9 @@ nlohmann::ordered_json estimate_json(const stats::ExitEstimate& estimate,
                                      std::size_t repetitions);
 
 // assignment.csv: index,exit,confidence; the confidence may be missing.
-void write_assignment(const std::filesystem::path& path, const stats::ExitEstimate& estimate);
+void write_assignment(const std::filesystem::path& path,
+                      const stats::ExitEstimate& estimate,
+                      const std::vector<std::int64_t>& index = {});
 // The exit of each sample. Throws FileError that names the line.
 std::vector<std::int32_t> read_assignment(const std::filesystem::path& path);
 

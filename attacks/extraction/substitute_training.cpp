@@ -80,6 +80,7 @@ int start_from(nets::Network& net, const std::filesystem::path& checkpoint) {
   const nets::LoadedNet other = nets::load_net(checkpoint, net.device());
   int taken = 0;
   for (auto& entry : net.parameters().entries()) {
+    if (entry.info.name.starts_with("normalize.")) continue;  // of the queries, not of the other net's pixels
     const auto* source = other.net->parameters().find(entry.info.name);
     if (source == nullptr || source->value.shape() != entry.value.shape()) continue;
     Tensor to = entry.value;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "nets/data/split.h"
 #include "nets/exits/evaluation.h"
+#include "nets/families/build.h"
 #include "nets/graph/metadata_text.h"
 #include "nets/training/trainer.h"
 
@@ -212,6 +213,14 @@ std::vector<TrainedModel> train_models(const ModelPlan& plan,
                                        const fs::path& folder,
                                        Listener& listener) {
   const auto specs = models_of(plan, parts, samples.labels());
+  const auto options_of = [&](int exits) {
+    nets::NetOptions options = plan.net;
+    options.num_exits = exits;
+    samples.describe(options, plan.normalise);
+    return options;
+  };
+  for (const int exits : plan.exits)
+    static_cast<void>(nets::build(options_of(exits)));  // all fit, or none is trained
   fs::create_directories(folder / "models");
   fs::create_directories(folder / "checkpoints");
   std::vector<TrainedModel> done;
@@ -220,10 +229,7 @@ std::vector<TrainedModel> train_models(const ModelPlan& plan,
   for (const ModelSpec& spec : specs) {
     const fs::path path = model_path(folder, spec.name);
     if (!fs::exists(path)) {
-      nets::NetOptions options = plan.net;
-      options.num_exits = spec.exits;
-      samples.describe(options, plan.normalise);
-      nets::Network net(options, device);
+      nets::Network net(options_of(spec.exits), device);
       nets::initialize(net, spec.seed);
       const auto source = samples.training(device, plan.train.batch_size, spec.seed, spec.members);
       nets::Trainer trainer(net, train_options(plan, spec, net), *source);
@@ -237,10 +243,8 @@ std::vector<TrainedModel> train_models(const ModelPlan& plan,
                             report.epoch_end->epoch,
                             "epochs",
                             {{"loss", report.epoch_end->loss}});
-        if (listener.stop_requested()) {
-          trainer.save(checkpoint);
-          stop_if_requested(listener);
-        }
+        if (report.epoch_end || listener.stop_requested()) trainer.save(checkpoint);
+        stop_if_requested(listener);
       }
       const auto on_members = outputs_on(net, samples, spec.members);
       const auto on_others = outputs_on(net, samples, spec.non_members);
@@ -276,7 +280,10 @@ std::vector<TrainedModel> train_models(const ModelPlan& plan,
   return done;
 }
 
-OpenedModel open_model(const ModelSpec& spec, const fs::path& folder, const Device& device) {
+OpenedModel open_model(const ModelSpec& spec,
+                       const fs::path& folder,
+                       const Device& device,
+                       std::optional<double> threshold) {
   const fs::path path = model_path(folder, spec.name);
   if (!fs::exists(path))
     throw FileError(path.string(), "there is no such model; `membership train` makes it");
@@ -286,6 +293,10 @@ OpenedModel open_model(const ModelSpec& spec, const fs::path& folder, const Devi
                     "expected a net of " + std::to_string(spec.exits) + " exits, found " +
                         std::to_string(out.loaded.net->num_exits()));
   out.trained = trained_from(spec, out.loaded, path);
+  if (threshold && spec.exits > 1) {
+    out.loaded.policy = nets::ExitPolicy::uniform(spec.exits, *threshold);
+    out.trained.threshold = *threshold;
+  }
   return out;
 }
 

@@ -75,12 +75,17 @@ std::vector<TrainedModel> train_models(const ModelPlan& plan,
                                        const std::filesystem::path& folder,
                                        Listener& listener);
 
-// One that is finished. Throws FileError: none, or trained on other rows than `spec` says.
+// One that is finished. With a threshold a net with exits answers by that instead of its own, and what `trained` says of its own
+// (threshold but for this one, policy accuracies, histogram, MACs) is not of this policy. Throws FileError: none, or trained on
+// other rows than `spec` says.
 struct OpenedModel {
   nets::LoadedNet loaded;
   TrainedModel trained;
 };
-OpenedModel open_model(const ModelSpec& spec, const std::filesystem::path& folder, const Device& device);
+OpenedModel open_model(const ModelSpec& spec,
+                       const std::filesystem::path& folder,
+                       const Device& device,
+                       std::optional<double> threshold = std::nullopt);
 
 const char* to_text(Role role);
 

@@ -58,6 +58,9 @@ Place place_of(const std::string& url) {
   return place;
 }
 
+// So many new connections in a row, each for one request, and the server keeps none.
+constexpr int kMostHandshakes = 10;
+
 // One [classes] row each: as they are where they are probabilities, else their softmax.
 void softmax_rows(std::span<float> values, std::size_t classes) {
   for (std::size_t first = 0; first < values.size(); first += classes) {
@@ -182,10 +185,12 @@ class RemoteBlackBox::Connection {
 
   static bool is_busy(int status) { return status == 429 || (status >= 502 && status <= 504); }
 
-  // Calls send() until an answer comes that is neither a lost connection nor a busy server; throws RemoteError for any other
-  // status than 200, and where patience ends.
+  enum class Status { kOnlyOk, kAny };
+
+  // Calls send() until an answer comes that is neither a lost connection nor a busy server; throws RemoteError where patience
+  // ends, and with kOnlyOk for any other status than 200.
   template <class Send>
-  httplib::Response until_answered(const std::string& what, Send send) {
+  httplib::Response until_answered(const std::string& what, Send send, Status wanted = Status::kOnlyOk) {
     const auto give_up = Clock::now() + options_.patience;
     // A machine that slept meanwhile used up the time without asking.
     const int least = options_.patience.count() > 0 ? 5 : 1;
@@ -198,7 +203,7 @@ class RemoteBlackBox::Connection {
         why = "no answer (" + httplib::to_string(result.error()) + ")";
       } else if (is_busy(result->status)) {
         why = "status " + std::to_string(result->status) + ", " + read_error(result->body);
-      } else if (result->status == 200) {
+      } else if (result->status == 200 || wanted == Status::kAny) {
         ++requests_;
         return std::move(result.value());
       } else {
@@ -226,7 +231,7 @@ class RemoteBlackBox::Connection {
         body.json_bytes == 0 ? httplib::Headers{}
                              : httplib::Headers{{kJsonLengthHeader, std::to_string(body.json_bytes)}};
     const char* const type = body.json_bytes == 0 ? "application/json" : "application/octet-stream";
-    for (;;) {
+    for (int handshakes = 0;;) {
       std::int64_t took = 0, opened_before = 0;
       const httplib::Response response = until_answered("POST " + path, [&] {
         opened_before = connections_;
@@ -238,6 +243,12 @@ class RemoteBlackBox::Connection {
       });
       if (nanoseconds) {
         if (connections_ != opened_before) {  // its time has a handshake in it
+          if (++handshakes == kMostHandshakes)
+            throw RemoteError(
+                url_ + ": the server closes its connection after every answer (" +
+                std::to_string(handshakes) +
+                " in a row), and the time of each request would be that of a new one: it must keep "
+                "connections open (HTTP/1.1) to be timed");
           ++repeated_;
           continue;
         }
@@ -268,12 +279,11 @@ class RemoteBlackBox::Connection {
     if (!model_name_.empty()) return;
     std::vector<std::string> names;
     const std::string path = "/v2/repository/index";
-    const auto answer = client_->Post(place_.prefix + path, "{}", "application/json");
-    if (!answer) {  // not there yet, perhaps
-      get("/v2/health/live");
-      return choose_model();
-    }
-    if (answer->status == 200) names = read_model_names(answer->body);
+    const httplib::Response answer = until_answered(
+        "POST " + path,
+        [&] { return client_->Post(place_.prefix + path, "{}", "application/json"); },
+        Status::kAny);
+    if (answer.status == 200) names = read_model_names(answer.body);
     if (names.size() != 1) {
       std::string known;
       for (const auto& name : names) known += (known.empty() ? "" : ", ") + name;

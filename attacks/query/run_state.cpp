@@ -146,7 +146,10 @@ std::int64_t QueryRunState::open(const RunBinding& b) {
   const std::size_t row = static_cast<std::size_t>(b.classes) * sizeof(float);
   std::int64_t done =
       std::min(static_cast<std::int64_t>(size_or_zero(times_path_) / sizeof(std::int64_t)), total);
-  if (done <= n) done = std::min(done, static_cast<std::int64_t>(size_or_zero(outputs_path_) / row));
+  // Answers of the first pass that are missing are asked for again, whatever was asked after them.
+  if (const auto answered = static_cast<std::int64_t>(size_or_zero(outputs_path_) / row);
+      answered < std::min(done, n))
+    done = answered;
   outputs_ = std::make_unique<AppendFile>(outputs_path_, static_cast<std::uint64_t>(std::min(done, n)) * row);
   times_ = std::make_unique<AppendFile>(times_path_, static_cast<std::uint64_t>(done) * sizeof(std::int64_t));
   return done;

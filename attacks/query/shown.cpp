@@ -88,6 +88,7 @@ Answer ShownBlackBox::query(const Tensor& images, Timing timing) {
   for (std::size_t at = 0; at < values.size(); at += width)
     show(options_, std::span(values).subspan(at, width));
   answer.probabilities = Tensor::from<float>(answer.probabilities.shape(), values, Device::cpu());
+  answer.labels = labels_of(answer.probabilities);  // rounding may make several classes the first
   return answer;
 }
 

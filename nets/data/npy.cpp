@@ -259,6 +259,7 @@ NpyArray parse_npy(std::span<const std::uint8_t> bytes, const std::filesystem::p
   const auto* const numbers = std::ranges::find(kNumbers, descr.substr(1), &Numbers::kind);
   if (numbers == std::end(kNumbers)) unknown();
   numbers->take(body_of(numbers->width, numbers->width), out);
+  out.truth = numbers->kind == "b1";
   return out;
 }
 
@@ -299,7 +300,7 @@ std::vector<std::uint8_t> encode_npy(const NpyArray& array) {
             out.insert(out.end(), width - text.size(), 0);
           }
         } else {
-          put_header(std::string(kDescr<T>));
+          put_header(array.truth ? "|b1" : std::string(kDescr<T>));
           const auto* raw = reinterpret_cast<const std::uint8_t*>(values.data());
           out.insert(out.end(), raw, raw + values.size() * sizeof(T));
         }

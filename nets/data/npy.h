@@ -25,6 +25,7 @@ struct NpyArray {
                std::vector<double>,
                std::vector<std::string>>  // numpy's str and bytes arrays, as UTF-8
       values;
+  bool truth = false;  // the bytes are truth values, 0 and 1
   std::size_t size() const;
 };
 using NpzFile = std::map<std::string, NpyArray>;  // name without ".npy"

@@ -107,11 +107,11 @@ ImageSet images_of(const NpzArchive& file, const std::string& split, const std::
   const auto& shape = array.shape;
   auto* pixels = std::get_if<std::vector<std::uint8_t>>(&array.values);
   const bool fits = std::ranges::all_of(shape, [](std::int64_t s) { return s >= 1 && s <= 0x7fffffff; });
-  if (pixels == nullptr || !fits ||
+  if (pixels == nullptr || array.truth || !fits ||
       (shape.size() != 3 && (shape.size() != 4 || (shape[3] != 1 && shape[3] != 3))))
     fail_in_file("npz",
                  "expected '" + name + "' as uint8 [n,h,w], [n,h,w,1] or [n,h,w,3], found " +
-                     (pixels == nullptr ? "another type, " : "") + format_shape(shape),
+                     (pixels == nullptr || array.truth ? "another type, " : "") + format_shape(shape),
                  file.path());
   ImageSet set{.n = static_cast<int>(shape[0]),
                .h = static_cast<int>(shape[1]),

@@ -58,14 +58,23 @@ Columns columns_of(const std::vector<std::string_view>& row, std::size_t class_a
   return out;
 }
 
-std::size_t class_column(const std::vector<std::string_view>& header) {
+std::size_t class_column(const std::vector<std::string_view>& header, const std::filesystem::path& path) {
+  std::optional<std::size_t> found;
   for (std::size_t j = 0; j < header.size(); ++j) {
     std::string name(content_of(header[j]));
     std::ranges::transform(
         name, name.begin(), [](unsigned char ch) { return static_cast<char>(std::tolower(ch)); });
-    if (name == "class" || name == "label" || name == "target") return j;
+    if (name != "class" && name != "label" && name != "target") continue;
+    if (found)
+      fail_in_file(
+          "csv",
+          "the columns " + in_quotes(content_of(header[*found])) + " and " +
+              in_quotes(content_of(header[j])) +
+              " may both be the class, and one of them would be learnt from: leave one out or rename it",
+          path);
+    found = j;
   }
-  return 0;
+  return found.value_or(0);
 }
 
 }  // namespace
@@ -96,7 +105,7 @@ TableSet parse_csv_table(std::span<const std::uint8_t> bytes, const std::filesys
       continue;
     }
     if (!held && header.empty()) held = Columns{.is_text = std::vector<bool>(columns)};
-    if (!held) held = columns_of(fields, class_column(header));
+    if (!held) held = columns_of(fields, class_column(header, name));
     const std::string_view said = content_of(fields[held->class_at]);
     const auto label = class_of(said);
     if (held->named_classes ? label.has_value() || said.empty() : !label.has_value())

@@ -61,12 +61,6 @@ std::vector<std::string_view> split_fields(std::string_view line, char separator
   }
 }
 
-std::string shell_quoted(const std::string& word) {
-  std::string out = "'";
-  for (const char ch : word) out += ch == '\'' ? std::string("'\\''") : std::string(1, ch);
-  return out + "'";
-}
-
 std::optional<std::int64_t> parse_int(std::string_view field) { return parse_whole<std::int64_t>(field); }
 std::optional<double> parse_double(std::string_view field) { return parse_whole<double>(field); }
 

@@ -19,8 +19,6 @@ std::string_view trimmed(std::string_view text);
 // Views into `text`; a final line end makes no empty line.
 std::vector<std::string_view> split_lines(std::string_view text);
 std::vector<std::string_view> split_fields(std::string_view line, char separator);
-// As one word of a shell: 'pets?side=32'.
-std::string shell_quoted(const std::string& word);
 std::optional<std::int64_t> parse_int(std::string_view field);
 std::optional<double> parse_double(std::string_view field);
 

@@ -212,16 +212,23 @@ Picture resize_to(const Picture& picture, int side) {
   return out;
 }
 
-Normalisation compute_normalisation(const ImageSet& set) {
+Normalisation compute_normalisation(const ImageSet& set, std::span<const std::int32_t> of) {
   if (set.n == 0) throw DataError("normalisation: expected at least one image, found none");
   std::array<std::uint64_t, 3> sum{}, squares{};
-  const std::size_t c = static_cast<std::size_t>(set.c), count = set.pixels.size() / c;
-  for (std::size_t i = 0; i < count; ++i)
-    for (std::size_t ch = 0; ch < c; ++ch) {
-      const std::uint64_t v = set.pixels[i * c + ch];
-      sum[ch] += v;
-      squares[ch] += v * v;
-    }
+  const std::size_t c = static_cast<std::size_t>(set.c),
+                    images = of.empty() ? static_cast<std::size_t>(set.n) : of.size(),
+                    pixels = static_cast<std::size_t>(set.h) * static_cast<std::size_t>(set.w),
+                    count = images * pixels;
+  for (std::size_t image = 0; image < images; ++image) {
+    const std::uint8_t* at =
+        set.pixels.data() + (of.empty() ? image : static_cast<std::size_t>(of[image])) * pixels * c;
+    for (std::size_t i = 0; i < pixels; ++i)
+      for (std::size_t ch = 0; ch < c; ++ch) {
+        const std::uint64_t v = *at++;
+        sum[ch] += v;
+        squares[ch] += v * v;
+      }
+  }
   Normalisation out;
   for (std::size_t ch = 0; ch < c; ++ch) {
     const double mean = static_cast<double>(sum[ch]) / static_cast<double>(count),
@@ -229,7 +236,7 @@ Normalisation compute_normalisation(const ImageSet& set) {
     out.mean.push_back(static_cast<float>(mean / 255));
     out.std.push_back(static_cast<float>(std::sqrt(std::max(variance, 0.0)) / 255));
   }
-  out.source = "computed on " + std::to_string(set.n) + " images";
+  out.source = "computed on " + std::to_string(images) + " images";
   return out;
 }
 
@@ -238,10 +245,10 @@ std::optional<Normalisation> published_normalisation(const std::string& family) 
   return row == families().end() || row->normalisation == nullptr ? std::nullopt : row->normalisation();
 }
 
-Normalisation recommended_normalisation(const ImageSet& train) {
+Normalisation recommended_normalisation(const ImageSet& train, std::span<const std::int32_t> of) {
   auto published = published_normalisation(train.family);
   if (published && train.c == 3) return *published;
-  Normalisation out = compute_normalisation(train);
+  Normalisation out = compute_normalisation(train, of);
   for (float& s : out.std)
     if (s == 0) s = 1;  // a constant channel: nothing to scale
   return out;

@@ -1,6 +1,8 @@
 #pragma once
 // Changes of whole pictures before training: size, channels, and the statistics for normalisation.
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,12 +41,12 @@ struct Normalisation {
   std::vector<float> mean, std;
   std::string source;
 };
-// Population mean and standard deviation over all pixels (exact integer sums). Throws DataError for no
-// images.
-Normalisation compute_normalisation(const ImageSet& set);
+// Population mean and standard deviation over all pixels (exact integer sums), of the images `of` where some are named.
+// Throws DataError for no images.
+Normalisation compute_normalisation(const ImageSet& set, std::span<const std::int32_t> of = {});
 // The constants of training.md section 1; nothing for families whose statistics are to be computed.
 std::optional<Normalisation> published_normalisation(const std::string& family);
-// Published constants where they exist, else computed from `train`.
-Normalisation recommended_normalisation(const ImageSet& train);
+// Published constants where they exist, else computed from `train` (all, or the images named).
+Normalisation recommended_normalisation(const ImageSet& train, std::span<const std::int32_t> of = {});
 
 }  // namespace offramp::data

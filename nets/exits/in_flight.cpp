@@ -89,21 +89,30 @@ std::vector<Asked*> InFlight::run(int segment, TimePoint now) {
   const bool last = segment == net_.num_exits() - 1;
   const auto width = static_cast<std::size_t>(net_.classes());
   std::vector<Asked*> done;
+  const auto leave = [&](Asked& asked) {
+    --waiting_;
+    if (--asked.left == 0) done.push_back(&asked);
+  };
   for (std::size_t row = 0; row < images.size(); ++row) {
     const Image& image = images[row];
     const auto sample = static_cast<std::size_t>(image.index);
-    if (take_exit(policy_,
-                  segment,
-                  last,
-                  std::span(probabilities).subspan(row * width, width),
-                  sample,
-                  image.asked->result)) {
-      --waiting_;
-      if (--image.asked->left == 0) done.push_back(image.asked);
-    } else {
-      queues_[static_cast<std::size_t>(segment) + 1].push_back(
-          {image.asked, image.index, features, static_cast<int>(row), now});
+    try {
+      if (take_exit(policy_,
+                    segment,
+                    last,
+                    std::span(probabilities).subspan(row * width, width),
+                    sample,
+                    image.asked->result)) {
+        leave(*image.asked);
+        continue;
+      }
+    } catch (const Error&) {
+      if (!image.asked->failed) image.asked->failed = std::current_exception();
+      leave(*image.asked);
+      continue;
     }
+    queues_[static_cast<std::size_t>(segment) + 1].push_back(
+        {image.asked, image.index, features, static_cast<int>(row), now});
   }
   return done;
 }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,11 +17,13 @@
 
 namespace offramp::nets {
 
-// A request, owned by who asks; `result` is whole when InFlight::run has returned it.
+// A request, owned by who asks; `result` is whole when InFlight::run has returned it, unless `failed` says why not.
 struct Asked {
   Features x = {};  // [n, ...] as the net takes it, on the CPU
   EarlyExitResult result = {};
-  int left = 0;  // images without an answer
+  int left = 0;  // images on their way
+  std::exception_ptr failed =
+      {};  // of the first image that the net has no answer for (its exit is not finite)
 };
 
 class InFlight {
@@ -41,8 +44,8 @@ class InFlight {
   std::optional<int> next(TimePoint now) const;
   // When next() will not be none any more, if nothing else comes; there must be an image.
   TimePoint due() const;
-  // Runs a segment on those who waited longest before it. Returns the requests that have all their answers now. Where it
-  // throws (memory), nobody has moved.
+  // Runs a segment on those who waited longest before it. Returns the requests of which no image is on its way any more: an
+  // image without an answer ends its own request and nobody else's. Where it throws (memory), nobody has moved.
   std::vector<Asked*> run(int segment, TimePoint now);
   std::vector<Asked*> abandon();  // every request in it, each once; it is empty then
 

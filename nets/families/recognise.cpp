@@ -81,35 +81,47 @@ std::vector<std::string> names_to_try(const Family& family) {
   return out;
 }
 
-// Options in which classes, channels, features and widths are those of the file's tensors; its names fit.
-void read_sizes(NetOptions& o, const Tensors& net, const std::map<std::string, Dims>& file) {
+// Options in which classes, channels and features are those of the file's tensors; its names fit. Returns the name of the first
+// weight, whose outputs tell by what the widths are divided; empty: the file's is no such tensor.
+std::string read_sizes(NetOptions& o, const Tensors& net, const std::map<std::string, Dims>& file) {
   const auto weight = [](const std::string& name) { return name.ends_with(".weight"); };
   const auto first = std::ranges::find_if(net.names, weight);
   const auto last = std::find_if(net.names.rbegin(), net.names.rend(), weight);
   const Dims &in_net = net.shapes.at(*first), &in_file = file.at(*first);
   const Dims& classes = file.at(*last);
-  if (in_net.size() != in_file.size() || in_file.size() < 2 || in_file[0] < 1 || classes.empty()) return;
+  if (in_net.size() != in_file.size() || in_file.size() < 2 || in_file[0] < 1 || classes.empty()) return "";
   o.classes = static_cast<int>(std::clamp<std::int64_t>(classes[0], 2, 1'000'000));
   const auto wide = static_cast<int>(std::clamp<std::int64_t>(in_file[1], 1, 1'000'000));
   (o.features > 0 ? o.features : o.channels) = wide;
-  if (in_net[0] % in_file[0] == 0) o.width_divisor = static_cast<int>(in_net[0] / in_file[0]);
+  return *first;
+}
+
+// Nothing where there is no such net: exits where it has no block, a side that it was not made for.
+std::optional<Tensors> tensors_if_any(const NetOptions& o) {
+  try {
+    return tensors_of(o);
+  } catch (const ValueError&) {
+  } catch (const ShapeError&) {
+  }
+  return std::nullopt;
 }
 
 // `o` with the sizes of the file, where a net like it has its tensors; `tensors`: how many such a net has, 0 where there is none.
 std::optional<NetOptions> fitted(const StateFile& file, NetOptions o, std::size_t& tensors) {
-  try {
-    const Tensors tried = tensors_of(o);
-    tensors = tried.names.size();
-    const auto found = by_names(file, std::set<std::string>(tried.names.begin(), tried.names.end()));
-    if (!found) return std::nullopt;
-    read_sizes(o, tried, *found);
+  const auto tried = tensors_if_any(o);
+  if (!tried) return std::nullopt;
+  tensors = tried->names.size();
+  const auto found = by_names(file, std::set<std::string>(tried->names.begin(), tried->names.end()));
+  if (!found) return std::nullopt;
+  const std::string first = read_sizes(o, *tried, *found);
+  constexpr int kMostDivided = 64;
+  for (o.width_divisor = 1; !first.empty() && o.width_divisor <= kMostDivided; ++o.width_divisor)
     for (const int side : kSides) {
       o.side = side;
-      if (tensors_of(o).shapes == *found) return o;
+      const auto net = tensors_if_any(o);
+      if (net && net->shapes.at(first)[0] != found->at(first)[0]) break;  // of every side
+      if (net && net->shapes == *found) return o;
     }
-  } catch (const ValueError&) {  // exits where this net has no block, a side that it was not made for
-  } catch (const ShapeError&) {
-  }
   return std::nullopt;
 }
 

@@ -173,6 +173,7 @@ ImportReport load_state_dict(Network& net,
   std::vector<Found> values;
   for (const ParameterSet::Entry& entry : net.parameters().entries()) {
     const std::string& name = entry.info.name;
+    if (strictness == Strictness::kWeights && name.starts_with("normalize.")) continue;
     const auto found = items.find(name);
     if (found == items.end()) {
       report.missing.push_back(name);

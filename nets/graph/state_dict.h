@@ -31,6 +31,7 @@ struct ImportReport {
 enum class Strictness {
   kComplete,  // throws FileError that lists what is missing or unused; normalisation may be missing
   kPartial,   // takes what fits by name
+  kWeights,   // the same, and the net keeps its own normalisation: that of the pixels it is to learn from
 };
 
 // Reads F32, F64, F16 or BF16 values into the net, wrappers' prefixes taken off the names, and the moments of a

@@ -1,5 +1,5 @@
 #pragma once
-// One graph of an ONNX model, written node by node (onnx.proto of ONNX 1.9: IR version 7, operator set 13, which every
+// One graph of an ONNX model, written node by node (onnx.proto of ONNX 1.9: IR version 7, operator set 14, which every
 // runtime of today reads). Values are named; a graph inside a node sees the values of the graphs around it.
 #include <cstdint>
 #include <map>
@@ -12,7 +12,7 @@
 
 namespace offramp::nets::onnx {
 
-inline constexpr std::int64_t kIrVersion = 7, kOperatorSet = 13;
+inline constexpr std::int64_t kIrVersion = 7, kOperatorSet = 14;
 inline constexpr std::int64_t kBatch = -1;  // a dimension that any batch fits
 inline constexpr std::string_view kBatchName = "batch";
 

@@ -497,7 +497,9 @@ void Trainer::load(const std::filesystem::path& path) {
       if (was != value) differs(what + ": " + key + " was " + was + ", now " + value);
     }
   };
-  if (options_from_metadata(metadata) != net_.options()) differs("net options");
+  if (options_from_metadata(metadata) != net_.options())
+    differs(
+        "net options (sizes, classes and the pixels' statistics are those of the data: have they changed?)");
   TrainOptions saved = train_options_from_metadata(metadata);
   saved.checkpoint_every = options_.checkpoint_every;  // when to save does not change what is computed
   compare("training options", to_metadata(saved), to_metadata(options_));

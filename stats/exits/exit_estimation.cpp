@@ -305,7 +305,8 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
     r.advice = std::string("adjacent exits are ") + separation + " sigma apart or more";
     if (!r.reliable && r.least_exits < r.most_exits)
       r.advice += ": between " + std::to_string(r.least_exits) + " and " + plural(r.most_exits, "exit");
-    if (!r.reliable) r.advice += "; the number is no promise: measure each sample more often";
+    r.advice += r.reliable ? "; an exit that fewer than one sample in a hundred takes would not show"
+                           : "; the number is no promise: measure each sample more often";
   } else if (!std::isfinite(r.separation_sigmas)) {
     r.advice = "no noise seen: the exits are separated exactly";
   } else {

@@ -91,7 +91,8 @@ AttributeLeak attribute_leak(std::span<const std::size_t> observed,
         return mutual_information(x, y).corrected;
       },
       bootstrap_options);
-  const double estimate = out.information.corrected, most = out.information.of_labels;
+  const double estimate = out.information.corrected,
+               most = std::min(out.information.of_first, out.information.of_labels);
   out.corrected = {estimate,
                    std::clamp(2 * estimate - percentile.high, 0.0, estimate),
                    std::clamp(2 * estimate - percentile.low, estimate, std::max(estimate, most))};
@@ -120,8 +121,9 @@ AttributeLeak attribute_leak(std::span<const std::size_t> observed,
     std::vector<std::size_t> is;
     for (std::size_t i = 0; i < n; ++i) {
       is.push_back(attribute[i] == value ? 1 : 0);
-      v.recall += is.back() == 1 ? right[i] / static_cast<double>(count) : 0;
+      v.recall += is.back() == 1 ? right[i] : 0;
     }
+    v.recall /= static_cast<double>(count);
     v.information_bits = mutual_information(observed, is).corrected;
     out.values.push_back(v);
   }

@@ -89,6 +89,21 @@ TEST(QueryRun, ATornWriteIsDroppedAndAskedAgain) {
   EXPECT_EQ(query_victim(last, images, folder.path(), options), expected);
 }
 
+// In a later pass too: an answer that is missing is asked for, and never read as zeros.
+TEST(QueryRun, AnswersThatAreLostAreAskedForAgain) {
+  const auto images = test::numbered_images(23);
+  const QueryOptions options{.repetitions = 4, .block = 5};
+  test::TempFolder whole, folder;
+  FakeVictim steady({}), dying({.dies_after = 60}), last({});
+  const Trace expected = query_victim(steady, images, whole.path(), options);
+  EXPECT_THROW(query_victim(dying, images, folder.path(), options), std::runtime_error);
+  const std::string outputs = test::read_text(folder / "outputs.part");
+  ASSERT_EQ(outputs.size() % 23, 0u);
+  test::write_text(folder / "outputs.part", outputs.substr(0, outputs.size() / 23 * 7 + 3));
+  EXPECT_EQ(query_victim(last, images, folder.path(), options), expected);
+  EXPECT_EQ(last.queries(), 4 * 23 - 7);
+}
+
 TEST(QueryRun, AFinishedTraceIsReadAndNotAskedAgain) {
   test::TempFolder folder;
   const auto images = test::numbered_images(9);

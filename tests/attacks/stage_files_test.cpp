@@ -42,6 +42,30 @@ TEST(StageFiles, AnAssignmentComesBackAndMayLackItsConfidence) {
             path.string() + ": line 2: expected an exit from 1 to 16 in column 'exit', found '0'");
 }
 
+// The index says which image a row is of, wherever it stands.
+TEST(StageFiles, ATableOfTimesMayNumberItsSamples) {
+  test::TempFolder folder;
+  const auto times = folder / "times.csv", path = folder / "assignment.csv";
+  test::write_text(times, "index,t1,t2\n2,5,6\n0,1,2\n1,3,4\n");
+  const RecordedTimes read = read_times(times);
+  EXPECT_EQ(read.ns, (std::vector<double>{5, 6, 1, 2, 3, 4}));
+  stats::ExitEstimate estimate;
+  estimate.exits = {3, 1, 2};
+  estimate.confidence = {1, 1, 1};
+  write_assignment(path, estimate, read.index);
+  EXPECT_EQ(read_assignment(path), (std::vector<std::int32_t>{1, 2, 3}));
+  const auto said = [&](const std::string& text) {
+    test::write_text(times, text);
+    return test::message_of([&] { read_times(times); });
+  };
+  EXPECT_EQ(said("index,nanoseconds\n0,1\n1,2\n0,3\n"), times.string() + ": line 4: index 0 is there twice");
+  EXPECT_NE(said("nanoseconds,t1,t2\n5,1,2\n").find("which are the times?"), std::string::npos);
+  test::write_text(folder / "order.csv", "p1,p2\n0,0\n1,1\n");
+  test::write_text(times, "index,t1,t2\n1,5,6\n0,1,2\n");
+  EXPECT_NE(test::message_of([&] { read_times(folder.path()); }).find("index 1, expected 0: a trace's rows"),
+            std::string::npos);
+}
+
 TEST(StageFiles, ConfidencesComeBackToTheSameDouble) {
   test::TempFolder folder;
   const auto path = folder / "confidences.csv";

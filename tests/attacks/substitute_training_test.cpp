@@ -219,7 +219,9 @@ TEST(Fit, ACheckpointOfAnotherFitIsRefused) {
   for (auto& exit : moved.exits) exit = 1;
   Fit foreign(*wider, quick(), set, moved.targets());
   EXPECT_EQ(test::message_of([&] { foreign.trainer().load(path); }),
-            "resume: " + path.string() + " was trained with other net options");
+            "resume: " + path.string() +
+                " was trained with other net options (sizes, classes and the pixels' statistics are those of the data: have "
+                "they changed?)");
 }
 
 // 0.1 in the first epoch of however short a run; milestones 0.35, 0.60 and 0.85 of a longer one, rounded.
@@ -338,13 +340,18 @@ TEST(StartFrom, TakesOverTheTrunkOfANetWithOtherClasses) {
   test::TempFolder folder;
   auto options = test::tiny_options();
   options.classes = 7;
+  options.mean = {0.9f};  // of other pixels: no matter for the queries
+  options.std = {0.01f};
   nets::Network pretrained(options, test::one_thread());
   nets::initialize(pretrained, 42);
   nets::save_checkpoint(folder / "other.safetensors", pretrained, {});
   auto net = test::tiny_net(1);
   const auto before = values_of(*net);
+  const auto mean = net->parameters().find("normalize.mean")->value.to_host<float>();
   EXPECT_GT(start_from(*net, folder / "other.safetensors"), 0);
+  EXPECT_EQ(net->parameters().find("normalize.mean")->value.to_host<float>(), mean);
   for (const auto& entry : net->parameters().entries()) {
+    if (entry.info.name.starts_with("normalize.")) continue;
     const auto* source = pretrained.parameters().find(entry.info.name);
     ASSERT_NE(source, nullptr) << entry.info.name;
     if (source->value.shape() == entry.value.shape()) {

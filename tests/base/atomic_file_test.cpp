@@ -99,6 +99,34 @@ TEST(AtomicFile, PermissionsFollowTheUmask) {
   EXPECT_EQ(info.st_mode & 0777, 0640u);
 }
 
+TEST(AtomicFile, WhoMayReadAFileStaysAsItWas) {
+  const TempFolder folder;
+  write_text(folder / "x", "old");
+  ASSERT_EQ(::chmod((folder / "x").c_str(), 0600), 0);
+  write_file_atomically(folder / "x", "new");
+  struct stat info {};
+  ASSERT_EQ(::stat((folder / "x").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  EXPECT_EQ(read_text(folder / "x"), "new");
+}
+
+TEST(AtomicFile, AFileThatMayNotBeWrittenIsLeftAlone) {
+  if (::geteuid() == 0) GTEST_SKIP() << "the superuser may write everything";
+  const TempFolder folder;
+  write_text(folder / "x", "old");
+  ASSERT_EQ(::chmod((folder / "x").c_str(), 0400), 0);
+  EXPECT_EQ(message_of([&] { write_file_atomically(folder / "x", "new"); }),
+            (folder / "x").string() + ": write: the file is there and may not be written");
+  EXPECT_EQ(read_text(folder / "x"), "old");
+}
+
+TEST(AtomicFile, ANameAsLongAsTheFileSystemTakesIsWritten) {
+  const TempFolder folder;
+  const std::string name(255, 'n');
+  write_file_atomically(folder / name, "x");
+  EXPECT_EQ(read_text(folder / name), "x");
+}
+
 TEST(AtomicFile, ASymbolicLinkIsFollowedAndStays) {
   const TempFolder folder;
   std::filesystem::create_directory(folder / "elsewhere");

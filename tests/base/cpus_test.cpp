@@ -9,6 +9,10 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace offramp {
 namespace {
@@ -57,6 +61,27 @@ TEST(Cpus, BothVersionsBesideEachOther) {
   write_text(folder / "groups", "1:cpu:/\n0::/x\n");
   write_text(folder / "fs/unified/x/cpu.max", "200000 100000\n");
   EXPECT_EQ(cpus_in(folder), 2);
+}
+
+TEST(Cpus, TheEnvironmentCounts) {
+  const char* before = std::getenv("OMP_NUM_THREADS");
+  const std::string kept = before == nullptr ? "" : before;
+  for (const auto& [text, cpus] : std::vector<std::pair<const char*, int>>{{"1", 1},
+                                                                           {"3,2", 3},
+                                                                           {" 2", 2},
+                                                                           {"0", INT_MAX},
+                                                                           {"-1", INT_MAX},
+                                                                           {"all", INT_MAX},
+                                                                           {"", INT_MAX}}) {
+    setenv("OMP_NUM_THREADS", text, 1);
+    EXPECT_EQ(environment_cpus(), cpus) << text;
+    if (cpus == 1) {
+      EXPECT_EQ(usable_cpus(), 1);
+    }
+  }
+  unsetenv("OMP_NUM_THREADS");
+  EXPECT_EQ(environment_cpus(), INT_MAX);
+  if (before != nullptr) setenv("OMP_NUM_THREADS", kept.c_str(), 1);
 }
 
 TEST(Cpus, TheAffinityMaskCounts) {

@@ -35,5 +35,13 @@ TEST(Errors, QuotedTextCannotDriveATerminalAndIsCut) {
   EXPECT_EQ(in_quotes(std::string(100, 'x')), "'" + std::string(80, 'x') + "'... (100 bytes)");
 }
 
+TEST(Errors, WordsOfAShellAreQuotedWhereTheyNeedIt) {
+  EXPECT_EQ(shell_quoted("out/run-1"), "out/run-1");
+  EXPECT_EQ(shell_quoted("pets?side=32"), "'pets?side=32'");
+  EXPECT_EQ(shell_quoted("my runs"), "'my runs'");
+  EXPECT_EQ(shell_quoted("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_quoted(""), "''");
+}
+
 }  // namespace
 }  // namespace offramp

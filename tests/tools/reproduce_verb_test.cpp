@@ -110,6 +110,11 @@ TEST(Reproduce, MakesAStudyOnceAndSaysWhenItIsAnothers) {
   const Outcome other = reproduce(folder.path(), study, "2");
   EXPECT_EQ(other.code, 2);
   EXPECT_NE(other.err.find("was made with other settings"), std::string::npos) << other.err;
+  // Nor are its numbers told under another study of these settings.
+  const Outcome collected = reproduce(folder.path(), {"membership-exits", "--collect"}, "2");
+  ASSERT_EQ(collected.code, 0) << collected.text();
+  for (const json& row : json::parse(read_text(folder / "smoke" / "results.json"))["rows"])
+    EXPECT_TRUE(row["ours"].is_null()) << row;
   const Outcome unknown = reproduce(folder.path(), {"table-9"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_NE(unknown.err.find("there is no study 'table-9'"), std::string::npos) << unknown.err;
@@ -131,6 +136,8 @@ TEST(Reproduce, APlanOfJobsMakesWhatOneCallMakes) {
   };
   const fs::path jobs = folder / "it's jobs", plan = jobs / "smoke" / "plan";
   std::string makefile, submit;
+  fs::create_directories(plan);
+  test::write_text(plan / "slurm-17.out", "what a job said");
   for (const char* engine : {"make", "parallel", "slurm"}) {
     const Outcome written = reproduce(jobs, with({"--plan", engine}));
     ASSERT_EQ(written.code, 0) << written.err;
@@ -139,6 +146,7 @@ TEST(Reproduce, APlanOfJobsMakesWhatOneCallMakes) {
     if (engine == std::string("slurm")) submit = read_text(plan / "submit.sh");
   }
   EXPECT_FALSE(fs::exists(plan / "Makefile"));           // one plan at a time
+  EXPECT_TRUE(fs::exists(plan / "slurm-17.out"));        // and nothing else
   EXPECT_FALSE(fs::exists(jobs / "smoke" / "victims"));  // nothing was run
   EXPECT_EQ(words_in(plan / "level-01.txt"),
             (Words{"victims/resnet-56-cifar10-3",

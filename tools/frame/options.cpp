@@ -143,6 +143,11 @@ Option& Option::free_on_resume() {
   return *this;
 }
 
+Option& Option::distinct() {
+  distinct_ = true;
+  return *this;
+}
+
 Option& Option::written(Written what) {
   written_ = what;
   return *this;
@@ -205,15 +210,22 @@ void Options::assign(Option& option, Value value, const std::string& where) {
     throw UsageError(fmt::format(
         "{}: one of {} wanted, got {}", where, fmt::join(option.choices_, ", "), in_quotes(word)));
   };
+  const auto check_distinct = [&](const auto& list) {
+    for (auto at = list.begin(); option.distinct_ && at != list.end(); ++at)
+      if (std::find(list.begin(), at, *at) != at)
+        throw UsageError(fmt::format("{}: {} is given twice", where, *at));
+  };
   if (const auto* i = std::get_if<std::int64_t>(&value))
     check_number(static_cast<double>(*i), std::to_string(*i));
   if (const auto* d = std::get_if<double>(&value)) check_number(*d, fmt::format("{}", *d));
   if (const auto* s = std::get_if<std::string>(&value)) check_word(*s);
   if (const auto* list = std::get_if<std::vector<std::int64_t>>(&value)) {
     for (const std::int64_t i : *list) check_number(static_cast<double>(i), std::to_string(i));
+    check_distinct(*list);
   }
   if (const auto* list = std::get_if<std::vector<double>>(&value)) {
     for (const double d : *list) check_number(d, fmt::format("{}", d));
+    check_distinct(*list);
   }
   if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
     for (auto s = list->begin(); s != list->end(); ++s) {

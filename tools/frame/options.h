@@ -53,6 +53,7 @@ class Option {
  public:
   Option& range(double least, double most);         // both ends included; of a list: each number
   Option& choices(std::vector<std::string> words);  // of a string, or of each string of a list
+  Option& distinct();                               // of a list: a value twice is wrong use
   Option& flag(std::string name);                   // instead of the last part of the key: "--batch"
   Option& positional();                             // may also stand without its flag
   Option& required();                               // no default: wrong use if nobody gives it
@@ -78,7 +79,7 @@ class Option {
   Value value_, default_;
   std::size_t type_ = 0;  // index into Value of what it holds when it has a value
   bool path_ = false, optional_ = false, positional_ = false, required_ = false, in_config_ = true,
-       free_on_resume_ = false;
+       free_on_resume_ = false, distinct_ = false;
   bool given_ = false;
   std::optional<Written> written_;
   std::optional<double> least_, most_;

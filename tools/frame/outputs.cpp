@@ -100,10 +100,21 @@ fs::path run_that_wrote(const fs::path& file) {
   }
 }
 
-// No reader of data sets reads these, and every verb that writes one may write it again.
+// No reader of data sets reads these, and every verb that writes one may write it again; but for what a folder of ours is read by.
 bool is_answer(const fs::path& path) {
+  for (const char* name : {"trace.json", "query.json", "plan.json", "split.json", "defence.json"})
+    if (path.filename() == name) return false;
   const fs::path ending = path.extension();
   return ending == ".json" || ending == ".svg" || ending == ".html";
+}
+
+void refuse_what_is_read(const std::string& where, const fs::path& output, const Input& input) {
+  if (same_file(output, input.path))
+    throw UsageError(where + " is the file that " + input.flag + " reads; choose another name");
+  if (is_folder(input.path) && written_by_run(input.path).empty() && !is_answer(output) &&
+      lies_in(output, input.path))
+    throw UsageError(where + " is there already and lies in " + in_quotes(input.path.string()) + ", which " +
+                     input.flag + " reads; choose another name");
 }
 
 }  // namespace
@@ -117,14 +128,7 @@ void check_output(const std::string& flag, const fs::path& output, Written kind,
   std::error_code none;
   if (!fs::is_regular_file(output, none))
     throw FileError(output.string(), flag + ": a regular file wanted, this is a folder or a device");
-  for (const Input& input : inputs_of(options)) {
-    if (same_file(output, input.path))
-      throw UsageError(where + " is the file that " + input.flag + " reads; choose another name");
-    if (is_folder(input.path) && written_by_run(input.path).empty() && !is_answer(output) &&
-        lies_in(output, input.path))
-      throw UsageError(where + " is there already and lies in " + in_quotes(input.path.string()) +
-                       ", which " + input.flag + " reads; choose another name");
-  }
+  for (const Input& input : inputs_of(options)) refuse_what_is_read(where, output, input);
   if (const fs::path run = run_that_wrote(output); !run.empty())
     throw UsageError(where + " is a file of the run in " + in_quotes(run.string()) +
                      ", which needs it; choose another name");
@@ -148,6 +152,16 @@ void check_outputs(const Options& options) {
         throw UsageError(flag + " and " + option.flag_name() + " name one file, " + output.string());
     }
     checked.emplace_back(option.flag_name(), output);
+  }
+}
+
+void check_late_input(const std::string& what, const std::string& text, const Options& options) {
+  for (const Option& option : options.all()) {
+    if (!option.is_written()) continue;
+    const fs::path output = std::get<std::string>(option.value());
+    if (output.empty() || !is_there(output)) continue;
+    for (const fs::path& path : named_by(text))
+      refuse_what_is_read(option.flag_name() + ": " + output.string(), output, {what, path});
   }
 }
 

@@ -1,6 +1,7 @@
 #include "tools/frame/program.h"
 
 #include "base/atomic_file.h"
+#include "base/errors.h"
 #include "base/json_file.h"
 #include "base/memory_limit.h"
 #include "base/utf8.h"
@@ -27,7 +28,8 @@ namespace {
 void declare_common(Options& options, Common& common, const VerbInfo& info) {
   options.add("device", common.device, "where the numbers are computed").choices({"cpu", "cuda"});
   options.add("seed", common.seed, "every random number follows from it").range(0, 9.2e18);
-  options.add("threads", common.threads, "CPU threads, 0: all; results do not depend on it")
+  options
+      .add("threads", common.threads, "CPU threads, 0: all, or OMP_NUM_THREADS; results do not depend on it")
       .range(0, 4096)
       .not_in_config();
   options
@@ -76,6 +78,15 @@ std::filesystem::path default_out(const VerbInfo& info) {
   return std::filesystem::path("out") / name;
 }
 
+// The folder keeps the configuration but for what is about one call: of that, what this call was held to.
+std::string resume_command(const VerbInfo& info, const Common& common) {
+  std::string command =
+      launch_prefix() + "offramp " + info.name + " --resume --out " + shell_quoted(common.out.string());
+  if (common.threads > 0) command += fmt::format(" --threads {}", common.threads);
+  if (common.memory_mb > 0) command += fmt::format(" --memory-mb {}", common.memory_mb);
+  return command;
+}
+
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 constexpr std::string_view kConfigHelp =
@@ -102,15 +113,16 @@ std::string Session::what_is_kept() const {
   if (!folder_) return "";
   if (!std::filesystem::exists(common_.out / "config.toml"))
     return fmt::format("\n  {} is gone, and with it what this run had saved", common_.out.string());
-  return fmt::format("\n  {} keeps what was saved; go on with: {}offramp {} --resume --out {}",
-                     common_.out.string(),
-                     launch_prefix(),
-                     info_.name,
-                     common_.out.string());
+  return fmt::format(
+      "\n  {} keeps what was saved; go on with: {}", common_.out.string(), resume_command(info_, common_));
 }
 
 void Session::may_write(const std::string& flag, const std::filesystem::path& path) const {
   check_output(flag, path, Written::kFile, options_);
+}
+
+void Session::will_read(const std::string& what, const std::string& text) const {
+  check_late_input(what, text, options_);
 }
 
 void Session::answer_json(const nlohmann::ordered_json& object, std::string_view summary) {
@@ -255,7 +267,11 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
       if (here.several() && !info.ranks)
         throw UsageError(info.name + ": runs in one process; mpirun is for offramp train");
       std::vector<std::string> all = words;
-      if (info.run_folder && std::find(words.begin(), words.end(), "--resume") != words.end()) {
+      const auto resumes = [](const std::string& word) {
+        return word == "--resume" || word == "--resume=true" || word == "--resume=yes" ||
+               word == "--resume=on" || word == "--resume=1";
+      };
+      if (info.run_folder && std::ranges::any_of(words, resumes)) {
         // The folder's own configuration first, so that `--resume --out DIR` is enough.
         std::filesystem::path out = common.out;
         for (std::size_t i = 0; i < words.size(); ++i) {
@@ -287,22 +303,18 @@ int Program::run_verb(Verb& verb, const std::vector<std::string>& words) {
                             interrupting_signal() != 0
                                 ? fmt::format("interrupted by signal {}", interrupting_signal())
                                 : stopped.what(),
-                            info.run_folder ? "; go on with: " + launch_prefix() + "offramp " + info.name +
-                                                  " --resume --out " + common.out.string()
-                                            : ""));
+                            info.run_folder ? "; go on with: " + resume_command(info, common) : ""));
       return kFailed;
     } catch (const RankLost& error) {
       // Where rank 0 is the one that is gone the next one speaks.
       if (error.rank() == 0 && here.rank == 1) log = Log::to_stderr(LogFormat::kText);
       end.gone = true;
       return fail(kFailed,
-                  fmt::format("{}: {}\n  {} keeps what was saved; go on with: {}offramp {} --resume --out {}",
+                  fmt::format("{}: {}\n  {} keeps what was saved; go on with: {}",
                               info.name,
                               error.what(),
                               common.out.string(),
-                              launch_prefix(),
-                              info.name,
-                              common.out.string()));
+                              resume_command(info, common)));
     } catch (const RankError& error) {
       return fail(kFailed, info.name + ": " + error.what() + session.what_is_kept());
     } catch (const UsageError& error) {

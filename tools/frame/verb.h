@@ -76,6 +76,8 @@ class Session {
   void answer_json(const nlohmann::ordered_json& object, std::string_view summary);
   // For a file whose name the verb makes up itself: throws where it may not be written (tools/frame/outputs.h).
   void may_write(const std::string& flag, const std::filesystem::path& path) const;
+  // For what the verb learns late that it reads (tools/frame/outputs.h).
+  void will_read(const std::string& what, const std::string& text) const;
   const std::filesystem::path& json_file() const { return common_.json; }
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "base/hash.h"
 #include "tools/report/text.h"
 #include "tools/report/theme.h"
 
@@ -131,9 +132,11 @@ void SvgWriter::image(
 }
 
 void SvgWriter::open_clip(double x, double y, double w, double h) {
-  // The name is made of the rectangle: two charts on a page may share a name only where they share the shape.
-  std::string id = "c";
-  for (const double v : {x, y, w, h}) id.append("-").append(std::to_string(std::llround(v * 100)));
+  // A name of its own on a page of many charts: of all that this one has drawn so far, its title among it, and the rectangle.
+  Fnv1a drawn;
+  drawn.add(out_);
+  for (const double v : {x, y, w, h}) drawn.add(v);
+  const std::string id = "c" + std::to_string(drawn.value());
   out_.append("<clipPath")
       .append(attribute("id", id))
       .append("><rect")

@@ -10,7 +10,7 @@ using Clock = std::chrono::steady_clock;
 void Arrivals::ask(Request& request) {
   std::unique_lock lock(mutex_);
   waiting_.push_back(&request);
-  came_.notify_one();
+  came_.notify_all();  // one alone may be a worker that is full
   request.ready.wait(lock, [&] { return request.done; });
   if (request.failed) std::rethrow_exception(request.failed);
 }
@@ -99,7 +99,7 @@ void TogetherWorker::work() {
     try {
       for (nets::Asked* const asked : flight_.run(*segment, Clock::now())) {
         images_inside_ -= static_cast<std::size_t>(asked->result.n);
-        finish(*asked, nullptr);
+        finish(*asked, asked->failed);
       }
     } catch (const std::exception&) {
       const auto failed = std::current_exception();

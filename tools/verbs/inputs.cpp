@@ -100,7 +100,7 @@ data::Dataset open_set(const std::string& set, const std::string& split, const d
     return data::open_dataset(set, split, open);
   } catch (const DataError& error) {
     if (data::family_of(spec.family).list == nullptr || !std::filesystem::is_directory(spec.argument)) throw;
-    throw DataError(std::string(error.what()) + "; offramp dataset verify " + data::shell_quoted(set) +
+    throw DataError(std::string(error.what()) + "; offramp dataset verify " + shell_quoted(set) +
                     " names every picture that is in the way");
   }
 }

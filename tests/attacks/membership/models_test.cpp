@@ -83,6 +83,18 @@ TEST(MembershipModels, PlansThatCannotBe) {
             "membership: references of 2 exits need a target of as many");
 }
 
+TEST(MembershipModels, ANetThatCannotBeBuiltIsSaidBeforeAnyIsTrained) {
+  const Audit a;
+  const test::TempFolder folder;
+  ModelPlan plan = test::small_plan();
+  plan.exits = {1, 16};
+  plan.references = 0;
+  plan.reference_exits = {};
+  Listener nobody;
+  EXPECT_THROW(train_models(plan, a.samples, a.parts, test::one_cpu(), folder.path(), nobody), ValueError);
+  EXPECT_FALSE(std::filesystem::exists(folder / "models"));
+}
+
 TEST(MembershipModels, AStoppedPlanGoesOnWithTheSameBits) {
   const Audit a;
   const test::TempFolder whole, parted;

@@ -89,5 +89,13 @@ TEST(NpzDataset, ValStandsInForTestAndUnknownArraysAreLeftUnread) {
   EXPECT_MESSAGE(odd.read("mean"), "corrupted data in 'mean'");
 }
 
+// As bytes they would be pictures of 0 and 1 of 255: nearly black.
+TEST(NpzDataset, TruthValuesAreNoPictures) {
+  NpyArray truth = pixels(1);
+  truth.truth = true;
+  EXPECT_MESSAGE(read({{"images", truth}, {"labels", labels({0})}}, "all"),
+                 "expected 'images' as uint8 [n,h,w], [n,h,w,1] or [n,h,w,3], found another type, [1,2,3]");
+}
+
 }  // namespace
 }  // namespace offramp::data

@@ -76,6 +76,7 @@ TEST(CsvTable, EveryFaultNamesItsLine) {
   EXPECT_MESSAGE(read("label,x\n"), "expected rows, the file is empty");
   EXPECT_MESSAGE(read("1,nan\n"), "expected a finite number");
   EXPECT_MESSAGE(read("1\n"), "at least one feature");
+  EXPECT_MESSAGE(read("class,Label,x\n1,1,0\n"), "the columns 'class' and 'Label' may both be the class");
 }
 
 }  // namespace

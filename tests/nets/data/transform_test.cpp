@@ -72,6 +72,11 @@ TEST(Normalisation, MeanAndStdPerChannel) {
   set.family = "folder";
   EXPECT_FLOAT_EQ(recommended_normalisation(set).std[1], 1.f);  // a constant channel is not scaled
   EXPECT_FALSE(published_normalisation("gtsrb").has_value());
+  ImageSet three{.n = 3, .h = 1, .w = 1, .c = 1, .pixels = {0, 255, 51}};
+  const Normalisation of_two = compute_normalisation(three, std::vector<std::int32_t>{2, 0});
+  EXPECT_FLOAT_EQ(of_two.mean[0], .1f);
+  EXPECT_FLOAT_EQ(of_two.std[0], .1f);
+  EXPECT_EQ(of_two.source, "computed on 2 images");
   EXPECT_MESSAGE(compute_normalisation(ImageSet{.n = 0, .h = 1, .w = 1, .c = 1}),
                  "expected at least one image");
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <random>
 
 #include "engine/ops.h"
@@ -207,6 +208,36 @@ TEST(InFlight, WrongUseIsNamed) {
   InFlight together(net, ExitPolicy::uniform(3, 0.9), 1, 0us);
   Asked none;
   EXPECT_THROW(together.enter(none, kStart), ShapeError);
+}
+
+// An image that the net has no number for ends its own request, and neither its neighbours in the batch nor the queue.
+TEST(InFlight, AnImageWithoutAnAnswerIsNobodyElsesMatter) {
+  const auto plain = drawn(small_options("fcn-18-1"), 7);
+  const FrozenNet net(*plain);
+  const Tensor x = pixels(plain->input(), 5, 5);
+  std::vector<float> values = x.to_host<float>();
+  const std::size_t width = values.size() / 5;
+  values[2 * width] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor spoilt = Tensor::from<float>(x.shape(), values, Device::cpu());
+  ExitPolicy policy;
+  policy.thresholds.assign(static_cast<std::size_t>(net.num_exits() - 1), 1.0);
+  InFlight together(net, policy, 8, 10us);
+  Asked first, second, third;
+  first.x = {image_of(spoilt, 0)};
+  second.x = {image_of(spoilt, 1, 3)};  // the second of them is the spoilt one
+  third.x = {image_of(spoilt, 4)};
+  for (Asked* one : {&first, &second, &third}) together.enter(*one, kStart);
+  std::vector<Asked*> done;
+  for (TimePoint now = kStart; !together.empty(); now += 20us)
+    if (const auto segment = together.next(now))
+      for (Asked* one : together.run(*segment, now)) done.push_back(one);
+  EXPECT_EQ(done.size(), 3u);
+  EXPECT_FALSE(first.failed);
+  EXPECT_FALSE(third.failed);
+  ASSERT_TRUE(second.failed);
+  EXPECT_THROW(std::rethrow_exception(second.failed), NumericError);
+  expect_same(first.result, infer(net, policy, {image_of(x, 0)}));
+  expect_same(third.result, infer(net, policy, {image_of(x, 4)}));
 }
 
 }  // namespace

@@ -74,6 +74,18 @@ TEST(Recognise, ExitsFormsDepthsAndPictures) {
   expect_recognised(sdn);
 }
 
+TEST(Recognise, WidthsThatAreRounded) {
+  for (const char* name : {"resnet-8", "vgg-16", "small-cnn"})
+    for (const int divisor : {3, 7, 24}) {
+      NetOptions o = test::small_options(name);
+      o.width_divisor = divisor;
+      const auto found = nets_that_fit(Shapes(o, same));
+      ASSERT_EQ(found.size(), 1u) << name << divisor;
+      const Network ours(o, Device::cpu()), theirs(found[0], Device::cpu());
+      EXPECT_EQ(theirs.parameters().count(), ours.parameters().count()) << name << divisor;
+    }
+}
+
 TEST(Recognise, WrappersAreTakenOff) {
   const NetOptions o = test::small_options("vgg-16");
   for (const char* prefix : {"module.", "model.module.", "_orig_mod."})

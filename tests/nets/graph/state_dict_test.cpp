@@ -103,6 +103,23 @@ TEST_F(StateDict, ImportReportsWhatItMatchedMissedAndPermuted) {
             (std::vector<float>{1, 2, 3, 4, 5}));
 }
 
+TEST_F(StateDict, WeightsAreTakenWithoutTheNormalisationOfOtherPixels) {
+  auto options = small_options("resnet-8");
+  options.mean = {0.9f, 0.8f, 0.7f};
+  options.std = {0.1f, 0.2f, 0.3f};
+  const auto other = drawn(options, 5), net = drawn(small_options("resnet-8"), 3);
+  save_checkpoint(file(), *other, {});
+  const auto value = [](const Network& of, const char* name) {
+    return of.parameters().find(name)->value.to_host<float>();
+  };
+  const auto own = value(*net, "normalize.mean");
+  load_state_dict(*net, safetensors::Reader(file()), Strictness::kWeights);
+  EXPECT_EQ(value(*net, "normalize.mean"), own);
+  EXPECT_EQ(value(*net, "init_conv.0.weight"), value(*other, "init_conv.0.weight"));
+  load_state_dict(*net, safetensors::Reader(file()), Strictness::kPartial);
+  EXPECT_EQ(value(*net, "normalize.mean"), value(*other, "normalize.mean"));
+}
+
 TEST_F(StateDict, HalfTypesAreRead) {
   const auto net = drawn(small_options("resnet-8"), 3);
   const std::uint16_t bf16_bits[5] = {0x3f80, 0xc000, 0x3eaa, 0x0000, 0x7f00};

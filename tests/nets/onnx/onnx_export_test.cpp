@@ -77,7 +77,7 @@ TEST_P(OnnxFamilies, TheModelComputesTheLogitsOfEveryExit) {
   const auto net = with_statistics(normalised(GetParam()), 5);
   const Model model = exported(*net);
   EXPECT_EQ(model.ir_version, 7);
-  EXPECT_EQ(model.operator_set, 13);
+  EXPECT_EQ(model.operator_set, 14);
   EXPECT_EQ(model.producer, "offramp");
   ASSERT_EQ(model.graph.inputs.size(), 1u);
   EXPECT_EQ(model.graph.inputs[0].name, input_name(*net));

@@ -1,4 +1,4 @@
-// Runs an ONNX graph in double, from the operators' definitions (github.com/onnx/onnx docs/Operators.md, set 13): what a
+// Runs an ONNX graph in double, from the operators' definitions (github.com/onnx/onnx docs/Operators.md, set 14): what a
 // runtime must make of an exported net. Throws for an operator, a name or a shape that is not as the standard has it.
 #pragma once
 

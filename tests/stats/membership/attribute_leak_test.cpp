@@ -93,6 +93,21 @@ TEST(AttributeLeak, NothingSaysMoreThanTheAttributeHolds) {
   EXPECT_EQ(unique.corrected.low, 0);
 }
 
+// Nor more than the exits hold, whose entropy may be the smaller one.
+TEST(AttributeLeak, NothingSaysMoreThanTheExitsHold) {
+  std::vector<std::size_t> exit, own;
+  for (std::size_t i = 0; i < 60; ++i) exit.push_back(i % 3), own.push_back(i);
+  const auto leak = attribute_leak(exit, own, kQuick);
+  EXPECT_NEAR(leak.information.of_first, std::log2(3), 1e-12);
+  EXPECT_LE(leak.corrected.estimate, leak.information.of_first);
+  EXPECT_LE(leak.corrected.high, leak.information.of_first);
+  const std::vector<std::size_t> constant(60, 4);
+  const auto nothing = attribute_leak(exit, constant, kQuick);
+  EXPECT_EQ(nothing.information.of_labels, 0);
+  EXPECT_EQ(nothing.corrected.high, 0);
+  EXPECT_EQ(nothing.values[0].recall, 1);
+}
+
 TEST(AttributeLeak, BadInputIsNamed) {
   const std::vector<std::size_t> three = {1, 2, 3}, two = {1, 2};
   EXPECT_MESSAGE(attribute_leak(three, two), "attribute_leak");

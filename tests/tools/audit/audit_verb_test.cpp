@@ -330,6 +330,14 @@ TEST_F(AuditVerb, SaysWhatItCannotTake) {
   refused({"audit", at("foreign.safetensors"), "--out", at("x")}, "resnet-<6n+2>");
   refused({"audit", model(), "--net", "resnet-8", "--out", at("x")}, "--net is about state dicts");
   refused({"audit", "--out", at("x")}, "expected one target");
+  for (const Words& about_times :
+       {Words{"--exit", "e"}, {"--time", "t"}, {"--attribute", "a"}, {"--unit-ns", "2"}}) {
+    Words words{"audit", model(), "--out", at("x")};
+    words.insert(words.end(), about_times.begin(), about_times.end());
+    refused(words, "columns of a CSV file of times");
+  }
+  refused({"audit", model(), "--copy-net", "resnet-8", "--out", at("x")}, "is about a served model");
+  refused({"audit", at("nowhere.csv"), "--threshold", ".5", "--out", at("x")}, "are about a model");
   refused({"audit", model(), "--from-csv", at("times"), "--out", at("x")}, "expected one target");
   refused({"audit", at("nowhere.csv"), "--out", at("x")}, "nowhere.csv", 1);
   refused({"audit", at("nowhere.csv"), "--threshold", "70", "--out", at("x")},

@@ -325,6 +325,17 @@ TEST(Options, AChoiceIsGivenOnce) {
   EXPECT_THROW(options.parse("evade", {"--norm", "l2", "--norm", "linf", "--norm", "l2"}), UsageError);
 }
 
+TEST(Options, ADistinctListHasNothingTwice) {
+  std::vector<int> exits;
+  std::vector<double> sigmas;
+  Options options;
+  options.add("channel.exits", exits, "").distinct();
+  options.add("channel.sigmas", sigmas, "").distinct();
+  EXPECT_TRUE(options.parse("channel", {"--exits", "1,2", "--sigmas", ".5,.25"}));
+  EXPECT_THROW(options.parse("channel", {"--exits", "1,2,1"}), UsageError);
+  EXPECT_THROW(options.parse("channel", {"--sigmas", ".5,0.5"}), UsageError);
+}
+
 TEST(Options, AFloatIsShownAsItWasWritten) {
   float phi = 0.95f;
   Options options;

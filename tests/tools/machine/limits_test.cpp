@@ -160,9 +160,9 @@ class StoppedRun : public ::testing::Test {
   // The failed run changed nothing, and the next one ends with the bits of a run that nothing ever stopped.
   void expect_nothing_lost(const Outcome& failed) {
     EXPECT_EQ(failed.code, 1) << failed.err;
-    expect_said(
-        failed,
-        {run_.string() + " keeps what was saved; go on with: offramp train --resume --out " + run_.string()});
+    expect_said(failed,
+                {run_.string() + " keeps what was saved; go on with: offramp train --resume --out " +
+                 run_.string() + " --threads 2"});
     EXPECT_TRUE(read_text(run_ / kLast) == checkpoint_);
     EXPECT_FALSE(fs::exists(run_ / "DONE"));
     EXPECT_FALSE(fs::exists(run_ / "results.json"));

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/safetensors.h"
+#include "nets/graph/state_dict.h"
 #include "tests/support/program.h"
 
 namespace offramp {
@@ -148,6 +150,68 @@ TEST_F(MembershipVerbs, AttacksWithReferencesAreChosenByName) {
   const json made = results("lira");
   for (const json& a : made.at("nets")[0].at("attacks")) rows.push_back(a.at("attack").get<std::string>());
   EXPECT_EQ(rows, (std::vector<std::string>{"confidence", "lira-online", "rmia"}));
+}
+
+TEST_F(MembershipVerbs, ExitsAskForTheConfidenceThatIsNamed) {
+  const auto with = [](const std::string& tau) {
+    const std::string out = "tau" + tau;
+    const Outcome attacked = run({"membership",
+                                  "attack",
+                                  (*folder_ / "nets").string(),
+                                  "--tau",
+                                  tau,
+                                  "--adversaries",
+                                  "original,told",
+                                  "--attacks",
+                                  "confidence",
+                                  "--out",
+                                  (*folder_ / out).string()});
+    EXPECT_EQ(attacked.code, 0) << attacked.err;
+    return results(out);
+  };
+  const json all = with("0"), none = with("1"), own = results("a");
+  for (const json* r : {&all, &none}) EXPECT_EQ(r->at("nets")[0].at("relative_macs"), 1.0);
+  EXPECT_EQ(all.at("nets")[1].at("target").at("exits")[0].at("members"), 40);
+  EXPECT_EQ(none.at("nets")[1].at("target").at("exits")[2].at("members"), 40);
+  EXPECT_EQ(all.at("nets")[1].at("threshold"), 0.0);
+  EXPECT_LT(all.at("nets")[1].at("relative_macs"), 0.9);
+  EXPECT_GT(none.at("nets")[1].at("relative_macs"), 1.0);  // the end, and two exits on the way
+  const nets::LoadedNet target =
+      nets::load_net(*folder_ / "nets/models/target-k3.safetensors", Device::cpu());
+  EXPECT_DOUBLE_EQ(own.at("nets")[1].at("relative_macs").get<double>(),
+                   std::stod(target.metadata.at("membership.relative_macs")));
+}
+
+// Too few for LiRA: a row that says so, and all else is there.
+TEST_F(MembershipVerbs, TwoReferencesAreEnoughForSomeAttacks) {
+  const std::string nets = (*folder_ / "two").string(), out = (*folder_ / "two-a").string();
+  ASSERT_EQ(run({"membership",
+                 "train",
+                 "--data",
+                 "csv:" + (*folder_ / "t.csv").string(),
+                 "--net",
+                 "fcn-18-1",
+                 "--width-divisor",
+                 "16",
+                 "--exits",
+                 "1",
+                 "--epochs",
+                 "1",
+                 "--references",
+                 "2",
+                 "--out",
+                 nets})
+                .code,
+            0);
+  const Outcome attacked =
+      run({"membership", "attack", nets, "--attacks", "confidence,lira-offline,rmia", "--out", out});
+  ASSERT_EQ(attacked.code, 0) << attacked.err;
+  std::map<std::string, bool> failed;
+  const json attacked_net = json::parse(read_text(*folder_ / "two-a/results.json")).at("nets")[0];
+  for (const json& row : attacked_net.at("attacks"))
+    failed[row.at("attack").get<std::string>()] = row.contains("failed");
+  EXPECT_EQ(failed,
+            (std::map<std::string, bool>{{"confidence", false}, {"lira-offline", true}, {"rmia", false}}));
 }
 
 TEST_F(MembershipVerbs, TimesJoinTheRecords) {

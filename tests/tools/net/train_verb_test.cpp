@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "nets/graph/state_dict.h"
 #include "tests/support/pictures.h"
 #include "tests/support/program.h"
 
@@ -81,6 +82,55 @@ TEST_F(TrainVerb, ARunKilledThreeTimesEndsWithTheBitsOfAnUninterruptedOne) {
   EXPECT_TRUE(fs::exists(folder_ / "killed" / "DONE"));
 }
 
+// Killed behind the last epoch, or asked for one more file: nothing is left to train, and the answer is the same.
+TEST_F(TrainVerb, ARunResumedBehindItsLastEpochStillEnds) {
+  ASSERT_EQ(run(train_words("run", 2)), 0) << said();
+  const std::string results = read_text(folder_ / "run/results.json"),
+                    exits = read_text(folder_ / "run/exits.csv");
+  std::vector<std::string> words = train_words("run", 2);
+  words.push_back("--resume");
+  for (const char* gone : {"DONE", "results.json", "exits.csv", "metrics.jsonl"}) {
+    fs::remove(folder_ / "run/DONE");
+    fs::remove(folder_ / "run" / gone);
+    ASSERT_EQ(run(words), 0) << gone << "\n" << said();
+    EXPECT_TRUE(fs::exists(folder_ / "run/DONE"));
+    EXPECT_EQ(read_text(folder_ / "run/exits.csv"), exits);
+    if (std::string(gone) != "metrics.jsonl") {
+      EXPECT_EQ(read_text(folder_ / "run/results.json"), results);
+    }
+  }
+  words.push_back("--tensorboard");
+  ASSERT_EQ(run(words), 0) << said();
+  EXPECT_TRUE(fs::exists(folder_ / "run/DONE"));
+}
+
+// A start from other weights leaves the pixels' statistics those of the new pictures; a frozen trunk keeps its own.
+TEST_F(TrainVerb, TheNormalisationIsOfThePicturesThatAreLearnedFrom) {
+  ASSERT_EQ(run(train_words("first", 1)), 0) << said();
+  const auto statistics = [&](const std::string& out) {
+    const nets::LoadedNet net = nets::load_net(folder_ / out / "checkpoints/last.safetensors", Device::cpu());
+    const auto of = [&](const char* name) {
+      return net.net->parameters().find(name)->value.to_host<float>();
+    };
+    const nets::NetOptions& options = net.net->options();
+    EXPECT_EQ(of("normalize.mean"), options.mean) << out;
+    for (std::size_t c = 0; c < options.std.size(); ++c)
+      EXPECT_FLOAT_EQ(of("normalize.inv_std")[c], 1 / options.std[c]) << out;
+    return options.mean;
+  };
+  const std::vector<float> before = statistics("first");
+  const auto on_others = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> words = train_words(out, 1);
+    words.insert(words.end(), {"--held-out", "9", "--from", (folder_ / "first").string()});
+    words.insert(words.end(), more.begin(), more.end());
+    ASSERT_EQ(run(words), 0) << said();
+  };
+  on_others("joint", {});
+  EXPECT_NE(statistics("joint"), before);  // fifteen of the same pictures
+  on_others("exits", {"--kind", "exits-only"});
+  EXPECT_EQ(statistics("exits"), before);
+}
+
 // The scalars of metrics.jsonl once an epoch, also where the run was left and gone on with.
 TEST_F(TrainVerb, TensorBoardGetsEveryEpochOnce) {
   std::vector<std::string> words = train_words("run", 4);
@@ -106,6 +156,22 @@ TEST_F(TrainVerb, TensorBoardGetsEveryEpochOnce) {
   EXPECT_NE(read_text(folder_ / "run/.offramp-files").find("tensorboard/events"), std::string::npos);
   ASSERT_EQ(run(train_words("without", 1)), 0) << said();
   EXPECT_FALSE(fs::exists(folder_ / "without/tensorboard"));
+}
+
+// Which data are read stands in the checkpoint: their files are no place for an answer either.
+TEST_F(TrainVerb, AnAnswerDoesNotReplaceThePicturesOfTheCheckpoint) {
+  ASSERT_EQ(run(train_words("run", 1)), 0) << said();
+  fs::path picture;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "data"))
+    if (entry.is_regular_file()) picture = entry.path();
+  const std::string before = read_text(picture);
+  for (const char* verb : {"eval", "tune"}) {
+    std::vector<std::string> words{verb, (folder_ / "run").string(), "--json", picture.string()};
+    if (verb == std::string("tune")) words.insert(words.end(), {"--drop", "1"});
+    EXPECT_EQ(run(words), 2) << said();
+    EXPECT_NE(said().find("the checkpoint's training data"), std::string::npos) << said();
+  }
+  EXPECT_EQ(read_text(picture), before);
 }
 
 TEST_F(TrainVerb, EvalAndTuneTakeTheRunFolder) {
@@ -192,6 +258,14 @@ TEST_F(TrainVerb, WrongUseIsNamedAndLeavesNoRunFolder) {
           "24 samples are to be held out and the training set has 24: none would be left to train on");
   refused("--data", "cifar11:here", "cifar11");
   refused("--kind", "exits-only", "--from CHECKPOINT gives the trunk");
+  for (const auto& [name, value] : {std::pair{"--recipe", "msdnet"}, {"--kind", "exits-only"}}) {
+    std::vector<std::string> words = train_words("wrong", 1);
+    words.insert(words.end(), {name, value, "--from", "x", "--loss-weights", "sdn"});
+    EXPECT_EQ(run(words), 2);
+    EXPECT_NE(said().find(std::string(name) + " " + value + " gives every loss the weight 1"),
+              std::string::npos)
+        << said();
+  }
   refused("--data", "synthetic:leaves:60:16", "training wants labels of two classes or more");
 }
 

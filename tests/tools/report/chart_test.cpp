@@ -78,6 +78,19 @@ TEST(XyChart, PointsStandWhereTheScaleSays) {
   EXPECT_LT(y[1], y[0]);
 }
 
+// Charts of one shape on one page: an id stands once in a document.
+TEST(XyChart, TwoChartsOfOneShapeHaveIdsOfTheirOwn) {
+  const auto id_of = [](const std::string& title) {
+    XyChart chart = simple();
+    chart.frame.title = title;
+    const std::string svg = render(chart);
+    const std::size_t at = svg.find("<clipPath id=\"") + 14;
+    return svg.substr(at, svg.find('"', at) - at);
+  };
+  EXPECT_NE(id_of("members"), id_of("others"));
+  EXPECT_EQ(id_of("members"), id_of("members"));
+}
+
 TEST(XyChart, NansBreakTheLineAndNothingIsNamedSo) {
   XyChart chart;
   chart.series = {{.x = {1, 2, 3, 4, 5},

@@ -3,10 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 
 #include "attacks/defences/time_guard.h"
@@ -260,6 +266,91 @@ TEST(Remote, AnswersThatAreNoneAreRefused) {
   EXPECT_EQ(said(output("[1,0,0,1,0,0]", 2)), url + "output 'o' has 6 numbers for 1 images of 3 classes");
   EXPECT_EQ(said(output("[1,0,1e300]")), url + "output 'o' is not finite");
   EXPECT_EQ(said("<html>"), url + "Open Inference Protocol: expected a JSON object, got '<html>'");
+}
+
+// Closes every connection after one answer, as HTTP/1.0 does; to the list of models it says nothing at all.
+class ClosingServer {
+ public:
+  ClosingServer() : listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    if (::bind(listening_, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(listening_, 16) != 0 ||
+        ::getsockname(listening_, reinterpret_cast<sockaddr*>(&at), &size) != 0)
+      throw std::runtime_error("no server to test with");
+    port = ntohs(at.sin_port);
+    thread_ = std::thread([this] {
+      for (int one; (one = ::accept(listening_, nullptr, nullptr)) >= 0; ::close(one)) answer(one);
+    });
+  }
+  ~ClosingServer() {
+    ::shutdown(listening_, SHUT_RDWR);
+    thread_.join();
+    ::close(listening_);
+  }
+
+  int port = 0;
+  std::atomic<int> asked{0};
+
+ private:
+  void answer(int one) {
+    std::string text;
+    std::size_t head = std::string::npos, content_bytes = 0;
+    while (head == std::string::npos || text.size() < head + 4 + content_bytes) {
+      char some[4096];
+      const ssize_t got = ::recv(one, some, sizeof some, 0);
+      if (got <= 0) return;
+      text.append(some, static_cast<std::size_t>(got));
+      head = text.find("\r\n\r\n");
+      const std::size_t length = text.find("Content-Length: ");
+      if (length < head) content_bytes = std::strtoul(text.c_str() + length + 16, nullptr, 10);
+    }
+    ++asked;
+    const std::size_t path = text.find(' ') + 1;
+    const std::string content = text.substr(head + 4);
+    const HttpRequest request{text.substr(0, path - 1),
+                              "/serving" + text.substr(path, text.find(' ', path) - path),
+                              "",
+                              content,
+                              {}};
+    if (request.path == "/serving/v2/repository/index") return;
+    const std::string said = logits_server(request).body;
+    const std::string all =
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + std::to_string(said.size()) +
+        "\r\n\r\n" + said;
+    (void)!::send(one, all.data(), all.size(), MSG_NOSIGNAL);
+  }
+
+  int listening_;
+  std::thread thread_;
+};
+
+TEST(Remote, AServerThatKeepsNoConnectionCannotBeTimed) {
+  ClosingServer server;
+  RemoteOptions options;
+  options.patience = 100ms;
+  options.warm_up = 0;
+  RemoteBlackBox victim(url_of(server.port, "/v2/models/m"), options);
+  const Tensor one = Tensor::zeros({1, 2}, Device::cpu());
+  EXPECT_EQ(victim.query(one, Timing::kNone).labels.size(), 1u);
+  const int before = server.asked;
+  EXPECT_NE(test::message_of([&] {
+              victim.query(one, Timing::kPerQuery);
+            }).find("closes its connection after every answer (10 in a row)"),
+            std::string::npos);
+  EXPECT_EQ(server.asked, before + 10);
+}
+
+TEST(Remote, AListOfModelsThatNeverComesIsNotAskedForForEver) {
+  ClosingServer server;
+  RemoteOptions options;
+  options.patience = 100ms;
+  EXPECT_NE(test::message_of([&] {
+              RemoteBlackBox victim(url_of(server.port), options);
+            }).find("POST /v2/repository/index: no answer (Read), asked again"),
+            std::string::npos);
+  EXPECT_LE(server.asked, 10);
 }
 
 // A server that closes every connection after three answers: no time has the handshake in it.

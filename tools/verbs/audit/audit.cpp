@@ -108,6 +108,18 @@ class AuditVerb final : public Verb {
       throw UsageError(
           "--model, --shape, --input, --output, --max-queries, --members and --others are about a served model; " +
           target.name + " is a file");
+    const auto refuse = [&](bool given, const char* options, const char* about) {
+      if (given) throw UsageError(fmt::format("{}: {}, and {} is none", options, about, target.name));
+    };
+    refuse(!times_alone && (!exit_.empty() || !attribute_.empty() || !time_.empty() || unit_ns_ != 1),
+           "--exit, --attribute, --time and --unit-ns",
+           "columns of a CSV file of times");
+    refuse(times_alone && (!data_.empty() || threshold_ || settings_.queries != audit::Settings{}.queries ||
+                           split_ != "auto" || state_.named()),
+           "--data, --split, --queries, --threshold, --net and what goes with it",
+           "are about a model");
+    refuse(
+        !served && settings_.copy_net != audit::Settings{}.copy_net, "--copy-net", "is about a served model");
     if (served) open_served(session, target);
     const bool imported = target.source == audit::Source::kModel && open_model(session, target);
     audit::Measured recorded;

@@ -4,6 +4,7 @@
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
 #include "attacks/query/metered.h"
+#include "nets/data/inspect.h"
 #include "nets/data/split.h"
 #include "tools/frame/interrupt.h"
 #include "tools/report/figures.h"
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace offramp::tools::audit {
 namespace {
@@ -63,7 +65,8 @@ void judge_members(Work& work, const mi::Records& records, Section& s) {
   std::vector<report::RocCurve> curves;
   s.data["auc_level"] = level;
   s.data["attacks"] = nlohmann::ordered_json::array();
-  double best = 0, low = 0;  // of the attack with the highest lower end
+  double best = 0,
+         low = 0;  // of the attack with the largest area, those first that are above one half for certain
   std::string best_name;
   for (const char* name : kAttacks) {
     for (const bool told : {false, true}) {
@@ -98,7 +101,8 @@ void judge_members(Work& work, const mi::Records& records, Section& s) {
            {"tpr_at_1_percent",
             resolved ? nlohmann::ordered_json(one_percent.tpr.estimate) : nlohmann::ordered_json(nullptr)},
            {"control_passed", e.control.passed}});
-      if (e.control.passed && e.auc.low > low)
+      if (e.control.passed &&
+          std::pair(e.auc.low > .5, e.auc.estimate) > std::pair(low > .5, best_name.empty() ? -1 : best))
         best = e.auc.estimate, low = e.auc.low,
         best_name = table.rows.back()[0] + (told ? " with the exit" : "");
       if (told == (records.num_exits > 1) && std::string(name) != "correctness") {
@@ -173,6 +177,14 @@ Section audit_membership(Work& work, const Target& target) {
   where.seed = trained.seed;
   Samples whole = where;
   whole.held_out = 0;
+  if (!trained.contents.empty() &&
+      data::fingerprint(open_set(whole.set, whole.split, whole.open)) != trained.contents)
+    return skipped(
+        s.name,
+        s.title,
+        "membership",
+        "the data set is not what the model was trained on (its contents changed, or are read in another way), so "
+        "nobody knows a member");
   data::ImageSet set = open_pictures(work.session, trained, whole, net.input());
   const int count = set.n;
   const mi::Samples samples(data::Dataset(std::move(set)));

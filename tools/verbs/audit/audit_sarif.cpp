@@ -117,7 +117,7 @@ std::string card_of(const Head& head, const std::vector<Section>& sections) {
   }
   text += "---\n\n# " + head.target + "\n\n";
   if (owned) {
-    text += fmt::format("A {} with {} exits for images; {} MACs to the last one.\n",
+    text += fmt::format("A {} with {} exits for images; {} MACs without them.\n",
                         model->data.at("net").get<std::string>(),
                         model->data.at("num_exits").get<int>(),
                         model->data.at("plain_macs").get<std::int64_t>());

@@ -299,7 +299,7 @@ Section audit_exit_timing(Work& work, const Measured& m) {
         m.inputs(),
         m.repetitions,
         estimate.num_exits,
-        exits.size(),
+        std::set<int>(m.exit.begin(), m.exit.end()).size(),
         100 * score.accuracy));
   } else {
     s.paragraphs.push_back(fmt::format(
@@ -361,7 +361,7 @@ Section audit_attribute(Work& work, const Measured& m) {
           "What is learnt about the {} of an input; gain: the best guess beside always naming the commonest",
           m.attribute_name)};
   std::string least_seen;
-  double least_p = 1, gain = 1;
+  double least_p = 1, gain = 0;  // gain: at least, of what tells most
   const auto row = [&](const char* seen, const std::vector<std::size_t>& observed) {
     const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute, options);
     bits.rows.push_back({seen,
@@ -428,11 +428,13 @@ Section audit_attribute(Work& work, const Measured& m) {
          Kind::kFail,
          gain > 1.5 ? "error" : "warning",
          fmt::format(
-             "the {} in {}: bits p {:.3g}, a guess is right at least {:.3g} times as often as naming the commonest{}",
+             "the {} in {}: bits p {:.3g}, {}{}",
              m.attribute_name,
              least_seen,
              least_p,
-             gain,
+             gain > 1 ? fmt::format("a guess is right at least {:.3g} times as often as naming the commonest",
+                                    gain)
+                      : "and yet a guess need not be right more often than naming the commonest",
              shown ? "; some values differ in time beyond 100 ns" : "")});
   } else if (!said.empty() && std::all_of(said[0].second.begin(), said[0].second.end(), [](const auto& v) {
                return v.outcome == stats::TimingOutcome::kSmaller;

@@ -99,7 +99,7 @@ class DefendPlanVerb final : public Verb {
     if (choice) defence = chosen(*choice, exits, seed);
 
     RunFolder& folder = session.folder();
-    Table table({"exit", "deadline ms", "share %"});
+    Table table({"exit", "deadline ms", victim_.empty() ? "share %" : "share %, half a query added"});
     for (std::size_t k = 0; k < exits.times.size(); ++k) {
       table.row({std::to_string(k + 1),
                  fmt::format("{:.6f}", exits.times[k] / 1e6),

@@ -83,12 +83,12 @@ class ExtractEstimateVerb final : public Verb {
     }
     set_session(session, plan_);
     SessionListener listener(session);
-    const auto estimated = attacks::estimate_stage(
-        attacks::read_times(times_), plan_, Device::by_name(session.device()), listener);
+    const attacks::RecordedTimes times = attacks::read_times(times_);
+    const auto estimated = attacks::estimate_stage(times, plan_, Device::by_name(session.device()), listener);
     const stats::ExitEstimate& e = estimated.estimate;
     nlohmann::ordered_json json = estimated.json;
     if (!assignment_.empty()) {
-      attacks::write_assignment(assignment_, e);
+      attacks::write_assignment(assignment_, e, times.index);
       json["assignment"] = assignment_.string();
     }
     if (!plot_.empty()) {

@@ -29,6 +29,7 @@ class ExtractRunVerb final : public Verb {
         .run_folder = true};
   }
   void declare(Options& options) override {
+    plan_.estimate.options.method = stats::EstimationMethod::kMixture;  // as `extract estimate`
     options.add("run.victim", victim_, "checkpoint, or run folder with one").positional().required();
     options.add("run.images", images_, "query images, of part train unless @test or @all says else")
         .required();
@@ -103,8 +104,11 @@ class ExtractRunVerb final : public Verb {
     bool groups = false;  // the adaptive policy chooses among the classes of the attacker's own pictures
     for (const std::string& text : baselines_)
       for (const auto name : data::split_fields(text, ',')) {
-        plan_.baselines.push_back(
-            nets::text::value_of(attacks::kBaselines, "--baselines", std::string(data::trimmed(name))));
+        const auto baseline =
+            nets::text::value_of(attacks::kBaselines, "--baselines", std::string(data::trimmed(name)));
+        if (std::ranges::find(plan_.baselines, baseline) != plan_.baselines.end())
+          throw UsageError(fmt::format("--baselines: {} is given twice", data::trimmed(name)));
+        plan_.baselines.push_back(baseline);
         groups = groups || plan_.baselines.back() == attacks::Baseline::kKnockoffAdaptive;
       }
     plan_.queries = groups ? open_grouped_images(session, images_, victim.net->input())

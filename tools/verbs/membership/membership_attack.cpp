@@ -64,7 +64,9 @@ class MembershipAttackVerb final : public Verb {
     o.add("attack.shadow", shadow_, "folder with the shadows, where they are another run's");
     o.add("attack.data", data_, "where the target's data set lies, if it has moved");
     o.add("attack.shadow_data", shadow_data_, "the same of the shadow's");
-    o.add("attack.exits", exits_, "numbers of exits to attack; default: all that were planned").range(1, 16);
+    o.add("attack.exits", exits_, "numbers of exits to attack; default: all that were planned")
+        .range(1, 16)
+        .distinct();
     const auto joined_words = [](const std::vector<std::string>& words) {
       return fmt::format("{}", fmt::join(words, ","));
     };
@@ -83,6 +85,11 @@ class MembershipAttackVerb final : public Verb {
         "nets all, unless some are named");
     o.add_as<std::string>(
         "attack.adversaries", adversaries_, joined_words, words_of, "what is known of exits, with commas");
+    o.add(
+         "attack.tau",
+         tau_,
+         "confidence that the exits of all nets ask for; default: what membership train chose for each number of exits")
+        .range(0, 1);
     o.add("attack.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
     o.add_as<std::string>(
          "attack.thresholds",
@@ -153,9 +160,10 @@ class MembershipAttackVerb final : public Verb {
     for (const std::string& word : adversaries_)
       if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
         throw UsageError("--adversaries: expected original, told or timed, got " + in_quotes(word));
-    const TrainedFolder target = open_trained(session, models_, data_);
+    TrainedFolder target = open_trained(session, models_, data_);
+    target.tau = tau_;
     std::optional<TrainedFolder> other;
-    if (!shadow_.empty()) other.emplace(open_trained(session, shadow_, shadow_data_));
+    if (!shadow_.empty()) other.emplace(open_trained(session, shadow_, shadow_data_)).tau = tau_;
     const TrainedFolder& shadow = other ? *other : target;
     if (exits_.empty()) exits_ = target.plan.exits;
     for (const int k : exits_) {
@@ -260,6 +268,17 @@ class MembershipAttackVerb final : public Verb {
     return r;
   }
 
+  // Of a query of a non-member, to the plain net.
+  static double relative_macs(const am::Records& r, const nets::NetCosts& costs) {
+    double macs = 0, others = 0;
+    for (std::size_t i = 0; i < r.size(); ++i) {
+      if (r.member[i]) continue;
+      macs += static_cast<double>(costs.exits[static_cast<std::size_t>(r.exit[i]) - 1].macs);
+      ++others;
+    }
+    return macs / (others * static_cast<double>(costs.plain.macs));
+  }
+
   // What thousands of queries with changed inputs say, asked once and kept.
   am::Signal signal_of(const std::string& attack,
                        RunFolder& folder,
@@ -299,14 +318,14 @@ class MembershipAttackVerb final : public Verb {
                &shadow_spec = shadow.spec(am::Role::kShadow, k);
     folder.bind(am::model_path(target.path, target_spec.name));
     folder.bind(am::model_path(shadow.path, shadow_spec.name));
-    const am::OpenedModel of_target = am::open_model(target_spec, target.path, device),
-                          of_shadow = am::open_model(shadow_spec, shadow.path, device);
+    const am::OpenedModel of_target = target.open(target_spec, device),
+                          of_shadow = shadow.open(shadow_spec, device);
     am::Records on_target = records_of(folder, target, target_spec, of_target, listener);
     const am::Records on_shadow = records_of(folder, shadow, shadow_spec, of_shadow, listener);
     ordered_json json{{"net", target_spec.name},
                       {"exits", k},
                       {"threshold", of_target.trained.threshold},
-                      {"relative_macs", of_target.trained.relative_macs},
+                      {"relative_macs", relative_macs(on_target, of_target.loaded.net->costs())},
                       {"target", am::to_json(am::leak_of(on_target))},
                       {"shadow", am::to_json(am::leak_of(on_shadow))},
                       {"attacks", ordered_json::array()}};
@@ -385,7 +404,7 @@ class MembershipAttackVerb final : public Verb {
     };
     std::vector<am::Records> on_pool, on_population;
     for (const am::ModelSpec& spec : specs) {
-      const am::OpenedModel model = am::open_model(spec, target.path, device);
+      const am::OpenedModel model = target.open(spec, device);
       on_pool.push_back(records_of(folder, target, spec, model, listener));
       on_population.push_back(of_population(model, spec.name));
     }
@@ -420,11 +439,19 @@ class MembershipAttackVerb final : public Verb {
         };
     for (const am::ManyModelAttack& attack : am::many_model_attacks()) {
       if (!wanted(attack.name)) continue;
-      add(attack.name,
-          attack.score(queried, references),
-          specs.size() >= 6
-              ? std::optional(am::calibrated(attack.score, queried, on_target.member, references))
-              : std::nullopt);
+      try {
+        add(attack.name,
+            attack.score(queried, references),
+            specs.size() >= 6
+                ? std::optional(am::calibrated(attack.score, queried, on_target.member, references))
+                : std::nullopt);
+      } catch (const DataError& error) {  // too few nets for it
+        json["attacks"].push_back(without(session,
+                                          on_target.model,
+                                          attack.name,
+                                          fmt::format("{} references", specs.size()).c_str(),
+                                          error));
+      }
     }
     if (!wanted("rmia")) return;
     const am::Records target_population = of_population(of_target, on_target.model);
@@ -465,6 +492,7 @@ class MembershipAttackVerb final : public Verb {
 
   std::filesystem::path models_, shadow_;
   std::string data_, shadow_data_;
+  std::optional<double> tau_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
   std::vector<std::string> with_shadow_, with_references_;  // of attacks_, or the default

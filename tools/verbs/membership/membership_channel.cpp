@@ -43,7 +43,7 @@ class MembershipChannelVerb final : public Verb {
   void declare(Options& o) override {
     o.add("channel.attack", attack_, "folder of membership attack, with times").positional().required();
     o.add("channel.data", data_, "where the target's data set lies, if it has moved");
-    o.add("channel.sigma_ms", sigma_ms_, "deviations of the delay, ms").range(0, 1e6);
+    o.add("channel.sigma_ms", sigma_ms_, "deviations of the delay, ms").range(0, 1e6).distinct();
     o.add("channel.mean_ms", mean_ms_, "its mean before negative ones are drawn again, ms").range(0, 1e6);
     o.add_as<std::string>(
          "channel.form",
@@ -52,8 +52,10 @@ class MembershipChannelVerb final : public Verb {
          [](const std::string& word) { return word == "folded" ? Form::kFolded : Form::kTruncated; },
          "negative delays are drawn again (the paper), or lose their sign (its code)")
         .choices({"truncated", "folded"});
-    o.add("channel.queries", queries_, "answers of a sample that the attacker averages").range(1, 100000);
-    o.add("channel.exits", exits_, "numbers of exits; default: all that were timed").range(2, 16);
+    o.add("channel.queries", queries_, "answers of a sample that the attacker averages")
+        .range(1, 100000)
+        .distinct();
+    o.add("channel.exits", exits_, "numbers of exits; default: all that were timed").range(2, 16).distinct();
     o.add(
         "channel.attacks", attacks_, "which; attacks that ask more queries and white-box ones have no clock");
     o.add("channel.epochs", settings_.epochs, "of the attack nets").range(1, 100000);
@@ -134,8 +136,8 @@ class MembershipChannelVerb final : public Verb {
           ordered_json row{{"sigma_ms", sigma_ms},
                            {"queries", queries},
                            {"channel", what},
-                           {"to_distinguish", bound},
-                           {"to_cluster", cluster},
+                           {"to_distinguish", bounded ? ordered_json(bound) : ordered_json(nullptr)},
+                           {"to_cluster", bounded ? ordered_json(cluster) : ordered_json(nullptr)},
                            {"exits_right", seen.accuracy},
                            {"clusters", seen.found},
                            {"attacks", ordered_json::array()}};

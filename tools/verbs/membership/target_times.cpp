@@ -21,10 +21,9 @@ std::vector<nets::LoadedNet> neighbours_of(const TrainedFolder& target, int k, i
     throw UsageError("--tenants: the run has no target of another number of exits to run beside");
   std::vector<nets::LoadedNet> nets;
   for (int i = 0; i < count; ++i)
-    nets.push_back(am::open_model(others[static_cast<std::size_t>(i) % others.size()],
-                                  target.path,
-                                  Device::make_cpu({.threads = 1}))
-                       .loaded);
+    nets.push_back(
+        target.open(others[static_cast<std::size_t>(i) % others.size()], Device::make_cpu({.threads = 1}))
+            .loaded);
   return nets;
 }
 
@@ -43,7 +42,7 @@ am::EstimatedExits time_target(Session& session,
   const Device device =
       session.device() == "cpu" ? Device::make_cpu({.threads = 1}) : Device::by_name(session.device());
   const am::ModelSpec& spec = target.spec(am::Role::kTarget, k);
-  const am::OpenedModel model = am::open_model(spec, target.path, device);
+  const am::OpenedModel model = target.open(spec, device);
   attacks::QueryOptions query = times.query;
   query.victim = spec.name;
   query.images = target.data;

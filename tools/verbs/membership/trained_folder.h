@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,15 @@ struct TrainedFolder {
   std::unique_ptr<attacks::membership::Samples> samples;
   data::FourParts parts;
   std::vector<attacks::membership::ModelSpec> specs;
+  std::optional<double> tau;  // of the exits of all nets; none: what training chose
 
   // Throws UsageError where no such net was planned.
   const attacks::membership::ModelSpec& spec(attacks::membership::Role role, int exits) const;
   std::vector<attacks::membership::ModelSpec> references(int exits) const;
+  attacks::membership::OpenedModel open(const attacks::membership::ModelSpec& spec,
+                                        const Device& device) const {
+    return attacks::membership::open_model(spec, path, device, tau);
+  }
 };
 // `data`: where the set lies now; empty: where it lay then. Throws UsageError for a folder without a plan.
 TrainedFolder open_trained(const Session& session,

@@ -1,8 +1,8 @@
 #include "tools/verbs/net/net_data.h"
 
+#include "base/errors.h"
 #include "nets/data/class_names.h"
 #include "nets/data/inspect.h"
-#include "nets/data/text.h"
 #include "nets/data/transform.h"
 #include "tools/frame/interrupt.h"
 #include "tools/verbs/inputs.h"
@@ -27,7 +27,7 @@ const std::vector<std::string>& NetData::class_names() const {
   return std::visit([](const auto& set) -> const std::vector<std::string>& { return set.class_names; }, set_);
 }
 
-void NetData::describe(nets::NetOptions& options) const {
+void NetData::describe(nets::NetOptions& options, std::span<const std::int32_t> trained_on) const {
   options.classes = classes();
   if (const auto* table = std::get_if<data::TableSet>(&set_)) {
     options.features = table->d;
@@ -42,7 +42,7 @@ void NetData::describe(nets::NetOptions& options) const {
   }
   options.channels = images.c;
   options.side = images.h;
-  const data::Normalisation normalisation = data::recommended_normalisation(images);
+  const data::Normalisation normalisation = data::recommended_normalisation(images, trained_on);
   options.mean = normalisation.mean;
   options.std = normalisation.std;
 }
@@ -98,14 +98,14 @@ void NetData::fit_to(const nets::Network& net,
     got = {images.c, images.h, images.w};
   }
   if (got != wanted) {
-    throw UsageError(fmt::format(
-        "{}: the net takes samples of {}, these are {}{}",
-        spec,
-        nets::to_string(wanted),
-        nets::to_string(got),
-        pixels() && wanted.h > 1 ? fmt::format("; {} resizes the pictures",
-                                               data::shell_quoted(fmt::format("{}?side={}", spec, wanted.h)))
-                                 : ""));
+    throw UsageError(fmt::format("{}: the net takes samples of {}, these are {}{}",
+                                 spec,
+                                 nets::to_string(wanted),
+                                 nets::to_string(got),
+                                 pixels() && wanted.h > 1
+                                     ? fmt::format("; {} resizes the pictures",
+                                                   shell_quoted(fmt::format("{}?side={}", spec, wanted.h)))
+                                     : ""));
   }
   if (classes() != net.classes()) {
     throw UsageError(

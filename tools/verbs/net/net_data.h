@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,8 @@ class NetData {
   int samples() const;
   int classes() const;
   const std::vector<std::string>& class_names() const;
-  // For nets::NetOptions: sizes, classes and the recommended normalisation.
-  void describe(nets::NetOptions& options) const;
+  // For nets::NetOptions: sizes, classes and the recommended normalisation (of all pictures, or of those named).
+  void describe(nets::NetOptions& options, std::span<const std::int32_t> trained_on = {}) const;
   // What a checkpoint keeps of this set, but for the name and what is held out.
   TrainedOn trained_on() const;
   // What was done to pictures that users may not expect; empty: nothing.

@@ -97,7 +97,11 @@ StateImport::Imported StateImport::read(Session& session,
     throw UsageError("--mean and --std belong together: pixels are taken as (x - mean) / std");
   net_.mean.assign(mean_.begin(), mean_.end());
   net_.std.assign(std_.begin(), std_.end());
-  if (mean_.empty()) take_normalisation(file);
+  if (mean_.empty())
+    take_normalisation(file);
+  else if (state->find("normalize.mean") != nullptr)
+    throw UsageError(file.string() +
+                     ": has a normalisation of its own; --mean and --std are for files without one");
   Imported out;
   out.net = std::make_unique<nets::Network>(net_, device);
   nets::initialize(*out.net, session.seed());

@@ -70,7 +70,9 @@ class TrainVerb final : public Verb {
     o.add("data.set", data_, "data set: a path, or one of the forms above").flag("--data").required();
     o.add("data.side", side_, "resize all pictures to a square of so many pixels; 0: they have one size")
         .range(0, 4096);
-    o.add("data.augment", augment_, "flips and crops as recommended for the data set");
+    o.add("data.augment",
+          augment_,
+          "flips and crops as recommended for the data set; pictures and arrays of your own have none");
     o.add("data.held_out",
           held_out_,
           "training samples set aside (for tune), and tested on instead of the test set; 0: none, but a "
@@ -85,7 +87,9 @@ class TrainVerb final : public Verb {
         .choices({"sdn", "msdnet"});
     o.add("train.from", from_, "start from this checkpoint's values (exits-only: the trunk)");
     o.add("train.precision", precision_, "bf16: mixed precision").choices({"f32", "bf16"});
-    o.add("train.epochs", epochs_, "passes over the training set (default 100; exits-only 25)")
+    o.add("train.epochs",
+          epochs_,
+          "passes over the training set (default 100; exits-only 25, --recipe msdnet 300)")
         .range(1, 100000);
     o.add("train.batch", batch_, "samples a step").range(1, 65536);
     o.add(
@@ -97,9 +101,10 @@ class TrainVerb final : public Verb {
     o.add("train.optimizer", optimizer_, "default: sgd; exits-only adam").choices({"default", "sgd", "adam"});
     o.add("train.learning_rate", learning_rate_, "default 0.1 with sgd, 0.001 with adam");
     o.add("train.weight_decay", weight_decay_, "default 5e-4 for vgg and wrn, 1e-4 else");
-    o.add("train.milestones",
-          milestones_,
-          "epochs of a 100-epoch run (exits-only: 25) at which the rate falls to a tenth");
+    o.add(
+        "train.milestones",
+        milestones_,
+        "epochs of a 100-epoch run (exits-only: 25, --recipe msdnet: 300) at which the rate falls to a tenth");
     o.add("train.schedule", schedule_, "of the rate: steps at the milestones, or half a cosine (MSDNet)")
         .choices({"steps", "cosine"});
     o.add("train.loss_weights", loss_weights_, "final weights of the internal losses")
@@ -153,6 +158,8 @@ class TrainVerb final : public Verb {
     complete_net_options(train_data);
     const auto split =
         data::split_held_out(train_data.samples(), checked_held_out(train_data), session.seed());
+    if (held_out_ > 0) train_data.describe(net_, split.train);  // pixels' statistics: of what is learned from
+    if (kind_ == "exits-only") take_normalisation_of_the_trunk();
     nets::Network net(net_, device);
     if (loss_weights_ == "sdn") options.exit_weights = nets::sdn_loss_weights(net.num_exits());
     nets::check(options, net);
@@ -256,6 +263,10 @@ class TrainVerb final : public Verb {
   nets::TrainOptions train_options(const Session& session) const {
     if (recipe_ == "msdnet" && kind_ != "joint")
       throw UsageError("--recipe msdnet trains all of a net: --kind joint");
+    if (loss_weights_ == "sdn" && (recipe_ == "msdnet" || kind_ != "joint"))
+      throw UsageError(
+          "--loss-weights sdn: " + std::string(kind_ != "joint" ? "--kind " + kind_ : "--recipe msdnet") +
+          " gives every loss the weight 1");
     nets::TrainOptions o = recipe_ == "msdnet"
                                ? nets::msdnet_options()
                                : nets::reference_options(net_.name, nets::train_kind_from(kind_));
@@ -299,6 +310,15 @@ class TrainVerb final : public Verb {
     }
   }
 
+  void take_normalisation_of_the_trunk() {
+    const auto file = nets::open_state(checkpoint_of(from_));
+    const auto *mean = file->find("normalize.mean"), *inverse = file->find("normalize.inv_std");
+    if (mean == nullptr || inverse == nullptr) return;
+    net_.mean = file->floats(*mean);
+    net_.std = file->floats(*inverse);
+    for (float& value : net_.std) value = 1.f / value;
+  }
+
   void start(Session& session,
              RunFolder& folder,
              nets::Network& net,
@@ -307,8 +327,11 @@ class TrainVerb final : public Verb {
     if (folder.resumed() && std::filesystem::exists(last)) {
       trainer.load(last);
       const std::int64_t done = trainer.steps_done();
-      folder.keep_metrics(
-          [&](const nlohmann::json& line) { return line.value("step", std::int64_t{0}) <= done; });
+      folder.keep_metrics([&](const nlohmann::json& line) {
+        const bool kept = line.value("step", std::int64_t{0}) <= done;
+        if (kept) last_line_ = line;
+        return kept;
+      });
       session.log.info(fmt::format("resumed at epoch {}, batch {}", trainer.epoch(), trainer.batch()),
                        {{"epoch", trainer.epoch()}, {"batch", trainer.batch()}});
       return;
@@ -316,7 +339,9 @@ class TrainVerb final : public Verb {
     nets::initialize(net, session.seed());
     if (from_.empty()) return;
     const auto file = nets::open_state(checkpoint_of(from_));
-    const nets::ImportReport report = nets::load_state_dict(net, *file, nets::Strictness::kPartial);
+    // A frozen trunk goes with the normalisation it was trained with.
+    const nets::ImportReport report = nets::load_state_dict(
+        net, *file, kind_ == "exits-only" ? nets::Strictness::kPartial : nets::Strictness::kWeights);
     session.log.info(fmt::format("{}: {} tensors read, {} not in it, {} not used",
                                  from_.string(),
                                  report.matched.size(),
@@ -360,6 +385,7 @@ class TrainVerb final : public Verb {
                     const std::filesystem::path& last) {
     using Clock = std::chrono::steady_clock;
     ordered_json metrics;
+    if (trainer.done()) metrics = of_a_trained_net(net, trainer, test);
     while (!trainer.done()) {
       const int epoch = trainer.epoch();
       const auto images_of = [&](std::int64_t batches) {
@@ -416,6 +442,16 @@ class TrainVerb final : public Verb {
     return metrics;
   }
 
+  // The run was resumed behind its last epoch: what is left is its answer.
+  ordered_json of_a_trained_net(nets::Network& net, const nets::Trainer& trainer, nets::BatchSource& test) {
+    const nets::ExitOutputs outputs = nets::exit_outputs(net, test);
+    one_class_ = one_class_note(outputs, class_names_);
+    ordered_json metrics = last_line_;
+    metrics["epoch"] = trainer.options().epochs;
+    metrics["test_accuracy"] = nets::accuracy(outputs);
+    return metrics;
+  }
+
   // A step that another rank's end broke off changed nothing: where it would have begun the run goes on.
   nets::StepReport step_or_save(nets::Trainer& trainer, const std::filesystem::path& last) const {
     try {
@@ -457,7 +493,7 @@ class TrainVerb final : public Verb {
     for (std::size_t e = 0; e < costs.exits.size(); ++e) {
       const nets::Cost& cost = costs.exits[e];
       const double relative = static_cast<double>(cost.macs) / static_cast<double>(costs.plain.macs);
-      const double right = metrics.empty() ? 0.0 : metrics["test_accuracy"][e].get<double>();
+      const double right = metrics["test_accuracy"][e].get<double>();
       table.row({std::to_string(e + 1),
                  with_thousands(cost.parameters),
                  with_thousands(cost.macs),
@@ -491,7 +527,8 @@ class TrainVerb final : public Verb {
   nets::NetOptions net_;
   nets::Metadata metadata_;  // of the data, for checkpoints
   std::vector<std::string> class_names_;
-  std::string one_class_;  // what to say of a net that knows one class
+  std::string one_class_;                            // what to say of a net that knows one class
+  ordered_json last_line_ = ordered_json::object();  // of the resumed run's metrics.jsonl
   std::string data_, placement_ = "equal-cost", form_ = "linear", kind_ = "joint", precision_ = "f32",
                      optimizer_ = "default", loss_weights_ = "cost", schedule_ = "steps", recipe_ = "sdn";
   std::string profile_steps_;

@@ -141,7 +141,7 @@ class TuneVerb final : public Verb {
       const nets::PolicyResult result = nets::apply(at.policy, outputs, net.costs());
       at.accuracy = result.accuracy;
       at.mean_cost = result.relative_macs;
-      if (budget_ ? at.mean_cost > *budget_ : at.accuracy < last - *drop_ / 100) continue;
+      if (budget_ ? at.mean_cost > *budget_ : at.accuracy < last - *drop_ / 100 - 1e-9) continue;
       const bool better = !best || (budget_ ? at.accuracy > best->accuracy : at.mean_cost < best->mean_cost);
       if (better) best = at;
     }

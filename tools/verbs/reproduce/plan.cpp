@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <set>
 
 namespace offramp::tools::reproduce {
@@ -59,15 +60,24 @@ int call(const Words& words, const fs::path& log) {
 
 }  // namespace
 
+namespace {
+
+bool made_by_another_command(const Stage& stage, const Settings& settings) {
+  const fs::path command = about(stage, settings, ".command.json");
+  return fs::exists(command) &&
+         read_json_file(command)["command"] != nlohmann::json(command_of(stage, settings));
+}
+
+}  // namespace
+
 State state_of(const Stage& stage, const Settings& settings) {
   const fs::path at = settings.folder / stage.id;
   const bool done = fs::exists(stage.has_folder ? at / "DONE" : at);
   const bool begun = stage.has_folder && fs::exists(at / "config.toml");
-  const fs::path command = about(stage, settings, ".command.json");
-  if ((done || begun) && fs::exists(command) &&
-      read_json_file(command)["command"] != nlohmann::json(command_of(stage, settings)))
-    throw UsageError(fmt::format(
-        "{} was made with other settings ({}): name another --folder", at.string(), command.string()));
+  if ((done || begun) && made_by_another_command(stage, settings))
+    throw UsageError(fmt::format("{} was made with other settings ({}): name another --folder",
+                                 at.string(),
+                                 about(stage, settings, ".command.json").string()));
   return done ? State::kDone : begun ? State::kBegun : State::kNew;
 }
 
@@ -120,13 +130,17 @@ Ran run_stages(const std::vector<Stage>& stages, const Settings& settings, bool 
 }
 
 std::vector<Measured> measure(const std::vector<Study>& studies, const Settings& settings) {
+  std::map<std::string, Stage> stages;
+  for (const Stage& stage : stages_of(studies)) stages.emplace(stage.id, stage);
   std::vector<Measured> all;
   for (const Study& study : studies) {
     for (const Row& row : study.rows) {
       const fs::path at = settings.folder / row.stage,
                      answer = at.extension() == ".json" ? at : at / "results.json";
       std::optional<nlohmann::json> results;
-      if (fs::exists(answer == at ? at : at / "DONE")) results = read_json_file(answer);
+      const auto stage = stages.find(row.stage);
+      const bool ours = stage == stages.end() || !made_by_another_command(stage->second, settings);
+      if (ours && fs::exists(answer == at ? at : at / "DONE")) results = read_json_file(answer);
       for (const Metric& metric : row.metrics)
         all.push_back({study.name,
                        row.cell,

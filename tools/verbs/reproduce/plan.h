@@ -22,7 +22,7 @@ struct Ran {
 // Interrupted where a signal asked to stop.
 Ran run_stages(const std::vector<Stage>& stages, const Settings& settings, bool keep_going, Log& log);
 
-// The numbers of all rows; those of stages that are not done are empty.
+// The numbers of all rows; those of stages that are not done, or that another command made, are empty.
 std::vector<Measured> measure(const std::vector<Study>& studies, const Settings& settings);
 
 }  // namespace offramp::tools::reproduce

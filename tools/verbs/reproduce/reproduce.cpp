@@ -119,7 +119,7 @@ class ReproduceVerb final : public Verb {
     for (const Scale& scale : scales()) known.push_back(scale.name);
     o.add("reproduce.scale",
           scale_,
-          "smoke: minutes; short: a fifth of the papers' queries and epochs; full: theirs")
+          "smoke: minutes; short: a fifth of the papers' queries and 20 to 60 epochs; full: theirs")
         .choices(known);
     o.add("reproduce.folder", folder_, "where everything lies");
     o.add("reproduce.plan", plan_, "run nothing: write FOLDER/SCALE/plan for one of these engines")

@@ -2,7 +2,7 @@
 
 #include "base/atomic_file.h"
 #include "base/embedded_weights.h"
-#include "nets/data/text.h"
+#include "base/errors.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -42,6 +42,14 @@ void write_script(const fs::path& path, const std::string& text) {
 }
 
 std::string list_name(std::size_t level) { return fmt::format("level-{:02}.txt", level + 1); }
+
+// The files that write_schedule() writes, whatever else lies beside them (logs of jobs).
+void remove_plan(const fs::path& folder) {
+  for (const char* name : {"stage.sh", "collect.sh", "Makefile", "run.sh", "array.sh", "submit.sh"})
+    fs::remove(folder / name);
+  for (std::size_t l = 0; fs::remove(folder / list_name(l)); ++l) {
+  }
+}
 
 std::string mark_of(const Stage& stage) { return "../" + stage.id + (stage.has_folder ? "/DONE" : ""); }
 
@@ -147,8 +155,8 @@ std::string write_schedule(Engine engine,
                            const Settings& settings,
                            const Words& words) {
   const fs::path folder = settings.folder / "plan";
-  fs::remove_all(folder);  // of another choice of studies
   fs::create_directories(folder);
+  remove_plan(folder);  // of another choice of studies
   const auto needs = needs_of(stages, settings);
   const auto levels = levels_of(stages, needs);
   for (std::size_t l = 0; l < levels.size(); ++l) {
@@ -156,10 +164,10 @@ std::string write_schedule(Engine engine,
     for (const std::size_t s : levels[l].stages) list += stages[s].id + "\n";
     write_file_atomically(folder / list_name(l), list);
   }
-  std::string command = "exec " + data::shell_quoted(embedded::this_program().string());
-  for (const std::string& word : words) command += " " + data::shell_quoted(word);
+  std::string command = "exec " + shell_quoted(embedded::this_program().string());
+  for (const std::string& word : words) command += " " + shell_quoted(word);
   const std::string head =
-      "#!/bin/sh\ncd " + data::shell_quoted(fs::current_path().string()) + " || exit 1\n" + command;
+      "#!/bin/sh\ncd " + shell_quoted(fs::current_path().string()) + " || exit 1\n" + command;
   write_script(folder / "stage.sh", head + " --stage \"$1\"\n");
   write_script(folder / "collect.sh", head + " --collect\n");
 
@@ -169,16 +177,16 @@ std::string write_schedule(Engine engine,
   switch (engine) {
     case Engine::kMake:
       write_file_atomically(folder / "Makefile", makefile(stages, needs, levels));
-      return "make -C " + data::shell_quoted(folder.string());
+      return "make -C " + shell_quoted(folder.string());
     case Engine::kParallel:
       write_script(folder / "run.sh", parallel_script(levels, threads));
-      return data::shell_quoted((folder / "run.sh").string());
+      return shell_quoted((folder / "run.sh").string());
     case Engine::kSlurm:
       // Slurm keeps a copy of what it is given elsewhere: the list and the stage are found from where it was called.
       write_script(folder / "array.sh",
                    "#!/bin/sh\nexec ./stage.sh \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" \"$1\")\"\n");
       write_script(folder / "submit.sh", slurm_script(levels, threads));
-      return data::shell_quoted((folder / "submit.sh").string());
+      return shell_quoted((folder / "submit.sh").string());
   }
   return {};
 }

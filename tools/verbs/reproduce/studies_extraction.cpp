@@ -110,7 +110,8 @@ void extraction_studies(Builder& b) {
     for (std::size_t v = 0; v < 3; ++v) {
       const auto victim = b.victim(kNets[v].name, "cifar10", 4);
       // The paper's ratio is to the victim with the copy's backbone; this one is to the victim that was attacked.
-      const auto id = b.extraction(victim, "cifar10", kNets[c].name, "-backbones", {"--no-knockoff"});
+      const auto id = b.extraction(
+          victim, "cifar10", kNets[c].name, "-backbones", {"--no-knockoff", "--paper", "v2"}, false);
       b.row(fmt::format("{} from {}", kNets[c].label, kNets[v].label),
             "Ours",
             id,
@@ -139,14 +140,15 @@ void extraction_studies(Builder& b) {
       b.row(label, "Ours", id, std::move(metrics));
     }
   };
-  variants("extraction-ablation",
-           "v1 5.3, E3",
-           "without strategy loss, without search, separable search, true exits",
-           {{"whole", {"--no-knockoff"}},
-            {"no strategy loss", {"--no-knockoff", "--lambda", "0"}},
-            {"no search", {"--no-knockoff", "--no-search"}},
-            {"separable", {"--no-knockoff", "--objective", "separable"}},
-            {"true exits", {"--no-knockoff", "--true-exits"}}});
+  variants(
+      "extraction-ablation",
+      "v1 5.3, E3",
+      "without strategy loss, without search, separable search, true exits; with our own estimator of exits",
+      {{"whole", {"--no-knockoff"}},
+       {"no strategy loss", {"--no-knockoff", "--lambda", "0"}},
+       {"no search", {"--no-knockoff", "--no-search"}},
+       {"separable", {"--no-knockoff", "--objective", "separable"}},
+       {"true exits", {"--no-knockoff", "--true-exits"}}});
   {
     // Both searches on the very same confidences: those of the whole method.
     const std::string whole = "extractions/vgg-16-cifar10-4-by-vgg-16-ablation-whole";
@@ -160,7 +162,7 @@ void extraction_studies(Builder& b) {
   }
   variants("extraction-lambda",
            "v1 5.3, E4",
-           "weight of the strategy loss, and its two confidences",
+           "weight of the strategy loss, and its two confidences; with our own search and estimator of exits",
            {{"lambda 0.5", {"--no-knockoff", "--lambda", "0.5"}},
             {"lambda 1", {"--no-knockoff", "--lambda", "1"}},
             {"lambda 2", {"--no-knockoff", "--lambda", "2"}},

@@ -11,8 +11,10 @@ auto of_attack(int exits, const std::string& attack, const std::string& adversar
       if (net.value("exits", 0) != exits) continue;
       for (const Json& a : net["attacks"])
         if (a.value("attack", "") == attack && a.value("adversary", "") == adversary &&
-            a.contains("accuracy"))
-          return number(a["accuracy"]["estimate"]).value_or(0) * factor;
+            a.contains("accuracy")) {
+          const std::optional<double> estimate = number(a["accuracy"]["estimate"]);
+          return estimate ? std::optional(*estimate * factor) : std::nullopt;
+        }
     }
     return std::nullopt;
   };

@@ -156,8 +156,11 @@ class StatsTimingVerb final : public Verb {
                         test_.limit_ns,
                         test_.alpha);
     if (verdict.compared)
-      text += fmt::format(", p {:.4g}; {}\n",
+      text += fmt::format(", p {:.4g}{}; {}\n",
                           verdict.p_value,
+                          verdict.tick_ns > test_.limit_ns
+                              ? fmt::format(" beyond the clock's step of {:g} ns", verdict.tick_ns)
+                              : "",
                           verdict.classes_drawn ? "classes drawn again"
                                                 : fmt::format("blocks of {}", verdict.block)) +
               decile_table(verdict);
