@@ -218,10 +218,11 @@ TEST(Fit, ACheckpointOfAnotherFitIsRefused) {
   auto wider = test::tiny_net(3, 2);
   for (auto& exit : moved.exits) exit = 1;
   Fit foreign(*wider, quick(), set, moved.targets());
-  EXPECT_EQ(test::message_of([&] { foreign.trainer().load(path); }),
-            "resume: " + path.string() +
-                " was trained with other net options (sizes, classes and the pixels' statistics are those of the data: have "
-                "they changed?)");
+  EXPECT_EQ(
+      test::message_of([&] { foreign.trainer().load(path); }),
+      "resume: " + path.string() +
+          " was trained with other net options (sizes, classes and the pixels' statistics are those of the data: have "
+          "they changed?)");
 }
 
 // 0.1 in the first epoch of however short a run; milestones 0.35, 0.60 and 0.85 of a longer one, rounded.

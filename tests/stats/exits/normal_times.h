@@ -12,10 +12,10 @@ namespace offramp::stats {
 
 // counts[k] times around centres[k], shuffled; rounded to multiples of `tick` where it is above 0.
 inline std::vector<double> normal_times(std::span<const double> centres,
-                                 std::span<const std::size_t> counts,
-                                 double sigma,
-                                 std::uint64_t seed,
-                                 double tick = 0) {
+                                        std::span<const std::size_t> counts,
+                                        double sigma,
+                                        std::uint64_t seed,
+                                        double tick = 0) {
   std::mt19937_64 rng(seed);
   std::normal_distribution<double> normal(0, sigma);
   std::vector<double> out;
