@@ -44,6 +44,10 @@ def model_of(checkpoint):
         net = nets.resnet((int(name[7:]) - 2) // 6, 1, *common)
     else:
         net = {"mobilenet": nets.mobilenet, "vgg-16": nets.vgg16}[name](1, *common)
+    if "end_layers.4.weight" in state:  # an end of two layers, as the nets of `membership train` have it
+        hidden, channels = state["end_layers.2.weight"].shape
+        net.end_layers = torch.nn.Sequential(*list(net.end_layers)[:2], torch.nn.Linear(channels, hidden), torch.nn.Dropout(),
+                                             torch.nn.Linear(hidden, common[0]))
     missing, unexpected = net.load_state_dict(state, strict=False)
     assert not unexpected and all(k.endswith("num_batches_tracked") for k in missing), (missing, unexpected)
     return LastExit(net).eval(), name, int(meta["net.classes"])
