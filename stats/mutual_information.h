@@ -11,9 +11,8 @@ struct MutualInformation {
   double plug_in = 0;  // sum p(x,y) log2(p(x,y) / (p(x) p(y))), biased upward
   // Minus Miller and Madow's bias (occupied cells - rows - columns + 1) / (2 n ln 2); from 0 to the smaller entropy.
   double corrected = 0;
-  double of_first = 0;
-  double of_labels =
-      0;  // entropies of the two: no more can be said about the second than the smaller of them
+  // Entropies of the two: no more can be said about the second than the smaller of them.
+  double of_first = 0, of_labels = 0;
 };
 
 // Two label sequences of any integer values. ValueError: lengths differ or nothing given.

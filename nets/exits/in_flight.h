@@ -22,8 +22,8 @@ struct Asked {
   Features x = {};  // [n, ...] as the net takes it, on the CPU
   EarlyExitResult result = {};
   int left = 0;  // images on their way
-  std::exception_ptr failed =
-      {};  // of the first image that the net has no answer for (its exit is not finite)
+  // Of the first image that the net has no answer for (its exit is not finite).
+  std::exception_ptr failed = {};
 };
 
 class InFlight {

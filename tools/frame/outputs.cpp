@@ -73,14 +73,14 @@ std::vector<fs::path> named_by(std::string text) {
 }
 
 struct Input {
-  std::string flag;
-  fs::path path;  // which exists
+  std::string reader;  // and what he does: "--data reads"
+  fs::path path;       // which exists
 };
 
 std::vector<Input> inputs_of(const Options& options) {
   std::vector<Input> inputs;
   const auto add = [&inputs](const Option& option, const std::string& text) {
-    for (fs::path& path : named_by(text)) inputs.push_back({option.flag_name(), std::move(path)});
+    for (fs::path& path : named_by(text)) inputs.push_back({option.flag_name() + " reads", std::move(path)});
   };
   for (const Option& option : options.all()) {
     if (option.is_written() || option.has_choices() || option.key() == "out") continue;
@@ -110,11 +110,11 @@ bool is_answer(const fs::path& path) {
 
 void refuse_what_is_read(const std::string& where, const fs::path& output, const Input& input) {
   if (same_file(output, input.path))
-    throw UsageError(where + " is the file that " + input.flag + " reads; choose another name");
+    throw UsageError(where + " is the file that " + input.reader + "; choose another name");
   if (is_folder(input.path) && written_by_run(input.path).empty() && !is_answer(output) &&
       lies_in(output, input.path))
     throw UsageError(where + " is there already and lies in " + in_quotes(input.path.string()) + ", which " +
-                     input.flag + " reads; choose another name");
+                     input.reader + "; choose another name");
 }
 
 }  // namespace
@@ -174,8 +174,8 @@ void check_replaced_run(const fs::path& out, const Options& options) {
     const bool goes = std::ranges::any_of(
         files, [&](const std::string& file) { return lies_in(out / file, input.path); });  // or is it
     if (goes)
-      throw UsageError("--force: would remove " + in_quotes(input.path.string()) + ", which " + input.flag +
-                       " reads; choose another --out");
+      throw UsageError("--force: would remove " + in_quotes(input.path.string()) + ", which " + input.reader +
+                       "; choose another --out");
   }
 }
 

@@ -16,7 +16,7 @@ void check_output(const std::string& flag,
                   const std::filesystem::path& output,
                   Written kind,
                   const Options& options);
-// What a verb learns late that it reads (`what` names it: the data set of a checkpoint); `text` as an option would have it. Throws
+// What a verb learns late that it reads (`what` is what such a file does: holds the data set of a checkpoint); `text` as an option would have it. Throws
 // UsageError where an option that is written() names a file of it.
 void check_late_input(const std::string& what, const std::string& text, const Options& options);
 // All options that are written(). Two of them with one name are wrong use as well.

@@ -167,7 +167,7 @@ Samples samples_for(Session& session,
   const bool from_checkpoint = wanted.set.empty();
   if (samples.set.empty())
     throw UsageError("--data is wanted: the checkpoint does not say what the net was trained on");
-  if (from_checkpoint) session.will_read("the checkpoint's training data", samples.set);
+  if (from_checkpoint) session.will_read("holds the checkpoint's training data", samples.set);
   samples.seed = session.seed_given() || data.set.empty() ? session.seed() : data.seed;
   if (from_checkpoint) samples.open.seed = samples.seed;
   samples.open.side = data.side;
