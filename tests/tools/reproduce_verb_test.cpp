@@ -113,8 +113,8 @@ TEST(Reproduce, MakesAStudyOnceAndSaysWhenItIsAnothers) {
   // Nor are its numbers told under another study of these settings.
   const Outcome collected = reproduce(folder.path(), {"membership-exits", "--collect"}, "2");
   ASSERT_EQ(collected.code, 0) << collected.text();
-  for (const json& row : json::parse(read_text(folder / "smoke" / "results.json"))["rows"])
-    EXPECT_TRUE(row["ours"].is_null()) << row;
+  const json told = json::parse(read_text(folder / "smoke" / "results.json"));
+  for (const json& row : told["rows"]) EXPECT_TRUE(row["ours"].is_null()) << row;
   const Outcome unknown = reproduce(folder.path(), {"table-9"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_NE(unknown.err.find("there is no study 'table-9'"), std::string::npos) << unknown.err;
