@@ -176,10 +176,12 @@ TEST(AtomicFile, AFileSizeLimitLeavesTheOldContentAndSaysHowFarItCame) {
 
 // A mount namespace of our own: as root directly, else inside a user namespace in which we are root.
 bool enter_mount_namespace() {
-  const std::string uid = std::to_string(::getuid());
+  const std::string uid = std::to_string(::getuid()), gid = std::to_string(::getgid());
   if (::unshare(CLONE_NEWNS) != 0) {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
     std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
+    std::ofstream("/proc/self/setgroups") << "deny";  // or the next is not allowed
+    std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
   }
   return ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
 }
