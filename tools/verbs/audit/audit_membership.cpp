@@ -65,8 +65,8 @@ void judge_members(Work& work, const mi::Records& records, Section& s) {
   std::vector<report::RocCurve> curves;
   s.data["auc_level"] = level;
   s.data["attacks"] = nlohmann::ordered_json::array();
-  double best = 0,
-         low = 0;  // of the attack with the largest area, those first that are above one half for certain
+  // Of the attack with the largest area, those first that are above one half for certain.
+  double best = 0, low = 0;
   std::string best_name;
   for (const char* name : kAttacks) {
     for (const bool told : {false, true}) {
