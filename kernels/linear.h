@@ -11,6 +11,9 @@ struct LinearGeom {
   friend auto operator<=>(const LinearGeom&, const LinearGeom&) = default;
 };
 
+// With more outputs than this the CPU packs the weights in every linear_forward, which pays for many rows.
+inline constexpr int kUnpackedOutputs = 128;
+
 }  // namespace offramp
 
 // clang-format off

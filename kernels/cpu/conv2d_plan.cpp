@@ -32,6 +32,10 @@ namespace {
 // times slower there.
 bool tiny_map(const Conv2dGeom& g) { return g.out_h() * g.out_w() <= 4; }
 bool small_channels(const Conv2dGeom& g) { return g.c < 16 || g.k < 16; }
+// Filters as nets have them. For others the library's choice changes with batch and threads, and with it the bits.
+bool usual_filter(const Conv2dGeom& g) {
+  return g.r == g.s && (g.r == 1 || g.r == 3) && g.stride <= 2 && g.pad <= g.r / 2;
+}
 bool winograd_fits(const Conv2dGeom& g) { return winograd::handles(g) && !small_channels(g); }
 
 ConvAlgorithm f32_product(const Conv2dGeom& g, bool bf16) {
@@ -59,8 +63,9 @@ ConvAlgorithm default_algorithm(const Conv2dGeom& g,
     const bool library = weight && !tiny_map(g) && (!bf16 || machine.bf16 == Bf16Products::kTwiceAsFast);
     return library ? ConvAlgorithm::kDirect : ConvAlgorithm::kDepthwise;
   }
-  if (g.groups > 1) return ConvAlgorithm::kDirect;
   if (bf16 && machine.tiles && tiles::handles(g, direction)) return ConvAlgorithm::kTiles;
+  if (!usual_filter(g)) return ConvAlgorithm::kNative;
+  if (g.groups > 1) return ConvAlgorithm::kDirect;
   if (bf16 && machine.bf16 == Bf16Products::kMatrixUnit) return ConvAlgorithm::kDirect;
   if (bf16 && machine.bf16 == Bf16Products::kTwiceAsFast) return doubled_bf16_product(g, weight);
   return f32_product(g, bf16);

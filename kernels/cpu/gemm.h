@@ -23,9 +23,10 @@ inline constexpr int kTileRows = OFFRAMP_SIMD == 512 ? 12 : 6;
 inline constexpr int kTileVectors = OFFRAMP_SIMD == 512 ? 2 : 1;
 inline constexpr int kShortTileRows = kTileRows / 3;  // of the last rows; of an image whose map is tiny
 inline constexpr int kTileCols = kTileVectors * kLanes;
-inline constexpr int kRowBlock = 96;    // rows of one task of gemm_rows: a multiple of both tile heights
-inline constexpr int kColBlock = 512;   // columns of one task
-inline constexpr int kFetchAhead = 40;  // depths
+inline constexpr int kRowBlock = 96;   // rows of one task of gemm_rows: a multiple of both tile heights
+inline constexpr int kColBlock = 512;  // columns of one task, fewer where a thread would have none
+inline constexpr std::int64_t kSharedWeights = 1 << 15;  // floats of b from which on that pays
+inline constexpr int kFetchAhead = 40;                   // depths
 inline constexpr int kOuterBlock =
     64;  // rows summed in registers by gemm_outer before the partial is touched
 
@@ -116,6 +117,13 @@ struct RowBlock {
   std::int64_t* out;   // [kRowBlock]: where row m begins in the output
 };
 
+// Columns of one task of gemm_rows.
+inline int columns_of_task(int threads, std::int64_t row_blocks, std::int64_t weights, int cols) {
+  if (row_blocks * chunk_count(cols, kColBlock) >= threads || weights < kSharedWeights) return kColBlock;
+  const std::int64_t shares = chunk_count(threads, row_blocks);
+  return static_cast<int>(chunk_count(chunk_count(cols, shares), kTileCols)) * kTileCols;
+}
+
 // Rows m of 0 .. rows - 1: fill(begin, end, block) sets the pointers and output offsets of a block of rows;
 // store(offset, n, lanes, value) takes each vector of results; `zeros` is the row that stands for "outside",
 // or null. Scratch: kStage.
@@ -130,7 +138,9 @@ void gemm_rows(Context& ctx,
                Fill fill,
                Store store_vector) {
   if (rows == 0 || cols == 0) return;
-  const std::int64_t row_blocks = chunk_count(rows, kRowBlock), col_blocks = chunk_count(cols, kColBlock);
+  const std::int64_t row_blocks = chunk_count(rows, kRowBlock);
+  const int col_block = columns_of_task(ctx.threads(), row_blocks, std::int64_t{taps} * depth * cols, cols);
+  const std::int64_t col_blocks = chunk_count(cols, col_block);
   const std::size_t table = static_cast<std::size_t>(taps + 1) * kRowBlock;
   static_assert(sizeof(const float*) == sizeof(std::int64_t));
   auto* tables = static_cast<std::int64_t*>(
@@ -153,7 +163,7 @@ void gemm_rows(Context& ctx,
             }
             filled = m0;
           }
-          const int n0 = static_cast<int>(job % col_blocks) * kColBlock, n1 = std::min(cols, n0 + kColBlock);
+          const int n0 = static_cast<int>(job % col_blocks) * col_block, n1 = std::min(cols, n0 + col_block);
           for (int n = n0; n < n1; n += kTileCols) {
             const float* panel = packed + std::int64_t{n} * taps * depth;
             for (std::int64_t m = m0; m < m1; m += kTileRows) {

@@ -35,7 +35,6 @@ float* packed_workspace(Context& ctx, int depth, int cols) {
       ctx.workspace(Context::kPacked, static_cast<std::size_t>(packed_size(1, depth, cols)) * sizeof(float)));
 }
 
-constexpr int kFewOutputs = 128;
 // Register block: 2 x 10 sums in 32 AVX-512 registers, 1 x 5 pairs in 16 AVX2 registers.
 constexpr int kDotRows = OFFRAMP_SIMD == 512 ? 2 : 1, kDotOutputs = OFFRAMP_SIMD == 512 ? 10 : 5;
 
@@ -91,7 +90,7 @@ void few_outputs(
 
 void linear_forward(
     Context& ctx, const LinearGeom& g, const float* x, const float* w, const float* bias, float* y) {
-  if (g.out <= kFewOutputs) {
+  if (g.out <= kUnpackedOutputs) {
     few_outputs(ctx, g, x, w, bias, y);
     return;
   }

@@ -6,6 +6,7 @@
 #include "base/errors.h"
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "kernels/linear.h"
 #include "nets/graph/overloaded.h"
 
 namespace offramp::nets {
@@ -22,6 +23,10 @@ class FrozenNet::Builder {
       const Extent in = extent;
       extent = effect_of(layers[i], extent).out;
       if (std::holds_alternative<Dropout>(layers[i])) continue;
+      if (const auto* linear = std::get_if<Linear>(&layers[i]); linear && packs(*linear)) {
+        out.push_back(packed(*linear));
+        continue;
+      }
       const auto* conv = std::get_if<Conv2d>(&layers[i]);
       if (!conv) {
         out.push_back(copied(layers[i]));
@@ -83,6 +88,23 @@ class FrozenNet::Builder {
     const FoldedConv folded = fold(conv, norm);
     return mixed_ ? frozen_conv<bf16>(device_, g, folded, relu, use_)
                   : frozen_conv<float>(device_, g, folded, relu, use_);
+  }
+
+  // Whether linear_forward would pack the weights in every call. With gradients wanted, many samples share that.
+  bool packs(const Linear& l) const {
+    return device_.kind() == DeviceKind::kCpu && use_ == FrozenFor::kAnswers &&
+           l.weight.shape().n() > kUnpackedOutputs;
+  }
+
+  // A convolution on one pixel.
+  Step packed(const Linear& l) const {
+    const int in = l.weight.shape().c(), out = l.weight.shape().n();
+    const Conv2dGeom g{.n = 1, .h = 1, .w = 1, .c = in, .k = out, .r = 1, .s = 1};
+    const FoldedConv weights{l.weight.to_host<float>(), l.bias.to_host<float>()};
+    return [=, step = frozen_conv<float>(device_, g, weights, false, use_)](const Tensor& x, const Tensor&) {
+      const int n = x.shape().n();
+      return step(convert(x, DType::kFloat32).reshaped({n, in, 1, 1}), {}).reshaped({n, out});
+    };
   }
 
   // A layer of its own parameters.

@@ -161,6 +161,7 @@ void expect_the_same_bits(const LinearGeom& g) {
 TEST(LinearCpu, BitsDependNeitherOnThreadsNorOnTheBatch) {
   expect_the_same_bits({131, 77, 45});
   expect_the_same_bits({131, 77, 145});
+  expect_the_same_bits({131, 190, 1100});  // columns divided among the threads
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "engine/ops.h"
 #include "engine/recording.h"
+#include "kernels/linear.h"
 #include "nets/exits/early_exit.h"
 #include "tests/nets/nets.h"
 
@@ -214,6 +215,30 @@ TEST(FrozenNet, ASampleGivesTheSameBitsInEveryBatch) {
     const auto alone = frozen.forward(gather_rows(x, index));
     for (std::size_t e = 0; e < whole.size(); ++e) {
       EXPECT_EQ(alone[e].to_host<float>(), gather_rows(whole[e], index).to_host<float>()) << "exit " << e + 1;
+    }
+  }
+}
+
+// Linear layers of many outputs are packed once: as the net itself to the bit, alone and in company, and not for gradients.
+TEST(FrozenNet, WideLinearLayersHaveTheBitsOfTheNet) {
+  NetOptions o = small_options("fcn-18-1");
+  o.width_divisor = 4;
+  const auto net = drawn(o, 7);
+  settle(*net);
+  int wide = 0;
+  for_each_layer(net->architecture(), [&](const Layer& layer, int) {
+    const auto* linear = std::get_if<Linear>(&layer);
+    wide += linear && linear->out > kUnpackedOutputs;
+  });
+  ASSERT_GE(wide, 6);
+  for (const FrozenFor use : {FrozenFor::kAnswers, FrozenFor::kGradients}) {
+    const FrozenNet frozen(*net, use);
+    for (const int n : {1, 13, 200}) {
+      SCOPED_TRACE(n);
+      const Tensor x = pixels(net->input(), n, 3);
+      const auto want = std::as_const(*net).forward(x), got = frozen.forward(x);
+      for (std::size_t e = 0; e < want.size(); ++e)
+        EXPECT_EQ(got[e].to_host<float>(), want[e].to_host<float>()) << "exit " << e + 1;
     }
   }
 }
