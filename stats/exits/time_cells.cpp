@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kOnGrid = 0.7;         // share of the times that makes a grid
 constexpr double kOnFiner = 0.8;        // of the others, that makes a finer one
+constexpr double kLostByFiner = 0.01;   // of its own: more are no accident
 constexpr double kFloatNoise = 2.5e-7;  // relative: seconds kept as float32
 constexpr double kGridError = 0.02;     // of a step
 
@@ -53,15 +54,18 @@ double finer_step(const std::vector<Distinct>& groups, double step) {
   constexpr double kExact = 1e-3;  // of the finer step
   for (const double parts : {2.0, 2.5, 4.0, 5.0, 10.0, 20.0}) {
     const double finer = step / parts;
-    double on = 0, off = 0;
+    double on = 0, off = 0, kept = 0, lost = 0;  // lost: readings of the step that the finer one has not
     for (const auto& [value, count] : groups) {
       const auto distance = [&, v = value](double of) { return std::abs(v - of * std::round(v / of)); };
       const double noise = kFloatNoise * value;
-      if (distance(step) <= std::max(kGridError * step, noise)) continue;
+      if (distance(step) <= std::max(kGridError * step, noise)) {
+        (std::fmod(parts * std::round(value / step), 1) == 0 ? kept : lost) += count;
+        continue;
+      }
       (distance(finer) <= std::max(kExact * finer, noise) ? on : off) += count;
     }
     if (on + off == 0) return step;
-    if (on >= kOnFiner * (on + off)) return finer;
+    if (on >= kOnFiner * (on + off) && lost <= kLostByFiner * kept) return finer;
   }
   return step;
 }

@@ -93,9 +93,11 @@ AttributeLeak attribute_leak(std::span<const std::size_t> observed,
       bootstrap_options);
   const double estimate = out.information.corrected,
                most = std::min(out.information.of_first, out.information.of_labels);
+  // Resamples are drawn from the sample, whose information is the plug-in: the estimates lie about that, as ours about the truth.
+  const double reflected = estimate + out.information.plug_in;
   out.corrected = {estimate,
-                   std::clamp(2 * estimate - percentile.high, 0.0, estimate),
-                   std::clamp(2 * estimate - percentile.low, estimate, std::max(estimate, most))};
+                   std::clamp(reflected - percentile.high, 0.0, estimate),
+                   std::clamp(reflected - percentile.low, estimate, std::max(estimate, most))};
   // Resamples repeat rows: of values that are nearly all unlike they say less than the sample did, reflected more. So what
   // the permutations leave possible stays so. Where the estimate is all there is, nothing above it could be reflected.
   if (out.p_value > 1 - bootstrap_options.level) out.corrected.low = 0;

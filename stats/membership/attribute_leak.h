@@ -33,14 +33,15 @@ struct AttributeLeak {
   Interval corrected;             // of information.corrected
   double p_value = 1;    // permutations that reach the observed information, (hits + 1) / (rounds + 1)
   double commonest = 0;  // share of the commonest value: what guessing without a look gets right
-  Interval
-      accuracy;   // of the best guess of the attribute from the observation, on samples it was not learnt on
-  Interval gain;  // accuracy / commonest
+  // Of the best guess of the attribute from the observation, on samples it was not learnt on. The intervals are for these guesses
+  // and this commonest value: that other samples would have taught others is not in them.
+  Interval accuracy;
+  Interval gain;                           // accuracy / commonest
   std::vector<AttributeValueLeak> values;  // ascending
 };
 
-// observed and attribute: [n] values of any kind. The interval of the information is the basic bootstrap's: a resample repeats
-// samples, which adds information that is none, as much above the estimate as the estimate is above the truth. DataError:
+// observed and attribute: [n] values of any kind. The interval of the information is the basic bootstrap's: corrected
+// estimates of resamples, reflected about what the sample itself has, uncorrected. DataError:
 // lengths differ, fewer samples than folds; ValueError: fewer than two folds, no permutation or resample.
 AttributeLeak attribute_leak(std::span<const std::size_t> observed,
                              std::span<const std::size_t> attribute,

@@ -80,8 +80,15 @@ Interval delong_auc(std::span<const double> positive_scores,
   for (const double v : n) of_negatives.push_back(1 - placement(v, p));
   const double deviation =
       std::sqrt(variance_of_mean(of_positives, auc) + variance_of_mean(of_negatives, auc));
+  if (auc == 0 || auc == 1) {
+    // Separated: so many disjoint pairs, each in order with probability AUC, all were.
+    const double bound = std::pow(0.5 - level / 2, 1 / static_cast<double>(std::min(p.size(), n.size())));
+    return auc == 1 ? Interval{1, bound, 1} : Interval{0, 0, 1 - bound};
+  }
   const double z = boost::math::quantile(boost::math::normal(), 0.5 + level / 2);
-  return {auc, std::max(0.0, auc - z * deviation), std::min(1.0, auc + z * deviation)};
+  const double logit = std::log(auc / (1 - auc)), reach = z * deviation / (auc * (1 - auc));
+  const auto expit = [](double x) { return 1 / (1 + std::exp(-x)); };
+  return {auc, expit(logit - reach), expit(logit + reach)};
 }
 
 MemberControl member_control(std::span<const double> member_scores,

@@ -11,7 +11,9 @@
 
 namespace offramp::stats {
 
-// AUC with the interval of DeLong, DeLong and Clarke-Pearson (Biometrics 1988). DataError: no score on a side, a NaN.
+// AUC with the variance of DeLong, DeLong and Clarke-Pearson (Biometrics 1988), whose interval is taken on the logit scale: on its
+// own a strong attack's is too high and too narrow. Where the sides are separated that variance is 0, and the bound is the exact one
+// of as many independent pairs as the smaller side has scores. DataError: no score on a side, a NaN.
 Interval delong_auc(std::span<const double> positive_scores,
                     std::span<const double> negative_scores,
                     double level = 0.95);

@@ -62,8 +62,7 @@ BalancedThreshold balanced_threshold(std::span<const double> member_scores,
     }
   }
   const auto score_at = [&](std::size_t i) { return roc.points[i].threshold; };
-  if (best == 0)
-    return {score_at(roc.points.size() > 1 ? 1 : 0), accuracy};  // nobody lies above the top score
+  if (best == 0) return {kInfinity, accuracy};
   if (best + 1 == roc.points.size()) return {-kInfinity, accuracy};
   return {midway(score_at(best + 1), score_at(best)), accuracy};
 }

@@ -7,7 +7,8 @@
 namespace offramp::stats {
 
 // Minimises I(K; S) + price * delay over all channels; price in bits per unit of time, >= 0. The channel's bits exceed
-// lower_bound_bits by at most 1e-9 (else ValueError, which no input is known to reach). Deterministic.
+// lower_bound_bits by at most 1e-9, by more only where rounding forbids it: times of many orders of magnitude at a price that hardly
+// matters. Deterministic.
 Padding optimal_padding(const PaddedExits& exits, double price);
 
 // The same for a mean delay of at most `delay` (>= 0): the price is found by bisection; beyond the delay of constant

@@ -99,6 +99,9 @@ double step_of_clock(const std::vector<double>& ns) {
   return step;
 }
 
+// Below its own step a clock shows nothing.
+double limit_of(const TimingTestOptions& o, double tick_ns) { return std::max(o.limit_ns, tick_ns); }
+
 std::size_t changes_of_class(const ClassifiedTimes& t) {
   std::size_t changes = 0;
   for (std::size_t i = 1; i < t.is_b.size(); ++i) changes += (t.is_b[i] != 0) != (t.is_b[i - 1] != 0) ? 1 : 0;
@@ -242,7 +245,7 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
     return v;
   }
   spread_over_ticks(t, v.tick_ns, o.seed);
-  const double limit = std::max(o.limit_ns, v.tick_ns > o.limit_ns ? v.tick_ns : 0);
+  const double limit = limit_of(o, v.tick_ns);
   const DecileRegion d = decile_region(t, o);
   const RegionReading reading = read_region(d, limit);
   v.compared = true;
@@ -310,17 +313,21 @@ TimingVerdict timing_verdict(const ClassifiedTimes& given, const TimingTestOptio
 
 double measurements_needed(const ClassifiedTimes& pilot, double effect_ns, const TimingTestOptions& o) {
   const Plan plan = pilot_plan(pilot, o);
-  if (!(std::abs(effect_ns) > o.limit_ns)) return std::numeric_limits<double>::infinity();
-  return needed(plan, everywhere(effect_ns), o.limit_ns, o.power);
+  const double limit = limit_of(o, step_of_clock(pilot.ns));
+  if (!(std::abs(effect_ns) > limit)) return std::numeric_limits<double>::infinity();
+  return needed(plan, everywhere(effect_ns), limit, o.power);
 }
 
 double power_of(const ClassifiedTimes& pilot, double effect_ns, double n, const TimingTestOptions& o) {
   if (!(n >= 1)) throw ValueError("power_of: needs at least one measurement, got " + to_text(n));
+  const double limit = limit_of(o, step_of_clock(pilot.ns));
+  const bool leaks = std::abs(effect_ns) > limit;
+  if (!leaks && limit > o.limit_ns) return 0;
   return share_of_runs(pilot_plan(pilot, o),
                        everywhere(effect_ns),
-                       o.limit_ns,
+                       limit,
                        n,
-                       std::abs(effect_ns) > o.limit_ns ? TimingOutcome::kLeaks : TimingOutcome::kSmaller);
+                       leaks ? TimingOutcome::kLeaks : TimingOutcome::kSmaller);
 }
 
 }  // namespace offramp::stats

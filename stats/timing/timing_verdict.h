@@ -77,14 +77,15 @@ struct TimingVerdict {
 TimingVerdict timing_verdict(const ClassifiedTimes& times, const TimingTestOptions& options = {});
 
 // How many measurements of each class find a difference of effect_ns (in every decile) beyond the limit with probability
-// options.power; infinity where effect_ns does not exceed the limit. From a pilot of one class or of two: its deviations,
+// options.power; infinity where effect_ns does not exceed the limit, or the step of the pilot's clock. From a pilot of one class or of two: its deviations,
 // scaled to other numbers, in options.resamples simulated runs. DataError: fewer than kLeastMeasurements.
 inline constexpr std::size_t kLeastMeasurements =
     50;  // of each class; fewer have no ninth decile to speak of
 double measurements_needed(const ClassifiedTimes& pilot,
                            double effect_ns,
                            const TimingTestOptions& options = {});
-// The probability of "leaks" for n measurements of each class, and of "smaller" for an effect within the limit.
+// The probability of "leaks" for n measurements of each class, and of "smaller" for an effect within the limit, which a clock
+// with a wider step never says.
 double power_of(const ClassifiedTimes& pilot,
                 double effect_ns,
                 double n,

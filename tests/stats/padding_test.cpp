@@ -1,6 +1,7 @@
 #include "stats/padding/padding.h"
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "stats/padding/attribute.h"
@@ -154,6 +155,27 @@ TEST(Padding, RareExitsAndLongTailsKeepTheirCertificate) {
   for (double price = 1e-6; price < 1e6; price *= 10) {
     const Padding best = optimal_padding(rare, price);
     EXPECT_LE(best.bits - best.lower_bound_bits, kGap) << "price " << price;
+  }
+}
+
+// Prices that hardly matter, and times over orders of magnitude, where rounding keeps the last digit of the optimum away: the answer
+// comes soon, with a certificate that says so.
+TEST(Padding, WhatRoundingForbidsIsSaidByTheCertificate) {
+  const PaddedExits sets[] = {
+      {{.077565, .1104918148, .1150818431, .141939199, .1479707238, .1612855994},
+       {.009401832276, .001436191987, .0006211728984, .01216781223, .9754668147, .0009061758823}},
+      {{1, 3.65461, 4.97286, 103.148}, {.083476, .9153, .001022, .000202}}};
+  for (PaddedExits exits : sets) {
+    const double sum = std::accumulate(exits.shares.begin(), exits.shares.end(), 0.0);
+    for (double& share : exits.shares) share /= sum;
+    const double constant = constant_time(exits).delay;
+    for (int i = 1; i < 20; ++i) {
+      const Padding best = optimal_padding_within(exits, constant * i / 20);
+      EXPECT_LE(best.delay, constant * i / 20 * (1 + kGap));
+      EXPECT_GE(best.bits, best.lower_bound_bits - kGap);
+      EXPECT_LE(best.bits - best.lower_bound_bits, 1e-7) << i;
+    }
+    EXPECT_LE(optimal_padding(exits, 1e-7).bits, 1e-6);
   }
 }
 

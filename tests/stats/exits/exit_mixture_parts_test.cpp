@@ -10,6 +10,7 @@
 #include <limits>
 #include <numbers>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "stats/exits/cell_partition.h"
@@ -43,6 +44,12 @@ TEST(TimeCells, TheTickIsWhereValuesClusterNotTheSmallestDifference) {
   for (double& t : odd) t += 1e-3 * static_cast<double>(rng() % 1000003);  // hardly a value twice
   EXPECT_EQ(clock_tick(odd), 0);
   EXPECT_EQ(clock_tick(std::vector<double>(40, 7.0)), 0);
+  // 2 us, where most readings are tens: 4 us would fit 144 us, and not 110 or 130.
+  std::vector<double> tens;
+  for (const auto& [us, count] :
+       {std::pair(100, 300), {110, 120}, {120, 300}, {130, 120}, {140, 300}, {144, 250}})
+    tens.insert(tens.end(), static_cast<std::size_t>(count), 1000.0 * us);
+  EXPECT_EQ(clock_tick(tens), 2000);
   // All near a multiple of 2.5 ms is no clock of 2.5 ms; one of 1 ns is finer than what float32 would keep.
   const double centres[] = {2500000, 5000000};
   const std::size_t counts[] = {1500, 1000};

@@ -21,19 +21,31 @@ TEST(DelongAuc, ByHand) {
   const std::vector<double> p = {2, 3}, n = {1, 2};
   const Interval auc = delong_auc(p, n);
   EXPECT_EQ(auc.estimate, .875);
-  EXPECT_NEAR(auc.estimate - auc.low, 1.959963984540054 * std::sqrt(.03125), 1e-12);
-  EXPECT_EQ(auc.high, 1);
+  const double reach = 1.959963984540054 * std::sqrt(.03125) / (.875 * .125);
+  EXPECT_NEAR(auc.low, 1 / (1 + std::exp(reach) / 7), 1e-12);
+  EXPECT_NEAR(auc.high, 1 / (1 + std::exp(-reach) / 7), 1e-12);
+  // Separated, the larger side does not matter: twice in order with probability .158 each is .025.
+  const std::vector<double> above = {5, 6, 7};
+  const Interval apart = delong_auc(above, n), below = delong_auc(n, above);
+  EXPECT_EQ(apart.estimate, 1);
+  EXPECT_NEAR(apart.low, std::sqrt(.025), 1e-12);
+  EXPECT_EQ(apart.high, 1);
+  EXPECT_EQ(below.low, 0);
+  EXPECT_NEAR(below.high, 1 - std::sqrt(.025), 1e-12);
 }
 
 TEST(DelongAuc, HoldsTheTruthAsOftenAsItSays) {
   std::mt19937_64 rng(7);
-  const double truth = .5 * std::erfc(-1 / 2.0);  // P(N(1,1) > N(0,1)) = Phi(1 / sqrt 2)
-  int inside = 0;
-  for (int trial = 0; trial < 400; ++trial) {
-    const Interval auc = delong_auc(normals(80, 1, rng), normals(60, 0, rng));
-    inside += auc.low <= truth && truth <= auc.high ? 1 : 0;
+  for (const double mean : {1.0, 2.5, 3.5}) {  // of 20 and 30 scores at 3.5 apart a third are separated
+    const std::size_t n = mean == 1 ? 80 : mean == 2.5 ? 30 : 20;
+    const double truth = .5 * std::erfc(-mean / 2);  // P(N(mean,1) > N(0,1)) = Phi(mean / sqrt 2)
+    int inside = 0;
+    for (int trial = 0; trial < 400; ++trial) {
+      const Interval auc = delong_auc(normals(n, mean, rng), normals(n, 0, rng));
+      inside += auc.low <= truth && truth <= auc.high ? 1 : 0;
+    }
+    EXPECT_GT(inside, 400 * .95 - 3.3 * std::sqrt(400 * .95 * .05)) << mean;
   }
-  EXPECT_GT(inside, 400 * .95 - 3.3 * std::sqrt(400 * .95 * .05));
 }
 
 TEST(MemberControl, PassesWhereHalvesAreAlike) {

@@ -62,6 +62,8 @@ TEST(BalancedThreshold, EndsOfTheScale) {
   const auto reversed = balanced_threshold(low, high);
   EXPECT_EQ(reversed.balanced_accuracy, .5);
   EXPECT_EQ(balanced(low, high, reversed.threshold), .5);
+  EXPECT_EQ(reversed.threshold,
+            std::numeric_limits<double>::infinity());  // a higher score than any known is nobody's either
   EXPECT_EQ(balanced_threshold(same, same).balanced_accuracy, .5);  // constant scores
   const double inf = std::numeric_limits<double>::infinity();
   const std::vector<double> infinite = {inf, 1}, finite = {0, -inf};

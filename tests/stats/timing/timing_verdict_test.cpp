@@ -276,6 +276,12 @@ TEST(TimingPlan, WhatIsPlannedIsFound) {
   EXPECT_GE(found, 46);  // of 60 at 90 %: fewer once in 1,500
   EXPECT_NEAR(power_of(pilot, 200, n, o), .9, .02);
   EXPECT_EQ(measurements_needed(pilot, 50, o), std::numeric_limits<double>::infinity());
+  // A clock of 1 us shows no 200 ns, however often it is read; 5 us it does.
+  ClassifiedTimes coarse = pilot;
+  for (double& ns : coarse.ns) ns = 1000 * std::round(ns / 1000);
+  EXPECT_EQ(measurements_needed(coarse, 200, o), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(power_of(coarse, 50, 1000, o), 0);
+  EXPECT_TRUE(std::isfinite(measurements_needed(coarse, 5000, o)));
   // One class alone will do for a pilot.
   ClassifiedTimes one = pilot;
   std::fill(one.is_b.begin(), one.is_b.end(), std::uint8_t{0});
