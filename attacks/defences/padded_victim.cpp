@@ -11,10 +11,6 @@
 namespace offramp::attacks {
 namespace {
 
-bool draws(const PaddingPlan& plan) {
-  return std::any_of(plan.channel.begin(), plan.channel.end(), [](double w) { return w > 0 && w < 1; });
-}
-
 void check(const PaddingPlan& plan) {
   const std::size_t n = plan.deadlines_ns.size();
   // Any shares will do for the checks of times and channel.
@@ -24,6 +20,10 @@ void check(const PaddingPlan& plan) {
 }
 
 }  // namespace
+
+bool draws(const PaddingPlan& plan) {
+  return std::any_of(plan.channel.begin(), plan.channel.end(), [](double w) { return w > 0 && w < 1; });
+}
 
 int deadline_of(const PaddingPlan& plan, int exit, double uniform) {
   const std::size_t n = plan.deadlines_ns.size();

@@ -20,6 +20,9 @@ struct PaddingPlan {
   InputSeedOptions seed;             // not used by a channel of zeros and ones
 };
 
+// Whether an answer's deadline depends on its input's number; else any number will do.
+bool draws(const PaddingPlan& plan);
+
 // The deadline, from 0, of an input that left at `exit`: the inverse of row `exit` at the input's uniform number.
 int deadline_of(const PaddingPlan& plan, int exit, double uniform);
 

@@ -19,9 +19,7 @@ std::chrono::steady_clock::time_point release_time(const Defence& defence,
   }
   if (!defence.padding) throw ValueError("release_time: neither TimeGuard nor a padding");
   const PaddingPlan& plan = *defence.padding;
-  bool draws = false;
-  for (const double w : plan.channel) draws = draws || (w > 0 && w < 1);
-  const int at = deadline_of(plan, exit, draws ? input_uniform(image, plan.seed) : 0.5);
+  const int at = deadline_of(plan, exit, draws(plan) ? input_uniform(image, plan.seed) : 0.5);
   return after_start(plan.deadlines_ns[static_cast<std::size_t>(at)]) + slack;
 }
 

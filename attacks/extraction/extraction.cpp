@@ -54,6 +54,7 @@ void as_published(Version version, ExtractionPlan& plan) {
   plan.estimate.options.method =
       first ? stats::EstimationMethod::kChangepoints : stats::EstimationMethod::kDensity;
   plan.search.options.objective = first ? stats::SearchObjective::kJoint : stats::SearchObjective::kSeparable;
+  if (!first) plan.search.options.others = stats::SeparableOthers::kAll;
 }
 
 ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener) {
@@ -79,6 +80,7 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     exits = behaviour_of(*owner.net, owner.policy, plan.queries).exit;
     num_exits = owner.net->num_exits();
   }
+  out.fitted_exits = exits;
   const auto net = plan.copy.complete(plan.queries, out.trace.classes, num_exits);
   try {
     static_cast<void>(nets::build(net));
@@ -150,6 +152,8 @@ ExtractionOutcome run_extraction(const ExtractionPlan& plan, Listener& listener)
     const Confidences confidences = confidence_stage(*copy, plan.queries, exits, labels, listener);
     write_confidences(plan.folder / "confidences.csv", confidences);
     const auto searched = search_stage(confidences, plan.search, device, listener);
+    out.searched = searched.json.at("samples").get<std::size_t>();
+    out.jointly = plan.search.options.objective == stats::SearchObjective::kJoint;
     write_json_file(plan.folder / "strategy.json", searched.json);
     out.strategy = searched.strategy;
   } else {

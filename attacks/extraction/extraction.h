@@ -55,7 +55,11 @@ struct ExtractionOutcome {
   Trace trace;
   stats::ExitEstimate estimate;
   bool exits_told = false, number_told = false;  // by the owner (true_exits); their number by the plan
+  std::vector<std::int32_t>
+      fitted_exits;  // [queries] from 1: what the copy was trained on and its thresholds searched for
   StrategyResult strategy;
+  std::size_t searched = 0;  // images that its thresholds were searched on; 0: they are the victim's
+  bool jointly = true;       // and not each exit by itself
   std::vector<std::string> fit_names;
   std::vector<std::vector<FitEpoch>> histories;  // of the fits, in order
   std::vector<Contestant> contestants;           // victim first where it is known, then the copies; ours last
@@ -68,7 +72,7 @@ struct ExtractionOutcome {
 };
 
 // What the two versions of the paper differ in beside their queries. v1: changepoints, joint search. v2: valleys of a
-// density, separable search (spec 2, 4). The loss is the same set of terms in both (3.2).
+// density, separable search against all that left elsewhere (spec 2, 4). The loss is the same set of terms in both (3.2).
 enum class Version { kV1, kV2 };
 void as_published(Version version, ExtractionPlan& plan);
 

@@ -199,19 +199,22 @@ nlohmann::ordered_json strategy_json(const StrategyResult& strategy,
                                      const Confidences& searched,
                                      const stats::SearchOptions& options) {
   const stats::SearchResult& r = strategy.search;
-  return {{"thresholds", strategy.policy.thresholds},
-          {"objective", text::of(kSearchObjectives, options.objective)},
-          {"class_counts", !searched.weights.empty()},
-          {"samples", searched.exits.size()},
-          {"exits", searched.num_exits},
-          {"value", r.value},
-          {"joint_value", strategy.joint},
-          {"upper_bound", r.upper_bound},
-          {"optimal", r.optimal},
-          {"seconds", r.seconds},
-          {"time_limit_reached", r.time_limit_reached},
-          {"nodes", r.nodes},
-          {"solver", options.solver ? "cuda" : "cpu"}};
+  nlohmann::ordered_json json{{"thresholds", strategy.policy.thresholds},
+                              {"objective", text::of(kSearchObjectives, options.objective)}};
+  if (options.objective == stats::SearchObjective::kSeparable)
+    json["others"] = text::of(kSeparableOthers, options.others);
+  json.update({{"class_counts", !searched.weights.empty()},
+               {"samples", searched.exits.size()},
+               {"exits", searched.num_exits},
+               {"value", r.value},
+               {"joint_value", strategy.joint},
+               {"upper_bound", r.upper_bound},
+               {"optimal", r.optimal},
+               {"seconds", r.seconds},
+               {"time_limit_reached", r.time_limit_reached},
+               {"nodes", r.nodes},
+               {"solver", options.solver ? "cuda" : "cpu"}});
+  return json;
 }
 
 std::vector<double> read_thresholds(const std::filesystem::path& path) {

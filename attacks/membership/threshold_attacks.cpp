@@ -3,6 +3,7 @@
 // good as the nets: what a stronger attack must beat.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "attacks/membership/attack_functions.h"
@@ -57,6 +58,24 @@ AttackOutcome by_score(const Evidence& e,
                               settings.groups == ThresholdGroups::kClass && !any_classes);
 }
 
+// Where everybody or nobody of a group is called a member, a threshold beyond the group's scores that says so too: with an infinite
+// one the ranking within the group would be lost.
+std::vector<double> finite_thresholds(std::vector<double> thresholds, const stats::GroupedScores& records) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  std::vector<double> least(thresholds.size(), kInfinity), most(thresholds.size(), -kInfinity);
+  for (std::size_t i = 0; i < records.score.size(); ++i) {
+    const auto g = static_cast<std::size_t>(records.group[i]);
+    if (!std::isfinite(records.score[i])) continue;
+    least[g] = std::min(least[g], records.score[i]);
+    most[g] = std::max(most[g], records.score[i]);
+  }
+  for (std::size_t g = 0; g < thresholds.size(); ++g) {
+    if (std::isfinite(thresholds[g]) || !std::isfinite(least[g])) continue;
+    thresholds[g] = thresholds[g] > 0 ? most[g] : std::nextafter(least[g], -kInfinity);
+  }
+  return thresholds;
+}
+
 }  // namespace
 
 AttackOutcome decide_by_thresholds(const Evidence& e,
@@ -88,8 +107,9 @@ AttackOutcome decide_by_thresholds(const Evidence& e,
   AttackOutcome out;
   out.record.assign(target_records.begin(), target_records.end());
   out.decision = stats::decide(grouped, thresholds);
+  const std::vector<double> zero = finite_thresholds(thresholds.threshold, grouped);
   for (std::size_t i = 0; i < target_scores.size(); ++i)
-    out.score.push_back(target_scores[i] - thresholds.threshold[static_cast<std::size_t>(target.group[i])]);
+    out.score.push_back(target_scores[i] - zero[static_cast<std::size_t>(target.group[i])]);
   if (e.hybrid()) out.by_exit = stats::grouped_accuracy(grouped, out.decision, thresholds);
   return out;
 }

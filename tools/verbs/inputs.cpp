@@ -133,12 +133,27 @@ std::string query_image_forms() {
          dataset_forms();
 }
 
-data::ImageSet open_labelled_images(Session& session, const std::string& text, const nets::Extent& input) {
+namespace {
+
+// The set that a part was taken from, for the next part: sets are read and decoded whole.
+struct OpenedSet {
+  std::string spec, split;
+  data::ImageSet images;
+};
+
+data::ImageSet open_part(Session& session,
+                         const std::string& text,
+                         const nets::Extent& input,
+                         OpenedSet& opened) {
   const Part part = parse_part(text);
-  data::OpenOptions open = open_options(session);
-  open.side_of_files = input.h;
-  checked_spec(part.spec, open);
-  const data::ImageSet set = data::open_images(part.spec, part.split, open);
+  if (opened.spec != part.spec || opened.split != part.split) {
+    data::OpenOptions open = open_options(session);
+    open.side_of_files = input.h;
+    checked_spec(part.spec, open);
+    opened = {};
+    opened = {part.spec, part.split, data::open_images(part.spec, part.split, open)};
+  }
+  const data::ImageSet& set = opened.images;
   const std::int64_t count = part.count < 0 ? set.n - part.first : part.count;
   if (part.first + count > set.n || count < 1)
     throw UsageError(fmt::format("images: '{}' wants images {} to {}, the set has {}",
@@ -159,13 +174,21 @@ data::ImageSet open_labelled_images(Session& session, const std::string& text, c
   return fit_to(data::subset(set, rows), input);
 }
 
+}  // namespace
+
+data::ImageSet open_labelled_images(Session& session, const std::string& text, const nets::Extent& input) {
+  OpenedSet opened;
+  return open_part(session, text, input, opened);
+}
+
 data::ImageSet open_query_images(Session& session,
                                  const std::vector<std::string>& parts,
                                  const nets::Extent& input) {
   if (parts.empty()) throw UsageError("images: name at least one part");
   data::ImageSet all;
+  OpenedSet opened;
   for (const std::string& text : parts) {
-    data::ImageSet set = open_labelled_images(session, text, input);
+    data::ImageSet set = open_part(session, text, input, opened);
     set.class_names = {"unlabelled"};  // an attacker has no labels
     std::fill(set.labels.begin(), set.labels.end(), 0);
     all = all.n == 0 ? std::move(set) : data::concat(all, set);
@@ -180,8 +203,9 @@ data::ImageSet open_grouped_images(Session& session,
   data::ImageSet all;
   std::vector<std::int32_t> labels;
   std::vector<std::string> names;
+  OpenedSet opened;
   for (const std::string& text : parts) {
-    data::ImageSet set = open_labelled_images(session, text, input);
+    data::ImageSet set = open_part(session, text, input, opened);
     const auto before = static_cast<std::int32_t>(names.size());
     for (const auto label : set.labels) labels.push_back(before + label);
     names.insert(names.end(), set.class_names.begin(), set.class_names.end());

@@ -181,7 +181,9 @@ TEST_F(AuditVerb, GoesOnAfterAKill) {
   ASSERT_EQ(done.code, 0) << done.err;
   EXPECT_EQ(read_text(sections / "timing.json"), before);
   EXPECT_NE(done.err.find("of work are kept"), std::string::npos) << done.err;
-  EXPECT_TRUE(fs::exists(*shared_ / "killed" / "report.html"));
+  const std::string html = read_text(*shared_ / "killed" / "report.html");
+  EXPECT_NE(html.find("The threshold that was given, 0.6 at every exit, stands for"), std::string::npos);
+  EXPECT_NE(html.find("class=\"strong\""), std::string::npos) << "a kept section keeps its rows in bold";
   EXPECT_EQ(json::parse(read_text(*shared_ / "killed" / "trace" / "trace.json")).at("samples"), inputs);
 }
 
@@ -321,6 +323,10 @@ TEST_F(AuditVerb, SaysWhatItCannotTake) {
   };
   refused({"audit", model(), "--max-queries", "9", "--out", at("x")}, "are about a served model");
   refused({"audit", "net.pth", "--out", at("x")}, "net.pth", 1);
+  for (const Words& of_a_state_dict :
+       {Words{"--mean", "0.5,0.5,0.5"}, {"--entry", "weights"}, {"--classes", "10"}})
+    refused({"audit", model(), of_a_state_dict[0], of_a_state_dict[1], "--out", at("x")},
+            "is a checkpoint, which says its net");
   const std::vector<float> value(3);
   const std::vector<safetensors::Source> foreign{
       {"conv.weight", safetensors::Dtype::kF32, {3}, std::as_bytes(std::span(value))}};
@@ -328,7 +334,7 @@ TEST_F(AuditVerb, SaysWhatItCannotTake) {
   refused({"audit", at("foreign.safetensors"), "--out", at("x")},
           "its tensors are those of none of the nets known here: --net NET");
   refused({"audit", at("foreign.safetensors"), "--out", at("x")}, "resnet-<6n+2>");
-  refused({"audit", model(), "--net", "resnet-8", "--out", at("x")}, "--net is about state dicts");
+  refused({"audit", model(), "--net", "resnet-8", "--out", at("x")}, "is a checkpoint, which says its net");
   refused({"audit", "--out", at("x")}, "expected one target");
   for (const Words& about_times :
        {Words{"--exit", "e"}, {"--time", "t"}, {"--attribute", "a"}, {"--unit-ns", "2"}}) {

@@ -354,6 +354,8 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
   refused({"attack", net("3"), "--eps", "eight"},
           "--eps: expected a number or a ratio such as 8/255, got 'eight'");
   refused({"attack", net("3"), "--step", "0"}, "expected a step above 0, got 0");
+  refused({"attack", net("3"), "--attack", "fgsm", "--attack", "apgd-ce", "--step", "1/255"},
+          "--step: fgsm takes one step of eps, and apgd chooses its steps itself");
   refused({"attack", net("3"), "--through", "4"}, "has exits 1 to 3, asked for exit 4");
   refused({"attack", net("3"), "--through", "first"},
           "--through: expected taken, last or the number of an exit, got 'first'");
@@ -362,6 +364,8 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
   refused({"attack", net("3"), "--first", "100000"}, "images, --first 100000 is behind them");
   refused({"attack", net("3"), "--attack", "fgsm", "--attack", "fgsm"}, "fgsm is asked for twice");
   refused({"slowdown", net("3"), "--rad", ".05", "--threshold", ".5"}, "one of the two");
+  refused({"slowdown", net("3"), "--rad", ".05", "--rule", ">"},
+          "--rule and --fallback are those of --threshold");
   refused({"slowdown", net("3"), "--norm", "l2", "--norm", "l2"}, "'l2' is given twice");
   refused({"transfer", "--surrogate", net("1"), "--surrogate", net("1"), "--target", net("3")},
           "is given twice");

@@ -290,6 +290,11 @@ TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
             std::string::npos)
       << separable.text();
   EXPECT_EQ(separable.text().find("no thresholds do better"), std::string::npos);
+  EXPECT_NE(separable.out.find("separable " + std::to_string(apart["joint_value"].get<int>()) + " of"),
+            std::string::npos)
+      << separable.out;
+  EXPECT_EQ(apart["others"], "remaining");
+  EXPECT_FALSE(first.contains("others"));
 
   const Outcome untuned = run({"extract",
                                "score",

@@ -347,6 +347,17 @@ TEST_F(MembershipVerbs, TheReportSaysWhatWasFound) {
   for (const char* part :
        {"target-plain", "target-k3", "<svg", "ROC of target-k3", "lira-online", "Provenance"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
+  // Rates that nobody asked for are not refused.
+  json others = results("a");
+  for (json& net : others["nets"])
+    for (json& tried : net["attacks"])
+      for (json& point : tried["at_fpr"])
+        if (point["wanted_fpr"] == .01) point["wanted_fpr"] = .05;
+  fs::create_directories(*folder_ / "g");
+  test::write_text(*folder_ / "g" / "results.json", others.dump());
+  EXPECT_NE(run({"membership", "report", (*folder_ / "g").string()})
+                .out.find("(1 % false alarms were not asked for)"),
+            std::string::npos);
   // A failed control comes first.
   json failed = results("a");
   failed["controls_passed"] = false;

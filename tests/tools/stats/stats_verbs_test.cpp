@@ -316,7 +316,11 @@ TEST(StatsVerbs, ASampleThatResolvesNothingIsNotCalledCertain) {
   EXPECT_NE(o.err.find("1 members and 1 non-members: below 30 of each"), std::string::npos) << o.err;
   std::string many = "score,member\n";
   for (int i = 0; i < 60; ++i) many += std::to_string(i % 7) + (i % 2 == 0 ? ",0\n" : ",1\n");
-  EXPECT_EQ(offramp_program("stats roc --resamples 20 --scores " + write(folder, "m.csv", many)).err, "");
+  const std::string scores = write(folder, "m.csv", many);
+  EXPECT_EQ(offramp_program("stats roc --resamples 20 --fpr 0.5 --scores " + scores).err, "");
+  const std::string few = offramp_program("stats roc --resamples 20 --fpr 0.1 --scores " + scores).err;
+  EXPECT_NE(few.find("at 0.1 false positives the 30 non-members give 3"), std::string::npos) << few;
+  EXPECT_NE(few.find("100 non-members would do"), std::string::npos) << few;
 }
 
 TEST(StatsVerbs, NumbersThatAreNoneAreNamedWithFileAndRow) {

@@ -115,11 +115,12 @@ class AuditVerb final : public Verb {
            "--exit, --attribute, --time and --unit-ns",
            "columns of a CSV file of times");
     refuse(times_alone && (!data_.empty() || threshold_ || settings_.queries != audit::Settings{}.queries ||
-                           split_ != "auto" || state_.named()),
+                           split_ != "auto" || state_.given()),
            "--data, --split, --queries, --threshold, --net and what goes with it",
            "are about a model");
     refuse(
         !served && settings_.copy_net != audit::Settings{}.copy_net, "--copy-net", "is about a served model");
+    refuse(served && state_.given(), "--net and what goes with it", "are about a state dict from elsewhere");
     if (served) open_served(session, target);
     const bool imported = target.source == audit::Source::kModel && open_model(session, target);
     audit::Measured recorded;
@@ -179,17 +180,17 @@ class AuditVerb final : public Verb {
       return served ? audit_served_extraction(work, target, times()) : audit_extraction(work, target);
     });
 
-    const audit::Head head{target.name,
-                           times_alone ? "recorded times"
-                           : served    ? "served model"
-                                       : "model",
-                           target.images_text,
-                           {{"data", target.samples.set},
-                            {"budget_minutes", budget_min_},
-                            {"alpha", settings_.alpha},
-                            {"seed", settings_.seed},
-                            {"seconds", budget.used()},
-                            {"queries", work.asked}}};
+    audit::Head head{target.name,
+                     times_alone ? "recorded times"
+                     : served    ? "served model"
+                                 : "model",
+                     target.images_text,
+                     {{"data", target.samples.set},
+                      {"budget_minutes", budget_min_},
+                      {"alpha", settings_.alpha},
+                      {"seed", settings_.seed},
+                      {"seconds", budget.used()}}};
+    if (served) head.settings["queries"] = work.asked;
     const std::string text = text_of(head, sections);
     const nlohmann::ordered_json json = json_of(head, sections);
     write_file_atomically(folder.file("report.html"),
@@ -223,13 +224,16 @@ class AuditVerb final : public Verb {
                                    read.net->num_exits()));
       target.loaded = nets::LoadedNet{std::move(read.net), {}, std::move(read.metadata)};
     } else {
-      if (state_.named())
-        throw UsageError(target_ +
-                         " is a checkpoint, which says its net: --net is about state dicts from elsewhere");
+      if (state_.given())
+        throw UsageError(
+            target_ +
+            " is a checkpoint, which says its net: --net, its kin, --mean, --std and --entry are about state "
+            "dicts from elsewhere");
       target.loaded = nets::load_net(target.checkpoint, one_thread, "f32");
     }
     nets::LoadedNet& loaded = *target.loaded;
     target.trained = trained_on(loaded.metadata);
+    target.threshold_given = threshold_.has_value();
     target.tuned = !threshold_ && (!loaded.policy.thresholds.empty() || loaded.net->num_exits() == 1);
     if (!target.tuned)
       loaded.policy = nets::ExitPolicy::uniform(loaded.net->num_exits(), threshold_.value_or(0.9));

@@ -114,7 +114,11 @@ Section audit_model(Work& work, const Target& target) {
   s.data["num_exits"] = net.num_exits();
   s.data["plain_macs"] = costs.plain.macs;
   s.data["accuracy"] = right.back();
-  if (!target.tuned)
+  if (target.threshold_given)
+    s.paragraphs.push_back(
+        fmt::format("The threshold that was given, {:g} at every exit, stands for the model's own.",
+                    target.loaded->policy.thresholds.empty() ? 0 : target.loaded->policy.thresholds[0]));
+  else if (!target.tuned)
     s.paragraphs.push_back(
         "The model came without thresholds of its own: 0.9 at every exit is taken for them (offramp tune chooses better ones).");
   return s;

@@ -316,7 +316,7 @@ Section audit_exit_timing(Work& work, const Measured& m) {
   report::TimeDensity density;
   density.title = "Times by exit";
   density.subtitle = fmt::format("{} inputs, {} each", m.inputs(), stats::name_of(estimate.statistic));
-  density.x_label = "time, ns";
+  density.x_label = "time, us";
   density.times_ns = estimate.statistic_ns;
   std::vector<double> sorted = estimate.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
@@ -361,7 +361,8 @@ Section audit_attribute(Work& work, const Measured& m) {
           "What is learnt about the {} of an input; gain: the best guess beside always naming the commonest",
           m.attribute_name)};
   std::string least_seen;
-  double least_p = 1, gain = 0;  // gain: at least, of what tells most
+  double least_p = 1,
+         gain = 0;  // of what is named: that with the smaller p, of equal ones that with the larger gain
   const auto row = [&](const char* seen, const std::vector<std::size_t>& observed) {
     const stats::AttributeLeak leak = stats::attribute_leak(observed, attribute, options);
     bits.rows.push_back({seen,
@@ -377,8 +378,8 @@ Section audit_attribute(Work& work, const Measured& m) {
                     {"p_value", leak.p_value},
                     {"gain", leak.gain.estimate},
                     {"gain_low", leak.gain.low}};
-    if (least_seen.empty() || leak.p_value < least_p) least_seen = seen, least_p = leak.p_value;
-    gain = std::max(gain, leak.gain.low);
+    if (least_seen.empty() || leak.p_value < least_p || (leak.p_value == least_p && leak.gain.low > gain))
+      least_seen = seen, least_p = leak.p_value, gain = leak.gain.low;
   };
   if (exits_known) row("the exit", {m.exit.begin(), m.exit.end()});
   row("the time", estimate.exits);

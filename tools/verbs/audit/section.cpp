@@ -123,8 +123,16 @@ nlohmann::ordered_json to_json(const Section& s) {
         {{"rule", f.rule}, {"kind", to_text(f.kind)}, {"level", f.level}, {"message", f.message}});
   for (const report::Table& t : s.tables) {
     std::vector<std::string> columns;
-    for (const auto& column : t.columns) columns.push_back(column.name);
-    json["tables"].push_back({{"caption", t.caption}, {"columns", columns}, {"rows", t.rows}});
+    std::vector<bool> left;
+    for (const auto& column : t.columns) {
+      columns.push_back(column.name);
+      left.push_back(column.align == report::Align::kLeft);
+    }
+    json["tables"].push_back({{"caption", t.caption},
+                              {"columns", columns},
+                              {"left", left},
+                              {"strong_rows", t.strong_rows},
+                              {"rows", t.rows}});
   }
   for (const Figure& f : s.figures) json["figures"].push_back({{"caption", f.caption}, {"svg", f.svg}});
   return json;
@@ -146,7 +154,11 @@ Section section_from(const nlohmann::json& json, const std::filesystem::path& pa
     }
     for (const auto& t : json.at("tables")) {
       report::Table table;
-      for (const auto& name : t.at("columns")) table.columns.push_back({name.get<std::string>()});
+      const auto left = t.at("left").get<std::vector<bool>>();
+      const auto names = t.at("columns").get<std::vector<std::string>>();
+      for (std::size_t c = 0; c < names.size(); ++c)
+        table.columns.push_back({names[c], left.at(c) ? report::Align::kLeft : report::Align::kRight});
+      table.strong_rows = t.at("strong_rows").get<std::vector<std::size_t>>();
       table.rows = t.at("rows").get<std::vector<std::vector<std::string>>>();
       table.caption = t.at("caption").get<std::string>();
       s.tables.push_back(std::move(table));
@@ -154,7 +166,8 @@ Section section_from(const nlohmann::json& json, const std::filesystem::path& pa
     for (const auto& f : json.at("figures"))
       s.figures.push_back({f.at("svg").get<std::string>(), f.at("caption").get<std::string>()});
     s.data = nlohmann::ordered_json(json.at("data"));
-  } catch (const nlohmann::json::exception&) {
+  } catch (const std::exception& error) {
+    if (dynamic_cast<const FileError*>(&error) != nullptr) throw;
     throw FileError(path.string(), "expected a section of an audit; remove the file to do it again");
   }
   return s;

@@ -52,7 +52,8 @@ struct Target {
   data::ImageSet images;                   // labelled, in a shuffled order; of the model's evaluation
   std::string images_text;                 // "test set of fashion-mnist"
   Samples samples;                         // where they come from
-  bool tuned = true;                       // the checkpoint had thresholds
+  bool tuned = true;                       // the checkpoint had thresholds, and none was given
+  bool threshold_given = false;            // --threshold
   std::string described;                   // a served model: what its server tells of it
 };
 

@@ -97,6 +97,7 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
                                    std::uint64_t seed) {
   if (names.empty()) throw UsageError("evade: expected at least one attack");
   std::vector<AttackRun> runs;
+  bool steps_taken = false;  // whether --step means anything to one of them
   for (const std::string& name : names) {
     const Attack* attack = nullptr;
     try {
@@ -107,7 +108,14 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
     Settings s = attack->defaults;
     if (!o.eps.empty()) s.eps = parse_ratio(o.eps, "--eps");
     if (!o.step.empty()) s.step = parse_ratio(o.step, "--step");
-    if (o.steps > 0 && std::string_view(attack->name) != "fgsm") s.steps = o.steps;
+    const std::string_view kind = attack->name;
+    if (kind == "fgsm")
+      s.step = s.eps;
+    else if (kind.starts_with("apgd"))
+      s.step = 2 * s.eps;  // its first
+    else
+      steps_taken = true;
+    if (o.steps > 0 && kind != "fgsm") s.steps = o.steps;
     s.momentum = o.momentum;
     s.random_start = !o.no_random_start;
     s.seed = seed;
@@ -120,7 +128,7 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
       s.early.returns = EarlyReturn::kAfter200;
       s.early.held_classes = 10;
     }
-    const bool is_grid = std::string_view(attack->name) == "early-attack";
+    const bool is_grid = kind == "early-attack";
     for (const double alpha : is_grid ? o.alphas : std::vector<double>{1}) {
       s.early.alpha = alpha;
       runs.push_back({is_grid ? fmt::format("{}-{}", attack->name, alpha) : attack->name, attack, s});
@@ -137,6 +145,9 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
       throw UsageError(fmt::format("{}: {}", name, error.what()));
     }
   }
+  if (!o.step.empty() && !steps_taken)
+    throw UsageError(
+        "--step: fgsm takes one step of eps, and apgd chooses its steps itself (the first is 2 eps)");
   return runs;
 }
 

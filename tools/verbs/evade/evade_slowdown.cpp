@@ -73,6 +73,10 @@ class EvadeSlowdownVerb final : public Verb {
   int run(Session& session) override {
     if (rad_ && policy_.threshold)
       throw UsageError("--rad chooses the threshold that --threshold gives: one of the two");
+    if (rad_ &&
+        (policy_.rule != evade::PolicyOptions().rule || policy_.fallback != evade::PolicyOptions().fallback))
+      throw UsageError(
+          "--rule and --fallback are those of --threshold; --rad chooses among those of >= and last");
     const Device device = Device::by_name(session.device());
     OpenVictim open = open_victim(checkpoint_, device, policy_);
     if (!open.victim.is_dynamic())

@@ -178,6 +178,20 @@ std::string victim_training(const std::vector<std::vector<double>>& accuracy) {
 }
 
 // Our copy's confidence at exit e: images that left the victim there, and images that went on.
+std::string searched_text(const attacks::ExtractionOutcome& o) {
+  if (o.searched == 0) return "The copy has the victim's thresholds: none were searched.";
+  const stats::SearchResult& search = o.strategy.search;
+  return fmt::format(
+      "Thresholds of the copy, searched on {}{} query images so that as many as possible leave where the victim "
+      "let them leave: {:g}{}.",
+      o.searched < static_cast<std::size_t>(o.trace.samples) ? "the first " : "",
+      o.searched,
+      o.strategy.joint,
+      !o.jointly       ? " (each exit was searched by itself)"
+      : search.optimal ? ", proven to be the most that any thresholds reach"
+                       : "");
+}
+
 std::vector<std::string> confidence_by_exit(const attacks::ExtractionOutcome& o,
                                             const data::ImageSet& queries) {
   std::vector<std::string> figures;
@@ -186,9 +200,10 @@ std::vector<std::string> confidence_by_exit(const attacks::ExtractionOutcome& o,
   const auto width = static_cast<std::size_t>(ours.net->num_exits());
   for (std::size_t e = 0; e + 1 < width; ++e) {
     std::vector<double> left, went_on;
-    for (std::size_t i = 0; i < o.estimate.exits.size(); ++i) {
-      if (o.estimate.exits[i] == e + 1) left.push_back(table.confidence[i * width + e]);
-      if (o.estimate.exits[i] > e + 1) went_on.push_back(table.confidence[i * width + e]);
+    const auto here = static_cast<std::int32_t>(e + 1);
+    for (std::size_t i = 0; i < o.fitted_exits.size(); ++i) {
+      if (o.fitted_exits[i] == here) left.push_back(table.confidence[i * width + e]);
+      if (o.fitted_exits[i] > here) went_on.push_back(table.confidence[i * width + e]);
     }
     report::XyChart chart;
     chart.frame.title = "Confidence at " + exit_name(e);
@@ -341,15 +356,11 @@ void write_extraction_report(const std::filesystem::path& path,
   const auto confidence = confidence_by_exit(o, queries);
   if (!confidence.empty()) {
     page.section("Output strategy");
-    page.paragraph(
-        fmt::format("Thresholds of the copy, searched on the query images so that as many as possible leave "
-                    "where the victim let "
-                    "them leave: {:.0f} of {}{}.",
-                    o.strategy.search.value,
-                    o.trace.samples,
-                    o.strategy.search.optimal ? ", proven to be the most that any thresholds reach" : ""));
+    page.paragraph(searched_text(o));
     page.figures(confidence,
-                 "Our copy's confidence on the query images, by what the victim was estimated to do.");
+                 o.exits_told
+                     ? "Our copy's confidence on the query images, by what the victim did."
+                     : "Our copy's confidence on the query images, by what the victim was estimated to do.");
   }
 
   page.section("Images");

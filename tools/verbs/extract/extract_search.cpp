@@ -96,13 +96,13 @@ class ExtractSearchVerb final : public Verb {
     nlohmann::ordered_json json = searched.json;
     const bool joint = plan_.options.objective == stats::SearchObjective::kJoint;
     if (!plot_.empty()) {
-      write_file_atomically(
-          plot_,
-          plot(
-              c,
-              r.thresholds,
-              fmt::format(
-                  "{} objective: {} of {} samples", joint ? "Joint" : "Separable", r.value, c.exits.size())));
+      write_file_atomically(plot_,
+                            plot(c,
+                                 r.thresholds,
+                                 fmt::format("{} objective: {} of {} samples",
+                                             joint ? "Joint" : "Separable",
+                                             searched.strategy.joint,
+                                             c.exits.size())));
       json["plot"] = plot_.string();
     }
     session.answer_json(
@@ -110,10 +110,12 @@ class ExtractSearchVerb final : public Verb {
         fmt::format("{}: {} {} of {} in {:.3g} s{}\n",
                     session.json_file().string(),
                     joint ? "joint" : "separable",
-                    r.value,
+                    searched.strategy.joint,
                     c.exits.size(),
                     r.seconds,
-                    r.optimal ? ", proven optimal" : fmt::format(", at most {} possible", r.upper_bound)));
+                    !joint      ? fmt::format(", each exit by itself; the sum over exits is {}", r.value)
+                    : r.optimal ? ", proven optimal"
+                                : fmt::format(", at most {} possible", r.upper_bound)));
     return kDone;
   }
 

@@ -81,6 +81,19 @@ void declare(Options& options, attacks::CopyPlan& copy) {
       .choices({"f32", "bf16"});
   options.add(
       "fit.pretrained", copy.pretrained, "checkpoint of a net trained on something else, to start from");
+  options
+      .add_as<std::string>(
+          "fit.augment",
+          fit.augmentation,
+          [](const data::Augmentation& a) {
+            return a.crop_pad == 0 ? "none" : a.flip ? "flips-crops" : "crops";
+          },
+          [](const std::string& text) {
+            return data::Augmentation{.flip = text == "flips-crops", .crop_pad = text == "none" ? 0 : 4};
+          },
+          "train on the images moved by up to 4 pixels (crops) and half of them mirrored too; the answers stay those to the "
+          "images as they are")
+      .choices({"none", "crops", "flips-crops"});
   options.add("fit.epochs", fit.epochs, "passes over the query images").range(1, 100000);
   options.add("fit.batch", fit.batch_size, "images per step").range(1, 65536);
   options.add("fit.learning_rate", fit.learning_rate, "of SGD; a tenth at 35, 60 and 85 % of the epochs")

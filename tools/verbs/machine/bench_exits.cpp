@@ -83,6 +83,9 @@ class BenchExitsVerb final : public Verb {
 
   int run(Session& session) override {
     const Device device = Device::by_name(session.device());
+    for (const int batch : batches_)
+      if (batch > images_)
+        throw UsageError(fmt::format("--batch {}: a round has {} pictures (--images)", batch, images_));
     net_.precision = precision_ == "bf16" ? nets::Precision::kMixed : nets::Precision::kFloat32;
     nets::Network net(net_, device);
     nets::initialize(net, session.seed());
@@ -120,7 +123,7 @@ class BenchExitsVerb final : public Verb {
 
     std::vector<Measured> rows;
     for (const int batch : batches_) {
-      rows.push_back(measure(plain, with, never, policy, pictures(std::min(batch, images_)), one_by_one));
+      rows.push_back(measure(plain, with, never, policy, pictures(batch), one_by_one));
       rows.back().batch = batch;
     }
     return report(session, rows, leave, promised);

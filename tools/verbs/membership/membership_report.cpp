@@ -29,6 +29,12 @@ std::string name_of_attack(const Json& attack) {
       "{}, {}", attack.at("attack").get<std::string>(), attack.at("adversary").get<std::string>());
 }
 
+bool asked(const Json& attack, double rate) {
+  for (const Json& p : attack.at("at_fpr"))
+    if (p.at("wanted_fpr").get<double>() == rate) return true;
+  return false;
+}
+
 // The rate of members found at a wanted false positive rate; nothing where it was refused or not asked.
 const Json* point_at(const Json& attack, double rate) {
   for (const Json& p : attack.at("at_fpr"))
@@ -79,7 +85,7 @@ void add_attacks(HtmlReport& html, const std::vector<Json>& attacks) {
     const auto at = [&](double rate) -> std::string {
       const Json* p = point_at(a, rate);
       return p == nullptr
-                 ? "refused"
+                 ? std::string(asked(a, rate) ? "refused" : "-")
                  : fmt::format(
                        "{:.2f} ({})", 100 * estimate_of(p->at("tpr")), p->at("false_alarms").get<int>());
     };
@@ -178,11 +184,13 @@ class MembershipReportVerb final : public Verb {
 
   static std::string line_of(const Json& net, const Json& attack) {
     const Json* p = point_at(attack, .01);
-    return fmt::format("{}: {} finds {}, accuracy {} %, AUC {:.4f}",
+    return fmt::format("{}: {}{}, accuracy {} %, AUC {:.4f}",
                        net.at("net").get<std::string>(),
                        name_of_attack(attack),
-                       p == nullptr ? std::string("too few non-members to say at 1 % false alarms")
-                                    : percent(p->at("tpr")) + " % of the members at 1 % false alarms",
+                       !asked(attack, .01) ? std::string(" (1 % false alarms were not asked for)")
+                       : p == nullptr
+                           ? std::string(" finds too few non-members to say at 1 % false alarms")
+                           : " finds " + percent(p->at("tpr")) + " % of the members at 1 % false alarms",
                        percent(attack.at("accuracy")),
                        estimate_of(attack.at("auc")));
   }

@@ -255,7 +255,7 @@ class CurvesVerb final : public Verb {
                       {"images_per_second", median_speed(c)},
                       {"epochs", std::move(epochs)}});
     }
-    return {{"value", json_key(value_)}, {"curves", std::move(list)}};
+    return {{"value", json_key(value_)}, {"unit", is_loss() ? "" : "%"}, {"curves", std::move(list)}};
   }
 
   Table points(const std::vector<Curve>& curves) const {

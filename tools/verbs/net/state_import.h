@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ class StateImport {
  public:
   // --net and what else says which net, keys "net.*"; --entry, key in `group`.
   void declare(Options& options, const std::string& group);
-  bool named() const { return !net_.name.empty(); }
+  bool named() const { return !net_.empty(); }
+  bool given() const;  // whether any of these options is
 
   struct Imported {
     std::unique_ptr<nets::Network> net;
@@ -36,11 +38,15 @@ class StateImport {
                 const Device& device);
 
  private:
-  void take_normalisation(const std::filesystem::path& file);
+  bool describes_a_net() const;
+  nets::NetOptions as_told() const;
   nets::NetOptions recognised(Session& session, const nets::StateFile& state) const;
 
-  nets::NetOptions net_;
-  std::string placement_ = "equal-cost", form_ = "linear", entry_;
+  // Empty: not given.
+  std::string net_, entry_;
+  std::optional<std::string> placement_, form_;
+  std::optional<int> exits_, width_divisor_, classes_, channels_, side_, features_;
+  std::vector<int> exits_after_;
   std::vector<double> mean_, std_;
 };
 

@@ -2,11 +2,11 @@
 #include "tools/frame/event_file.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/ranks.h"
-#include "tools/frame/table.h"
 #include "tools/verbs/dataset/dataset_spec.h"
 #include "tools/verbs/inputs.h"
 #include "tools/verbs/machine/profile_steps.h"
 #include "tools/verbs/net/net_data.h"
+#include "tools/verbs/net/train_report.h"
 #include "tools/verbs/verbs.h"
 
 #include "kernels/ranks/rank_error.h"
@@ -191,7 +191,7 @@ class TrainVerb final : public Verb {
           {{"ranks", here.size}, {"shards", shards.count()}});
     if (tensorboard_)
       events_.emplace(folder.folder("tensorboard") / "events.out.tfevents.offramp", trainer.steps_done());
-    describe(session, net, train_data, *test);
+    say_what_is_trained(session.log, net, train_data, *test, test_name());
     const ordered_json final_metrics = loop(session, folder, net, trainer, *source, *test, last);
     finish(session, folder, net, final_metrics, last);
     folder.done();
@@ -350,32 +350,6 @@ class TrainVerb final : public Verb {
     if (report.matched.empty()) throw UsageError(from_.string() + ": no tensor of it fits this net");
   }
 
-  void describe(Session& session,
-                const nets::Network& net,
-                const NetData& set,
-                const nets::BatchSource& test) const {
-    std::vector<double> fractions = net.costs().exit_fraction_macs;
-    constexpr std::size_t kShown = 12;
-    const std::vector<std::string>& names = set.class_names();
-    session.log.info(fmt::format(
-        "{} classes: {}{}",
-        names.size(),
-        fmt::join(
-            names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, names.size())), ", "),
-        names.size() > kShown ? ", .." : ""));
-    if (!set.note().empty()) session.log.info(set.note());
-    session.log.info(
-        fmt::format("{} with {} exits at {:.2f} of the cost, {} parameters; {} training and {} {} samples",
-                    net_.name,
-                    net.num_exits(),
-                    fmt::join(fractions, ", "),
-                    with_thousands(net.parameters().count()),
-                    with_thousands(set.samples() - (held_out_ > 0 ? test.samples() : 0)),
-                    with_thousands(test.samples()),
-                    test_name()),
-        {{"net", net_.name}, {"exits", net.num_exits()}, {"parameters", net.parameters().count()}});
-  }
-
   ordered_json loop(Session& session,
                     RunFolder& folder,
                     nets::Network& net,
@@ -428,7 +402,7 @@ class TrainVerb final : public Verb {
                  {"images_per_second", static_cast<double>(seen) / seconds},
                  {"loader_waits", source.waits()}};
       folder.metric(metrics);
-      if (events_) add_event(metrics);
+      if (events_) events_->add(trainer.steps_done(), scalars_of(metrics));
       trainer.save(last, metadata_);
       session.log.info(fmt::format("epoch {:>3}  rate {:g}  loss {:.4f}  {} {:.2f} %  {:.0f} img/s",
                                    end->epoch,
@@ -465,18 +439,6 @@ class TrainVerb final : public Verb {
     }
   }
 
-  // The line of metrics.jsonl as scalars: numbers by their key, lists by exit.
-  void add_event(const ordered_json& metrics) {
-    EventFile::Scalars scalars;
-    for (const auto& [key, value] : metrics.items()) {
-      if (value.is_number() && key != "step") scalars.emplace_back(key, value.get<double>());
-      if (!value.is_array()) continue;
-      for (std::size_t e = 0; e < value.size(); ++e)
-        scalars.emplace_back(fmt::format("{}/exit_{}", key, e + 1), value[e].get<double>());
-    }
-    events_->add(metrics["step"].get<std::int64_t>(), scalars);
-  }
-
   static std::vector<double> percent(std::vector<double> shares) {
     for (double& share : shares) share *= 100;
     return shares;
@@ -487,35 +449,17 @@ class TrainVerb final : public Verb {
               const nets::Network& net,
               const ordered_json& metrics,
               const std::filesystem::path& last) {
-    Table table({"exit", "parameters", "MACs", "profiler ops", "of plain", test_name() + " accuracy %"});
-    ordered_json exits = ordered_json::array();
-    const nets::NetCosts& costs = net.costs();
-    for (std::size_t e = 0; e < costs.exits.size(); ++e) {
-      const nets::Cost& cost = costs.exits[e];
-      const double relative = static_cast<double>(cost.macs) / static_cast<double>(costs.plain.macs);
-      const double right = metrics["test_accuracy"][e].get<double>();
-      table.row({std::to_string(e + 1),
-                 with_thousands(cost.parameters),
-                 with_thousands(cost.macs),
-                 with_thousands(cost.ops_profiler),
-                 fmt::format("{:.3f}", relative),
-                 fmt::format("{:.2f}", 100 * right)});
-      exits.push_back({{"exit", e + 1},
-                       {"parameters", cost.parameters},
-                       {"macs", cost.macs},
-                       {"ops_profiler", cost.ops_profiler},
-                       {"accuracy", right}});
-    }
+    const ExitReport report = exit_report(net.costs(), metrics, test_name());
     const ordered_json results{{"net", net_.name},
                                {"data", data_},
                                {"epochs", metrics.value("epoch", 0)},
                                {"loss", metrics.value("loss", 0.0)},
                                {"accuracy_of", test_name()},
-                               {"exits", exits},
+                               {"exits", report.exits},
                                {"checkpoint", last.string()}};
-    table.write_csv(folder.file("exits.csv"));
+    report.table.write_csv(folder.file("exits.csv"));
     folder.results(results);
-    std::string text = table.text();
+    std::string text = report.table.text();
     if (!one_class_.empty()) text += one_class_ + "\n";
     text += "checkpoint " + last.string() + "\n";
     if (net.num_exits() > 1)

@@ -80,7 +80,7 @@ void extraction(const Numbers& t, std::vector<Verdict>& out) {
       }
       const auto knock = t.at(study, cell, "Knock", "ACC %");
       if (our("ACC %") && knock)
-        accuracy.add(std::abs(*our("ACC %") - *knock) <= 1.15,
+        accuracy.add(*our("ACC %") >= *knock - 1.15,
                      fmt::format("{} {}: {:.2f}, {:.2f}", study, cell, *our("ACC %"), *knock));
     }
   out.push_back(
@@ -89,7 +89,7 @@ void extraction(const Numbers& t, std::vector<Verdict>& out) {
                                   "our copy agrees in class and exit on 15 points more than every baseline",
                                   "extraction-v1, extraction-v2"));
   out.push_back(accuracy.verdict(
-      "H3", "our copy is as accurate as Knockoff's within 1.15 points", "extraction-v1, extraction-v2"));
+      "H3", "our copy is at most 1.15 points less accurate than Knockoff's", "extraction-v1, extraction-v2"));
   Count lambda;
   const auto of_lambda = [&](const char* which, const char* metric) {
     return t.at("extraction-lambda", which, "Ours", metric);
@@ -115,16 +115,21 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
     const auto at = [&](const std::string& row, const char* metric) {
       return t.at("membership-exits", cell, row, metric);
     };
-    const auto base = at("1 exits", "ASR");
     std::vector<std::string> exits;
     for (const std::string& row : rows)
       if (row != "1 exits") exits.push_back(row);
     for (const std::string& row : exits) {
-      if (base && at(row, "ASR"))
-        plain.add(*at(row, "ASR") < *base,
-                  fmt::format("{} {}: {:.4f}, plain {:.4f}", cell, row, *at(row, "ASR"), *base));
+      for (const char* asr : {"ASR", "ASR, confidence"}) {
+        const auto base = at("1 exits", asr), here = at(row, asr);
+        if (base && here)
+          plain.add(*here < *base,
+                    fmt::format("{} {} {}: {:.4f}, plain {:.4f}", cell, row, asr, *here, *base));
+      }
       const auto first = at(row, "JS bits, first exit"), last = at(row, "JS bits, last exit");
-      if (first && last)
+      // Between few losses of one kind the divergence in bins is large as well.
+      constexpr double kLeastRecords = 200;
+      const auto enough = [&](const char* metric) { return at(row, metric).value_or(0) >= kLeastRecords; };
+      if (first && last && enough("records a side, first exit") && enough("records a side, last exit"))
         by_depth.add(*last > *first,
                      fmt::format("{} {}: {:.3f} at the first, {:.3f} at the last", cell, row, *first, *last));
       const auto early = at(row, "others, first exit"), late = at(row, "others, last exit");
@@ -146,10 +151,13 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
   }
   for (const std::string& cell : t.cells("membership-hybrid"))
     for (const std::string& row : t.rows("membership-hybrid", cell)) {
-      const auto at = [&](const char* metric) { return t.at("membership-hybrid", cell, row, metric); };
-      if (at("ASR original") && at("ASR told"))
-        hybrid.add(*at("ASR told") > *at("ASR original"),
-                   fmt::format("{} {}: {:.4f}, {:.4f}", cell, row, *at("ASR told"), *at("ASR original")));
+      const auto at = [&](const std::string& metric) { return t.at("membership-hybrid", cell, row, metric); };
+      for (const char* of : {"", ", confidence"}) {
+        const auto original = at(fmt::format("ASR original{}", of)), with = at(fmt::format("ASR told{}", of));
+        if (original && with)
+          hybrid.add(*with > *original,
+                     fmt::format("{} {}{}: {:.4f}, {:.4f}", cell, row, of, *with, *original));
+      }
       if (at("ASR told") && at("ASR timed") && at("exits right") && *at("exits right") >= 0.99)
         told.add(std::abs(*at("ASR told") - *at("ASR timed")) <= 0.005,
                  fmt::format("{} {}: {:.4f}, {:.4f}", cell, row, *at("ASR told"), *at("ASR timed")));
@@ -161,7 +169,10 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
       if (original && with)
         shadow.add(*with > *original, fmt::format("{}: {:.4f}, {:.4f}", row, *with, *original));
     }
-  out.push_back(plain.verdict("M1", "nets with exits leak less than plain ones", "membership-exits"));
+  out.push_back(
+      plain.verdict("M1",
+                    "nets with exits leak less than plain ones, to attacks by scores and by confidence",
+                    "membership-exits"));
   out.push_back(deeper.verdict("M2", "success and divergence fall as exits are added", "membership-exits"));
   out.push_back(
       by_depth.verdict("M3",
@@ -169,7 +180,8 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
                        "membership-exits"));
   out.push_back(others.verdict(
       "M4", "non-members are a larger share at the last exit than at the first", "membership-exits"));
-  out.push_back(hybrid.verdict("M5", "knowing the exit helps the attack", "membership-hybrid"));
+  out.push_back(hybrid.verdict(
+      "M5", "knowing the exit helps the attacks by scores and by confidence", "membership-hybrid"));
   out.push_back(told.verdict("M6",
                              "exits read from times serve as well as exits told, where 99 % are read right",
                              "membership-hybrid"));
@@ -177,15 +189,29 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
   for (const std::string& cell : t.cells("membership-channel")) {
     const auto once = t.at("membership-channel", cell, "1 queries", "exits right"),
                often = t.at("membership-channel", cell, "100 queries", "exits right"),
-               clean = t.at("membership-channel", "no channel", "as measured", "exits right");
-    if (once && often && clean)
-      repeated.add(
-          *often >= *once && *often >= *clean - 0.05,
-          fmt::format(
-              "{}: {:.4f} once, {:.4f} of 100, {:.4f} without a channel", cell, *once, *often, *clean));
+               clean = t.at("membership-channel", "no channel", "as measured", "exits right"),
+               bound = t.at("membership-channel", cell, "100 queries", "bound");
+    const auto asr_once = t.at("membership-channel", cell, "1 queries", "ASR timed"),
+               asr_often = t.at("membership-channel", cell, "100 queries", "ASR timed"),
+               asr_clean = t.at("membership-channel", "no channel", "as measured", "ASR timed");
+    // Nothing is claimed of fewer queries than the bound.
+    if (!once || !often || !clean || !bound || *bound > 100) continue;
+    repeated.add(
+        *often >= *once && *often >= *clean - 0.05,
+        fmt::format(
+            "{}: exits {:.4f} once, {:.4f} of 100, {:.4f} without a channel", cell, *once, *often, *clean));
+    if (asr_once && asr_often && asr_clean)
+      repeated.add(*asr_often >= *asr_once - 0.01 && *asr_often >= *asr_clean - 0.02,
+                   fmt::format("{}: success {:.4f} once, {:.4f} of 100, {:.4f} without a channel",
+                               cell,
+                               *asr_once,
+                               *asr_often,
+                               *asr_clean));
   }
   out.push_back(repeated.verdict(
-      "M7", "with a noisy clock exits come back as queries are repeated", "membership-channel"));
+      "M7",
+      "with a noisy clock exits and success come back where queries are repeated beyond the bound",
+      "membership-channel"));
   out.push_back(
       shadow.verdict("M8", "the gain survives shadows of another architecture", "membership-shadow"));
   out.push_back({"M9",
@@ -209,18 +235,18 @@ void robustness(const Numbers& t, std::vector<Verdict>& out) {
       const auto d = at(cell, row, "D2S successes per 1e12 MACs"),
                  s = at(cell, row, "S2D successes per 1e12 MACs");
       if (d && s) efficient.add(*d > *s, fmt::format("{}: {:.1f}, {:.1f}", where, *d, *s));
-      if (const auto more = at(cell, row, "cost increase D2D %"))
+      if (const auto more = at(cell, row, "cost increase S2D %"))
         slow.add(*more < 15, fmt::format("{}: {:.1f} %", where, *more));
       if (const auto r = at(cell, row, "correlation"))
         confidence.add(*r < 0, fmt::format("{}: correlation {:.2f}", where, *r));
     }
   for (const std::string& cell : t.cells("robustness-transfer")) {
-    const auto fgsm = at(cell, "fgsm", "Delta D2D"), pgd = at(cell, "pgd", "Delta D2D");
+    const auto fgsm = at(cell, "fgsm", "Delta S2D"), pgd = at(cell, "pgd", "Delta S2D");
     if (fgsm && pgd)
       confidence.add(*fgsm > *pgd, fmt::format("{}: Delta {:.2f} of FGSM, {:.2f} of PGD", cell, *fgsm, *pgd));
   }
   for (const char* attack : {"fgsm", "pgd"}) {
-    const auto ten = at("CIFAR10", attack, "Delta D2D"), hundred = at("CIFAR100", attack, "Delta D2D");
+    const auto ten = at("CIFAR10", attack, "Delta S2D"), hundred = at("CIFAR100", attack, "Delta S2D");
     if (ten && hundred)
       larger.add(*hundred > *ten, fmt::format("{}: {:.2f}, {:.2f}", attack, *hundred, *ten));
   }
@@ -229,9 +255,10 @@ void robustness(const Numbers& t, std::vector<Verdict>& out) {
   if (few && many) dense.add(*many < *few, fmt::format("{:.0f} % at 3 exits, {:.0f} % at 6", *few, *many));
   for (const std::string& cell : t.cells("robustness-early-transfer")) {
     const auto t1 = t.at("robustness-early-transfer", cell, "mean of pairs", "T1 %"),
-               t2 = t.at("robustness-early-transfer", cell, "mean of pairs", "T2");
-    if (t1 && t2)
-      transfer.add(!(*t1 > 50 && *t2 > 3), fmt::format("{}: T1 {:.0f} %, T2 {:.2f}", cell, *t1, *t2));
+               t2 = t.at("robustness-early-transfer", cell, "mean of pairs", "T2"),
+               half = t.at("robustness-early-transfer", cell, "mean of pairs", "half of the inner exits");
+    if (t1 && t2 && half)
+      transfer.add(!(*t1 > 50 && *t2 > *half), fmt::format("{}: T1 {:.0f} %, T2 {:.2f}", cell, *t1, *t2));
   }
   out.push_back(d2s.verdict("F1",
                             "examples of nets with exits fool plain ones more than the other way round",

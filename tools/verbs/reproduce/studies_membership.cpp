@@ -39,6 +39,17 @@ auto others_at(int exits, int exit) {
   };
 }
 
+// Records of the smaller side at an exit (from 0).
+auto records_at(int exits, int exit) {
+  return [=](const Json& results) -> std::optional<double> {
+    const auto count = [&](const char* who) {
+      return of_membership_net(exits, fmt::format("/target/exits/{}/{}", exit, who))(results);
+    };
+    const auto in = count("members"), out = count("non_members");
+    return in && out ? std::optional(std::min(*in, *out)) : std::nullopt;
+  };
+}
+
 // A setting of membership channel: sigma in ms and queries averaged; none: without a channel.
 auto through_channel(int exits, double sigma_ms, int queries, const std::string& pointer) {
   return [=, inner = reading(pointer)](const Json& results) -> std::optional<double> {
@@ -99,11 +110,14 @@ void membership_studies(Builder& b) {
               fmt::format("{} exits", k),
               id,
               {{"ASR", of_attack(k, "score-top3", "original")},
+               {"ASR, confidence", of_attack(k, "confidence", "original")},
                {"JS bits", of_membership_net(k, "/target/js_bits")},
                {"accuracy members", of_membership_net(k, "/target/accuracy_members")},
                {"accuracy others", of_membership_net(k, "/target/accuracy_others")},
                {"JS bits, first exit", of_membership_net(k, "/target/exits/0/js_bits")},
                {"JS bits, last exit", of_membership_net(k, fmt::format("/target/exits/{}/js_bits", k - 1))},
+               {"records a side, first exit", records_at(k, 0)},
+               {"records a side, last exit", records_at(k, k - 1)},
                {"others, first exit", others_at(k, 0)},
                {"others, last exit", others_at(k, k - 1)}});
     }
@@ -120,6 +134,8 @@ void membership_studies(Builder& b) {
               id,
               {{"ASR original", of_attack(k, "score-top3", "original")},
                {"ASR told", of_attack(k, "score-top3", "told")},
+               {"ASR original, confidence", of_attack(k, "confidence", "original")},
+               {"ASR told, confidence", of_attack(k, "confidence", "told")},
                {"ASR timed", of_attack(k, "score-top3", "timed")},
                {"exits right", of_membership_net(k, "/exit_times/accuracy")}});
       }

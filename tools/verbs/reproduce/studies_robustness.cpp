@@ -73,9 +73,9 @@ void robustness_studies(Builder& b) {
              {"D2S - S2D low", of_direction(attack, "/d2s_minus_s2d/low", 100)},
              {"D2S successes per 1e12 MACs", of_direction(attack, "/d2s_successes_per_1e12_macs")},
              {"S2D successes per 1e12 MACs", of_direction(attack, "/s2d_successes_per_1e12_macs")},
-             {"Delta D2D", mean_of_cells(attack, "D2D", "/exit_change/mean")},
-             {"cost increase D2D %", mean_of_cells(attack, "D2D", "/exit_change/cost_increase", 100)},
-             {"correlation", mean_of_cells(attack, "D2D", "/exit_change/correlation_last_confidence")}});
+             {"Delta S2D", mean_of_cells(attack, "S2D", "/exit_change/mean")},
+             {"cost increase S2D %", mean_of_cells(attack, "S2D", "/exit_change/cost_increase", 100)},
+             {"correlation", mean_of_cells(attack, "S2D", "/exit_change/correlation_last_confidence")}});
   }
   b.study("robustness-early-attack",
           "DyNN Tables 1 and 2",
@@ -125,7 +125,9 @@ void robustness_studies(Builder& b) {
             set.name == sets[0].name ? 81.5 : 57.83},
            {"T2",
             mean_of_cells("early-attack-1", "D2D", "/early/t2"),
-            set.name == sets[0].name ? 1.257 : 1.942}});
+            set.name == sets[0].name ? 1.257 : 1.942},
+           {"half of the inner exits",
+            [half = b.scale().small ? 1.5 : 3.0](const Json&) { return std::optional(half); }}});
   }
   b.study("robustness-exit-count", "DyNN finding 9", "Early Attack against more exits");
   for (const int k : {3, 4, 5, 6}) {

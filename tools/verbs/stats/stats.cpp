@@ -145,6 +145,21 @@ void warn_of_few(Session& session, const Groups& g) {
         kFew));
 }
 
+// The threshold is chosen on the few highest non-members, and a bootstrap draws from the same few.
+void warn_of_few_alarms(Session& session, double fpr, std::size_t others) {
+  constexpr double kFew = 10;
+  const double alarms = fpr * static_cast<double>(others);
+  if (alarms >= 1 && alarms < kFew)
+    session.log.warn(fmt::format(
+        "at {:g} false positives the {} non-members give {:.0f}: with fewer than {:g} estimate and interval lie too "
+        "high (of 1, one interval in four misses); {:.0f} non-members would do",
+        fpr,
+        others,
+        alarms,
+        kFew,
+        std::ceil(kFew / fpr)));
+}
+
 class StatsRocVerb final : public Verb {
  public:
   VerbInfo info() const override {
@@ -185,6 +200,7 @@ class StatsRocVerb final : public Verb {
       else
         at["refused"] = point.refused;
       at["fpr"] = limit;
+      warn_of_few_alarms(session, limit, g.others.size());
       json["tpr_at_fpr"].push_back(at);
     }
     warn_of_few(session, g);
