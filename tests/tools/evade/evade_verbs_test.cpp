@@ -355,7 +355,7 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
           "--eps: expected a number or a ratio such as 8/255, got 'eight'");
   refused({"attack", net("3"), "--step", "0"}, "expected a step above 0, got 0");
   refused({"attack", net("3"), "--attack", "fgsm", "--attack", "apgd-ce", "--step", "1/255"},
-          "--step: fgsm takes one step of eps, and apgd chooses its steps itself");
+          "--step: fgsm takes one step of eps, apgd chooses its steps itself");
   refused({"attack", net("3"), "--through", "4"}, "has exits 1 to 3, asked for exit 4");
   refused({"attack", net("3"), "--through", "first"},
           "--through: expected taken, last or the number of an exit, got 'first'");

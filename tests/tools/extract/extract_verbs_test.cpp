@@ -248,6 +248,21 @@ TEST_F(ExtractVerbs, FitSaysHowItGoesAndWarnsOfACopyThatLearnsNothing) {
       << fit.err;
 }
 
+TEST_F(ExtractVerbs, QueryImagesMayBeMovedInTraining) {
+  const TempFolder folder;
+  const std::string exits = assignment(folder, 2 * kPerClass, 3);
+  const auto learnt = [&](const std::string& how) {
+    const std::string out = (folder / how).string();
+    const Outcome fit = run(copy_of(exits, out) + Words{"--augment", how});
+    EXPECT_EQ(fit.code, 0) << fit.err;
+    return read_text(out + "/confidences.csv");  // of the images as they are
+  };
+  const std::string as_they_are = learnt("none"), moved = learnt("crops"), mirrored = learnt("flips-crops");
+  EXPECT_EQ(std::count(moved.begin(), moved.end(), '\n'), 1 + 2 * kPerClass);
+  EXPECT_NE(moved, as_they_are);
+  EXPECT_NE(mirrored, moved);
+}
+
 TEST_F(ExtractVerbs, EveryStageTakesTheFilesOfTheStageBefore) {
   const TempFolder folder;
   const std::string estimate = (folder / "estimate.json").string();

@@ -113,7 +113,7 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
       s.step = s.eps;
     else if (kind.starts_with("apgd"))
       s.step = 2 * s.eps;  // its first
-    else
+    else if (attack->norm != Norm::kNone)
       steps_taken = true;
     if (o.steps > 0 && kind != "fgsm") s.steps = o.steps;
     s.momentum = o.momentum;
@@ -147,7 +147,7 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
   }
   if (!o.step.empty() && !steps_taken)
     throw UsageError(
-        "--step: fgsm takes one step of eps, and apgd chooses its steps itself (the first is 2 eps)");
+        "--step: fgsm takes one step of eps, apgd chooses its steps itself (the first is 2 eps), early-attack has --rate");
   return runs;
 }
 
