@@ -339,11 +339,12 @@ void diagnose(ExitEstimate& r, std::size_t repetitions, const EstimationOptions&
   }
 }
 
-// Which statistic of which times repeats best; sigma is its noise. Without repetitions: the minimum, 0.
-void choose_statistic(std::span<const double> times_ns,
-                      std::size_t repetitions,
-                      const EstimationOptions& o,
-                      ExitEstimate& r) {
+// Which statistic of which times repeats best; sigma is its noise. Without repetitions: the minimum, 0. Returns the least of each
+// sample's times, [n].
+std::vector<double> choose_statistic(std::span<const double> times_ns,
+                                     std::size_t repetitions,
+                                     const EstimationOptions& o,
+                                     ExitEstimate& r) {
   using enum TimeStatistic;
   const bool free = o.statistic == kLeastNoisy;
   r.statistic = free ? least_noisy_statistic(times_ns, repetitions) : o.statistic;
@@ -369,6 +370,31 @@ void choose_statistic(std::span<const double> times_ns,
     times = evened.times_ns;
   }
   r.statistic_ns = time_statistic(times, repetitions, r.statistic);
+  return time_statistic(times, repetitions, kMinimum);
+}
+
+// Samples that took far longer than their exit in every repetition are no queries that lost the processor, which the mixture takes
+// them for: perhaps a rare exit whose times scatter more than the others'.
+void doubt_where_some_are_always_slow(ExitEstimate& r,
+                                      std::span<const double> least_ns,
+                                      std::size_t repetitions) {
+  constexpr std::size_t kNoAccident = 4;  // repetitions
+  constexpr double kFar = 8, kLeastShare = 0.002;
+  if (!r.reliable || repetitions < kNoAccident) return;
+  std::size_t slow = 0;
+  for (std::size_t i = 0; i < least_ns.size(); ++i) {
+    const std::size_t e = r.exits[i] - 1;
+    slow += least_ns[i] - r.centres_ns[e] > kFar * std::max(r.spreads_ns[e], r.sigma_ns) ? 1 : 0;
+  }
+  if (slow < kSamplesOfAnExit ||
+      static_cast<double>(slow) < kLeastShare * static_cast<double>(least_ns.size()))
+    return;
+  r.reliable = false;
+  r.most_exits = std::max(r.most_exits, r.num_exits + 1);
+  r.advice = plural(slow, "sample") +
+             " took far longer than the exit found for them in every repetition, and may be one of their "
+             "own (--exits " +
+             std::to_string(r.num_exits + 1) + "): the number is no promise; " + r.advice;
 }
 
 }  // namespace
@@ -409,7 +435,7 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
   check(times_ns, repetitions, options);
   ExitEstimate r;
   r.method = options.method;
-  choose_statistic(times_ns, repetitions, options, r);
+  const std::vector<double> least_ns = choose_statistic(times_ns, repetitions, options, r);
   std::vector<double> sorted = r.statistic_ns;
   std::sort(sorted.begin(), sorted.end());
   const bool all_equal = sorted.front() == sorted.back();
@@ -438,6 +464,7 @@ ExitEstimate estimate_exits(std::span<const double> times_ns,
     assign(r);
     r.drift_sigmas = drift(r);
     diagnose(r, repetitions, options);
+    if (!options.known_exits) doubt_where_some_are_always_slow(r, least_ns, repetitions);
     return options.known_exits && repetitions >= 2
                ? with_statistic_that_parts(std::move(r), times_ns, repetitions, options)
                : r;
