@@ -42,6 +42,9 @@ inline const Conv2dGeom kConvGeoms[] = {
     {1, 30, 30, 16, 3, 1, 1, 1, 0, 1},  // an odd number of pointwise filters
     {2, 6, 7, 32, 32, 1, 1, 1, 1, 1},   // pointwise with padding
     {3, 1, 1, 3, 16, 5, 5, 1, 2, 1},
-    {1, 1, 1, 48, 48, 1, 1, 1, 0, 48}};
+    {1, 1, 1, 48, 48, 1, 1, 1, 0, 48},
+    {1, 6, 6, 144, 24, 1, 1, 1, 0, 1},  // pointwise with a residual, where the library writes behind the map
+    {2, 4, 12, 48, 54, 1, 1, 1, 0, 1},
+    {2, 10, 12, 15, 6, 1, 1, 1, 0, 1}};  // the same, odd channels
 
 }  // namespace offramp::test

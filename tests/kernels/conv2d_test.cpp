@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <stdexcept>
@@ -414,6 +415,30 @@ TEST(Conv2dAlgorithms, TheLibrarysMatchTheReferenceWhereTheyApply) {
     done += check_algorithm<float>(algorithm) + check_algorithm<bf16>(algorithm);
   }
   if (done == 0) GTEST_SKIP() << "this build has no library convolution";
+}
+
+// Whole sums of small numbers: whatever the order, there is one answer.
+TEST(Conv2dAlgorithms, SeveralThreadsOnOneImageGiveTheSameEveryTime) {
+  const Conv2dGeom g{1, 13, 6, 152, 280, 3, 3, 2, 0, 1};
+  std::vector<bf16> x(static_cast<std::size_t>(g.x_size()));
+  std::vector<float> w(static_cast<std::size_t>(g.w_size()));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = bf16(static_cast<float>(i * 7 % 5) - 2);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i * 11 % 5) - 2;
+  cpu::Context alone({.threads = 1});
+  std::vector<bf16> want(static_cast<std::size_t>(g.y_size())), y(want.size());
+  cpu::conv2d_forward(alone, g, x.data(), w.data(), static_cast<const float*>(nullptr), want.data());
+  for (const int threads : {2, 3}) {
+    cpu::Context ctx({.threads = threads});
+    const auto packed = cpu::conv2d_pack<bf16>(ctx, g, w.data(), nullptr);
+    for (int run = 0; run < 200; ++run) {
+      cpu::conv2d_forward(ctx, g, x.data(), w.data(), static_cast<const float*>(nullptr), y.data());
+      ASSERT_TRUE(std::memcmp(y.data(), want.data(), y.size() * sizeof(bf16)) == 0) << threads << " threads";
+      cpu::conv2d_forward_packed(
+          ctx, g, *packed, x.data(), static_cast<const bf16*>(nullptr), false, y.data());
+      ASSERT_TRUE(std::memcmp(y.data(), want.data(), y.size() * sizeof(bf16)) == 0)
+          << threads << " threads, packed";
+    }
+  }
 }
 
 TEST(Conv2dAlgorithms, TheTableAsksForTheProcessorInBf16AloneAndNeverForTheBatch) {
