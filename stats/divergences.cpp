@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 #include <limits>
 #include <numbers>
 
@@ -97,6 +98,34 @@ double loss_js_divergence(std::span<const double> members,
                           LogBase base) {
   const BinnedPair b = bin_losses(members, non_members, bins);
   return js_divergence(b.first, b.second, base);
+}
+
+LossDivergence loss_divergence_test(std::span<const double> members,
+                                    std::span<const double> non_members,
+                                    std::size_t bins,
+                                    std::size_t permutations,
+                                    std::uint64_t seed) {
+  if (permutations == 0) throw ValueError("loss_divergence_test: at least one permutation is needed, got 0");
+  const BinnedPair b = bin_losses(members, non_members, bins);
+  LossDivergence out{.js_bits = js_divergence(b.first, b.second)};
+  // The edges come from all losses together, so that a permutation deals out bins.
+  std::vector<std::size_t> bin_of;
+  for (std::size_t i = 0; i < bins; ++i)
+    bin_of.insert(bin_of.end(), static_cast<std::size_t>(b.first[i] + b.second[i]), i);
+  std::mt19937_64 rng(seed);
+  std::size_t as_large = 1;
+  for (std::size_t p = 0; p < permutations; ++p) {
+    std::vector<double> first(bins), second(bins);
+    for (std::size_t i = 0; i < bin_of.size(); ++i) {
+      if (i < members.size()) std::swap(bin_of[i], bin_of[i + rng() % (bin_of.size() - i)]);
+      ++(i < members.size() ? first : second)[bin_of[i]];
+    }
+    const double js = js_divergence(first, second);
+    out.by_chance += js / static_cast<double>(permutations);
+    as_large += js >= out.js_bits ? 1 : 0;
+  }
+  out.p_value = static_cast<double>(as_large) / static_cast<double>(permutations + 1);
+  return out;
 }
 
 }  // namespace offramp::stats

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -26,10 +27,24 @@ struct BinnedPair {
 // in bin 0.
 BinnedPair bin_losses(std::span<const double> first, std::span<const double> second, std::size_t bins = 100);
 
-// JS divergence of two loss samples with that binning.
+// JS divergence of two loss samples with that binning. Of few losses it is large whatever they are: see below.
 double loss_js_divergence(std::span<const double> members,
                           std::span<const double> non_members,
                           std::size_t bins = 100,
                           LogBase base = LogBase::kBits);
+
+// The same in bits beside what samples of these sizes give where both sides are drawn from one: the losses dealt out anew
+// `permutations` times.
+struct LossDivergence {
+  double js_bits = 0;
+  double by_chance = 0;  // mean of the permutations
+  double p_value = 1;    // share of them (this one among them) that are as large
+};
+// ValueError: no permutation. DataError: as bin_losses.
+LossDivergence loss_divergence_test(std::span<const double> members,
+                                    std::span<const double> non_members,
+                                    std::size_t bins = 100,
+                                    std::size_t permutations = 200,
+                                    std::uint64_t seed = 1);
 
 }  // namespace offramp::stats

@@ -57,6 +57,19 @@ Interval wilson_interval(std::size_t successes, std::size_t trials, double level
           successes == trials ? 1 : std::min(1.0, centre + half)};
 }
 
+Interval mean_rate_interval(std::size_t successes_first,
+                            std::size_t trials_first,
+                            std::size_t successes_second,
+                            std::size_t trials_second,
+                            double level) {
+  const Interval a = wilson_interval(successes_first, trials_first, level),
+                 b = wilson_interval(successes_second, trials_second, level);
+  const double mean = (a.estimate + b.estimate) / 2;
+  return {mean,
+          mean - std::hypot(a.estimate - a.low, b.estimate - b.low) / 2,
+          mean + std::hypot(a.high - a.estimate, b.high - b.estimate) / 2};
+}
+
 Interval exact_interval(std::size_t successes, std::size_t trials, double level) {
   check_share(successes, trials, level, "exact_interval");
   using boost::math::beta_distribution;

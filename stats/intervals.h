@@ -18,6 +18,13 @@ struct Interval {
 Interval wilson_interval(std::size_t successes, std::size_t trials, double level = 0.95);
 // The same with Clopper and Pearson's exact interval.
 Interval exact_interval(std::size_t successes, std::size_t trials, double level = 0.95);
+// Mean of two rates that are counted apart, such as balanced accuracy: Wilson's intervals, joined by the squares of their
+// arms (Newcombe 1998, method 10).
+Interval mean_rate_interval(std::size_t successes_first,
+                            std::size_t trials_first,
+                            std::size_t successes_second,
+                            std::size_t trials_second,
+                            double level = 0.95);
 // Mean with Student's interval; needs two finite values.
 Interval mean_interval(std::span<const double> sample, double level = 0.95);
 

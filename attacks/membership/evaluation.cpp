@@ -5,7 +5,7 @@
 #include <limits>
 #include <map>
 
-#include "stats/divergences.h"
+#include "stats/intervals.h"
 
 namespace offramp::attacks::membership {
 namespace {
@@ -31,27 +31,17 @@ Evaluation evaluate(const std::string& attack,
   e.attack = attack;
   e.adversary = adversary;
   std::vector<double> scores[2];
-  std::vector<double> right[2];
+  std::size_t right[2] = {};
   for (std::size_t i = 0; i < outcome.record.size(); ++i) {
     const std::uint8_t member = target.member[outcome.record[i]];
     scores[member].push_back(outcome.score[i]);
-    right[member].push_back(outcome.decision[i] == member ? 1 : 0);
+    right[member] += outcome.decision[i] == member ? 1 : 0;
   }
   e.members = scores[1].size();
   e.non_members = scores[0].size();
   e.roc = stats::roc_curve(scores[1], scores[0]);
   e.auc = stats::delong_auc(scores[1], scores[0], o.auc_level);
-  const auto share = [](const std::vector<double>& v, std::span<const std::size_t> index) {
-    double sum = 0;
-    for (const std::size_t i : index) sum += v[i];
-    return sum / static_cast<double>(index.size());
-  };
-  e.accuracy = stats::bootstrap_two(e.members,
-                                    e.non_members,
-                                    [&](std::span<const std::size_t> a, std::span<const std::size_t> b) {
-                                      return (share(right[1], a) + share(right[0], b)) / 2;
-                                    },
-                                    {.resamples = o.resamples, .seed = o.seed, .threads = 1});
+  e.accuracy = stats::mean_rate_interval(right[1], e.members, right[0], e.non_members);
   for (const double rate : o.false_positive_rates)
     e.points.push_back(stats::detection_point(scores[1], scores[0], rate));
   e.control = stats::member_control(scores[1], 200, o.seed);
@@ -91,16 +81,23 @@ Leak leak_of(const Records& r) {
   }
   out.accuracy_members = right[1] / static_cast<double>(losses[1].size());
   out.accuracy_others = right[0] / static_cast<double>(losses[0].size());
-  out.js_bits = stats::loss_js_divergence(losses[1], losses[0], 100);
+  out.losses = stats::loss_divergence_test(losses[1], losses[0]);
   out.js_bits_50 = stats::loss_js_divergence(losses[1], losses[0], 50);
   out.js_bits_200 = stats::loss_js_divergence(losses[1], losses[0], 200);
   for (std::size_t e = 0; e < out.exits.size(); ++e) {
     out.exits[e].members = of_exit[1][e].size();
     out.exits[e].non_members = of_exit[0][e].size();
     if (out.exits[e].members > 0 && out.exits[e].non_members > 0)
-      out.exits[e].js_bits = stats::loss_js_divergence(of_exit[1][e], of_exit[0][e], 100);
+      out.exits[e].losses = stats::loss_divergence_test(of_exit[1][e], of_exit[0][e]);
   }
   return out;
+}
+
+double members_first_by_chance(std::size_t named, std::size_t members, std::size_t non_members) {
+  double p = 1;
+  for (std::size_t i = 0; i < named; ++i)
+    p *= static_cast<double>(members - i) / static_cast<double>(members + non_members - i);
+  return p;
 }
 
 Json to_json(const Leak& leak) {
@@ -110,11 +107,15 @@ Json to_json(const Leak& leak) {
     exits.push_back({{"exit", e + 1},
                      {"members", x.members},
                      {"non_members", x.non_members},
-                     {"js_bits", x.js_bits ? Json(*x.js_bits) : Json(nullptr)}});
+                     {"js_bits", x.losses ? Json(x.losses->js_bits) : Json(nullptr)},
+                     {"js_bits_by_chance", x.losses ? Json(x.losses->by_chance) : Json(nullptr)},
+                     {"js_p_value", x.losses ? Json(x.losses->p_value) : Json(nullptr)}});
   }
   return {{"accuracy_members", leak.accuracy_members},
           {"accuracy_others", leak.accuracy_others},
-          {"js_bits", leak.js_bits},
+          {"js_bits", leak.losses.js_bits},
+          {"js_bits_by_chance", leak.losses.by_chance},
+          {"js_p_value", leak.losses.p_value},
           {"js_bits_50_bins", leak.js_bits_50},
           {"js_bits_200_bins", leak.js_bits_200},
           {"exits", exits}};
@@ -176,7 +177,9 @@ Json to_json(const Evaluation& e, const Records& target) {
   std::ranges::sort(named, [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first > b.first : a.second < b.second;
   });
-  json["identified"] = {{"count", named.size()}, {"rows", Json::array()}};
+  json["identified"] = {{"count", named.size()},
+                        {"by_chance", members_first_by_chance(named.size(), e.members, e.non_members)},
+                        {"rows", Json::array()}};
   for (std::size_t i = 0; i < std::min(named.size(), kMostNamed); ++i)
     json["identified"]["rows"].push_back(named[i].second);
   // The curve, thinned to what a picture can show: every point below a false positive rate of 2 %, then each percent.

@@ -171,6 +171,8 @@ std::vector<ModelSpec> models_of(const ModelPlan& plan,
   std::vector<int> of_references = plan.reference_exits;
   if (of_references.empty()) of_references = {exits.back()};
   std::ranges::sort(of_references);
+  if (const auto twice = std::ranges::adjacent_find(of_references); twice != of_references.end())
+    throw ValueError("membership: references of " + std::to_string(*twice) + " exits are planned twice");
   std::vector<ModelSpec> out;
   const auto add = [&](Role role, int k, int index) -> ModelSpec& {
     ModelSpec spec{.role = role, .exits = k, .index = index, .name = name_of(role, k, index)};

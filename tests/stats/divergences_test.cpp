@@ -65,6 +65,35 @@ TEST(Divergences, BinsEndAtTheQuantileAndTheLastTakesTheRest) {
   EXPECT_EQ(loss_js_divergence(std::vector<double>(50, 0.0), std::vector<double>(50, 2.0)), 1);
 }
 
+// Losses of one kind are as far apart as dealing them out gives, the fewer the farther; others are farther than that.
+TEST(Divergences, ChanceExplainsFewLossesOfOneKind) {
+  std::mt19937_64 rng(5);
+  const auto losses = [&](std::size_t n, double mean) {
+    std::exponential_distribution<double> draw(1 / mean);
+    std::vector<double> v(n);
+    for (double& x : v) x = draw(rng);
+    return v;
+  };
+  double below = 0, js = 0, chance = 0;
+  for (int i = 0; i < 40; ++i) {
+    const auto a = losses(200, 1), b = losses(200, 1);
+    const LossDivergence d = loss_divergence_test(a, b, 100, 100, static_cast<std::uint64_t>(i));
+    EXPECT_EQ(d.js_bits, loss_js_divergence(a, b, 100));
+    js += d.js_bits / 40;
+    chance += d.by_chance / 40;
+    below += d.p_value < .2 ? 1 : 0;
+  }
+  EXPECT_NEAR(js, .15, .02);
+  EXPECT_NEAR(js, chance, .005);
+  EXPECT_LE(below, 16);  // of 40, one in five expected
+  const LossDivergence many = loss_divergence_test(losses(5000, 1), losses(5000, 1));
+  EXPECT_LT(many.by_chance, .01);
+  const LossDivergence apart = loss_divergence_test(losses(200, 1), losses(200, 3));
+  EXPECT_EQ(apart.p_value, 1. / 201);
+  EXPECT_GT(apart.js_bits, apart.by_chance + .05);
+  EXPECT_THROW(loss_divergence_test(losses(2, 1), losses(2, 1), 100, 0), ValueError);
+}
+
 TEST(Divergences, BadInputIsNamed) {
   const std::vector<double> none, negative = {1, -1, 1}, zero = {0, 0, 0}, nan = {1, std::nan(""), 0},
                                   two = {1, 2};

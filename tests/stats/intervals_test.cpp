@@ -54,6 +54,36 @@ TEST(Intervals, ExactIntervalHasBinomialTailsOfItsLevel) {
   EXPECT_EQ(wilson_interval(0, 5).low, 0);
 }
 
+// 56 of 70 and 48 of 80: Newcombe's method for a difference gives .0524 to .3339 (his table II, (a)); of a mean the arms
+// are those of the lower ends together, and of the upper.
+TEST(Intervals, AMeanOfTwoRatesJoinsTheArmsOfBoth) {
+  const Interval a = wilson_interval(56, 70), b = wilson_interval(48, 80);
+  EXPECT_NEAR(.2 - std::hypot(a.estimate - a.low, b.high - b.estimate), .0524, 5e-5);
+  const Interval mean = mean_rate_interval(56, 70, 48, 80);
+  EXPECT_NEAR(mean.estimate, .7, 1e-12);
+  EXPECT_NEAR(mean.low, .7 - std::hypot(a.estimate - a.low, b.estimate - b.low) / 2, 1e-12);
+  EXPECT_NEAR(mean.high, .7 + std::hypot(a.high - a.estimate, b.high - b.estimate) / 2, 1e-12);
+}
+
+// How often the interval holds the true mean, from exact binomials; a percentile bootstrap comes to .67 for the first.
+TEST(Intervals, AMeanOfTwoRatesIsCoveredNearTheEndsToo) {
+  for (const auto& [rate, n] : {std::pair(.98, 30), {.995, 150}, {.6, 40}}) {
+    std::vector<double> share(static_cast<std::size_t>(n) + 1);
+    for (std::size_t k = 0; k < share.size(); ++k)
+      share[k] = std::exp(std::lgamma(n + 1.) - std::lgamma(static_cast<double>(k) + 1) -
+                          std::lgamma(n - static_cast<double>(k) + 1) + static_cast<double>(k) * std::log(rate) +
+                          (n - static_cast<double>(k)) * std::log1p(-rate));
+    double covered = 0;
+    for (std::size_t i = 0; i < share.size(); ++i)
+      for (std::size_t j = 0; j < share.size(); ++j) {
+        const Interval m = mean_rate_interval(i, static_cast<std::size_t>(n), j, static_cast<std::size_t>(n));
+        if (m.low <= rate && rate <= m.high) covered += share[i] * share[j];
+      }
+    EXPECT_GT(covered, .93) << rate << " of " << n;
+    EXPECT_LT(covered, .995) << rate << " of " << n;
+  }
+}
+
 TEST(Intervals, MeanUsesStudentsQuantile) {
   const std::vector<double> x = {1, 2, 3, 4};
   const Interval i = mean_interval(x);

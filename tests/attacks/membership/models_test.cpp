@@ -73,6 +73,12 @@ TEST(MembershipModels, PlansThatCannotBe) {
   EXPECT_EQ(said([](ModelPlan& p) { p.exits = {}; }),
             "membership: the plan has no net: name numbers of exits");
   EXPECT_EQ(said([](ModelPlan& p) { p.exits = {2, 2}; }), "membership: 2 exits are planned twice");
+  EXPECT_EQ(said([](ModelPlan& p) {
+              p.exits = {2, 3};
+              p.references = 2;
+              p.reference_exits = {3, 2, 3};
+            }),
+            "membership: references of 3 exits are planned twice");
   EXPECT_EQ(said([](ModelPlan& p) { p.exits = {0}; }), "membership: a net has at least 1 exit, got 0");
   EXPECT_EQ(said([](ModelPlan& p) { p.references = 3; }),
             "membership: reference nets come in pairs that share the data between them, got 3");

@@ -358,6 +358,19 @@ TEST_F(MembershipVerbs, TheReportSaysWhatWasFound) {
   EXPECT_NE(run({"membership", "report", (*folder_ / "g").string()})
                 .out.find("(1 % false alarms were not asked for)"),
             std::string::npos);
+  // Members whom chance puts above every non-member are not named: of many attacks some luck is expected.
+  const auto report_with = [&](int count) {
+    json named = results("a");
+    for (json& net : named["nets"])
+      for (json& tried : net["attacks"])
+        if (tried.contains("identified")) tried["identified"] = {{"count", count}, {"rows", {4711}}};
+    test::write_text(*folder_ / "g" / "results.json", named.dump());
+    EXPECT_EQ(run({"membership", "report", (*folder_ / "g").string()}).code, 0);
+    return read_text(*folder_ / "g" / "report.html");
+  };
+  EXPECT_EQ(report_with(1).find("4711"), std::string::npos);
+  EXPECT_NE(report_with(1).find("No attack names a member: there is 1 member that"), std::string::npos);
+  EXPECT_NE(report_with(30).find("4711"), std::string::npos);
   // A failed control comes first.
   json failed = results("a");
   failed["controls_passed"] = false;
@@ -387,6 +400,18 @@ TEST_F(MembershipVerbs, WrongUseIsNamed) {
           .find("unknown attack 'magic'"),
       std::string::npos);
   EXPECT_NE(said(attack("w", {"--adversaries", "told,all"})).find("got 'all'"), std::string::npos);
+  EXPECT_NE(said(attack("w", {"--adversaries", ""})).find("--adversaries"), std::string::npos);
+  EXPECT_NE(said(attack("w", {"--flips", ""})).find("--flips"), std::string::npos);
+  EXPECT_NE(said(run({"membership", "train", "--data", data, "--references", "2", "--reference-exits", "3,3", "--out", out}))
+                .find("given twice"),
+            std::string::npos);
+  // A padding of two exits before a net of three.
+  const Outcome planned = run({"defend", "plan", "--times", "1,2", "--shares", ".5,.5", "--choose", "constant", "--out",
+                               (*folder_ / "plan").string()});
+  ASSERT_EQ(planned.code, 0) << planned.err;
+  EXPECT_NE(said(attack("w", {"--defence", (*folder_ / "plan" / "defence.json").string()}))
+                .find("is for 2 exits, the net has 3"),
+            std::string::npos);
   EXPECT_NE(
       said(run({"membership", "attack", (*folder_ / "a").string(), "--out", out})).find("found no plan.json"),
       std::string::npos);

@@ -121,8 +121,9 @@ void judge_members(Work& work, const mi::Records& records, Section& s) {
       "Accuracy {:.2f} % on members, {:.2f} % on others; their losses are {:.4f} bits apart (Jensen-Shannon). Attacks with shadow or reference nets of their own: offramp membership train and attack.",
       100 * leak.accuracy_members,
       100 * leak.accuracy_others,
-      leak.js_bits));
-  s.data["js_bits"] = leak.js_bits;
+      leak.losses.js_bits));
+  s.data["js_bits"] = leak.losses.js_bits;
+  s.data["js_bits_by_chance"] = leak.losses.by_chance;
   if (best_name.empty()) {
     s.findings.push_back({"membership", Kind::kOpen, "none", "every attack failed its own control"});
   } else if (low > 0.5) {

@@ -78,6 +78,10 @@ class DefendPlanVerb final : public Verb {
   int run(Session& session) override {
     const bool typed = !times_ms_.empty() || !shares_.empty();
     if (typed == !victim_.empty()) throw UsageError("give either --times and --shares or --victim");
+    for (const char* key : {"images", "timed_images", "repetitions", "quantile"}) {
+      if (typed && session.given(std::string("defend.") + key))
+        throw UsageError(fmt::format("defend.{}: says how the exits of --victim are timed, and --times are given", key));
+    }
     const std::optional<Choice> choice = parsed_choice();  // before anything is timed
     const attacks::InputSeedOptions seed = seed_options();
     timing_.seed = session.seed();

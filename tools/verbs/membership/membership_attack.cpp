@@ -166,13 +166,17 @@ class MembershipAttackVerb final : public Verb {
     if (!shadow_.empty()) other.emplace(open_trained(session, shadow_, shadow_data_)).tau = tau_;
     const TrainedFolder& shadow = other ? *other : target;
     if (exits_.empty()) exits_ = target.plan.exits;
+    if (adversaries_.empty()) throw UsageError("--adversaries: expected original, told or timed, got nothing");
+    if (noise_.flips.empty()) throw UsageError("--flips: expected numbers of flipped features, got none");
     for (const int k : exits_) {
       static_cast<void>(target.spec(am::Role::kTarget, k));
       static_cast<void>(shadow.spec(am::Role::kShadow, k));
     }
     check_references(target);
     check_attacks(target);
+    check_defence();
     RunFolder& folder = session.folder();
+    if (!times_.defence.empty()) folder.bind(times_.defence);
     SessionListener listener(session);
     ordered_json nets = ordered_json::array();
     Table table({"net", "attack", "exits", "accuracy %", "AUC", "found at 1 %", "at 0"});
@@ -210,6 +214,22 @@ class MembershipAttackVerb final : public Verb {
     if (only_plain && target.plan.references == 0 &&
         std::ranges::find(adversaries_, "original") == adversaries_.end())
       throw UsageError("--adversaries: told and timed know exits, and these nets have one; take original");
+  }
+
+  // A plan serves one number of exits.
+  void check_defence() const {
+    if (times_.defence.empty()) return;
+    const attacks::Defence defence = attacks::read_defence(times_.defence);
+    for (const int k : exits_) {
+      if (k == 1) continue;
+      try {
+        attacks::check(defence, k);
+      } catch (const ValueError& error) {
+        throw UsageError(fmt::format("--defence {}: {}; name the net that it is for with --exits",
+                                     times_.defence.string(),
+                                     error.what()));
+      }
+    }
   }
 
   static constexpr const char* kControlFailed =
@@ -368,6 +388,8 @@ class MembershipAttackVerb final : public Verb {
           if (adversary == Adversary::kOriginal) original.emplace(std::move(e));
         } catch (const NumericError& error) {
           row = without(session, target_spec.name, name, word, error);
+        } catch (const DataError& error) {  // too few records for it
+          row = without(session, target_spec.name, name, word, error);
         } catch (const ValueError& error) {  // this attack does not apply to these nets
           row = without(session, target_spec.name, name, word, error);
         }
@@ -404,6 +426,7 @@ class MembershipAttackVerb final : public Verb {
     };
     std::vector<am::Records> on_pool, on_population;
     for (const am::ModelSpec& spec : specs) {
+      folder.bind(am::model_path(target.path, spec.name));
       const am::OpenedModel model = target.open(spec, device);
       on_pool.push_back(records_of(folder, target, spec, model, listener));
       on_population.push_back(of_population(model, spec.name));

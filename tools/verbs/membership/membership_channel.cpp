@@ -191,7 +191,7 @@ class MembershipChannelVerb final : public Verb {
   std::vector<int> queries_ = {1, 3, 10, 40, 100}, exits_;
   std::vector<std::string> attacks_ = {"modified-entropy"};
   am::AttackSettings settings_;
-  am::EvaluationOptions evaluation_{.resamples = 200};
+  am::EvaluationOptions evaluation_;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // offramp membership report: what an audit of membership found, for people.
+#include "attacks/membership/evaluation.h"
 #include "base/atomic_file.h"
 #include "base/json_file.h"
 #include "nets/data/text.h"
@@ -104,9 +105,15 @@ void add_attacks(HtmlReport& html, const std::vector<Json>& attacks) {
   html.table(table);
 }
 
+std::string number(const Json& of, const char* name, const char* format) {
+  const auto at = of.find(name);  // results of earlier versions have no chance
+  return at == of.end() || at->is_null() ? "-" : fmt::format(fmt::runtime(format), at->get<double>());
+}
+
 void add_exits(HtmlReport& html, const Json& net) {
-  report::Table table{.columns = {{"exit"}, {"members"}, {"others"}, {"others %"}, {"JS of losses, bit"}},
-                      .caption = "Who leaves where, and how far the losses of both sides are apart there."};
+  report::Table table{.columns = {{"exit"}, {"members"}, {"others"}, {"others %"}, {"JS of losses, bit"}, {"by chance"}, {"p"}},
+                      .caption = "Who leaves where, and how far the losses of both sides are apart there; by chance: how "
+                                 "far as many losses of one kind are, p by dealing them out anew 200 times."};
   for (const Json& e : net.at("target").at("exits")) {
     const double m = e.at("members").get<double>(), o = e.at("non_members").get<double>();
     table.rows.push_back(
@@ -114,27 +121,50 @@ void add_exits(HtmlReport& html, const Json& net) {
          fmt::format("{:.0f}", m),
          fmt::format("{:.0f}", o),
          m + o > 0 ? fmt::format("{:.1f}", 100 * o / (m + o)) : "-",
-         e.at("js_bits").is_null() ? "-" : fmt::format("{:.4f}", e.at("js_bits").get<double>())});
+         number(e, "js_bits", "{:.4f}"),
+         number(e, "js_bits_by_chance", "{:.4f}"),
+         number(e, "js_p_value", "{:.3f}")});
   }
   html.table(table);
 }
 
+// The attack whose members above every non-member chance explains least. It is the luckiest of all that were tried, and
+// each of them had its chance: their number times its own.
 void add_named(HtmlReport& html, const std::vector<Json>& attacks) {
-  const auto most = std::ranges::max_element(
-      attacks, {}, [](const Json& a) { return a.at("identified").at("count").get<int>(); });
-  const int count = most->at("identified").at("count").get<int>();
+  const auto chance_of = [](const Json& a) {
+    return attacks::membership::members_first_by_chance(a.at("identified").at("count").get<std::size_t>(),
+                                                        a.at("members").get<std::size_t>(),
+                                                        a.at("non_members").get<std::size_t>());
+  };
+  const auto least = std::ranges::min_element(attacks, {}, chance_of);
+  const int count = least->at("identified").at("count").get<int>();
+  const double chance = std::min(1., static_cast<double>(attacks.size()) * chance_of(*least));
   if (count == 0) {
-    html.paragraph(
-        "No attack names a member for certain: each of them gives some non-member its highest score.");
+    html.paragraph("No attack names a member: each of them gives some non-member its highest score.");
+    return;
+  }
+  const std::string what =
+      fmt::format("{} {} that {} puts above every non-member",
+                  count,
+                  count == 1 ? "member" : "members",
+                  name_of_attack(*least));
+  if (chance >= .05) {
+    html.paragraph(fmt::format(
+        "No attack names a member: there {} {}, but scores that know nothing do as well in {:.0f} of 100 such "
+        "comparisons ({} attacks).",
+        count == 1 ? "is" : "are",
+        what,
+        100 * chance,
+        attacks.size()));
     return;
   }
   std::string rows;
-  for (const Json& row : most->at("identified").at("rows")) rows += (rows.empty() ? "" : ", ") + row.dump();
-  html.folded(
-      fmt::format("{} members that {} puts above every non-member: their rows in the data set, from 0",
-                  count,
-                  name_of_attack(*most)),
-      rows);
+  for (const Json& row : least->at("identified").at("rows")) rows += (rows.empty() ? "" : ", ") + row.dump();
+  html.folded(fmt::format("{} (by chance, of {} attacks: p {:.2g}): their rows in the data set, from 0",
+                          what,
+                          attacks.size(),
+                          chance),
+              rows);
 }
 
 class MembershipReportVerb final : public Verb {
@@ -147,7 +177,7 @@ class MembershipReportVerb final : public Verb {
         .example = "offramp membership report out/membership-attack --html out/membership.html",
         .details =
             "Per net: every attack with its intervals, ROC on logarithmic axes, who leaves at which exit, and the rows of\n"
-            "the members that are named for certain. A control that failed comes first."};
+            "members above every non-member, where chance does not explain them. A control that failed comes first."};
   }
   void declare(Options& o) override {
     o.add("report.attack", attack_, "folder of membership attack").positional().required();
@@ -256,7 +286,9 @@ class MembershipReportVerb final : public Verb {
     html.facts(
         {{"accuracy on members", fmt::format("{:.2f} %", 100 * target.at("accuracy_members").get<double>())},
          {"on others", fmt::format("{:.2f} %", 100 * target.at("accuracy_others").get<double>())},
-         {"JS of losses", fmt::format("{:.3f} bit", target.at("js_bits").get<double>())},
+         {"JS of losses",
+          fmt::format("{:.3f} bit", target.at("js_bits").get<double>()),
+          number(target, "js_bits_by_chance", "{:.3f}") + " by chance"},
          {"cost of a query",
           fmt::format("{:.2f}", net.at("relative_macs").get<double>()),
           "of the plain net"}});

@@ -58,7 +58,8 @@ class MembershipTrainVerb final : public Verb {
          "train.references", plan_.references, "nets on halves of the target's data, for lira and rmia; even")
         .range(0, 1000);
     o.add("train.reference_exits", plan_.reference_exits, "numbers of exits of these; default: the largest")
-        .range(1, 16);
+        .range(1, 16)
+        .distinct();
     o.add_as<std::string>(
          "train.precision",
          plan_.net.precision,

@@ -125,8 +125,14 @@ void membership(const Numbers& t, std::vector<Verdict>& out) {
           plain.add(*here < *base,
                     fmt::format("{} {} {}: {:.4f}, plain {:.4f}", cell, row, asr, *here, *base));
       }
-      const auto first = at(row, "JS bits, first exit"), last = at(row, "JS bits, last exit");
-      // Between few losses of one kind the divergence in bins is large as well.
+      // Less what as many losses of one kind give: exits of few records would have the most.
+      const auto above_chance = [&](const std::string& exit) -> std::optional<double> {
+        const auto js = at(row, ("JS bits, " + exit).c_str()),
+                   chance = at(row, ("JS bits by chance, " + exit).c_str());
+        if (!js || !chance) return std::nullopt;
+        return *js - *chance;
+      };
+      const auto first = above_chance("first exit"), last = above_chance("last exit");
       constexpr double kLeastRecords = 200;
       const auto enough = [&](const char* metric) { return at(row, metric).value_or(0) >= kLeastRecords; };
       if (first && last && enough("records a side, first exit") && enough("records a side, last exit"))
