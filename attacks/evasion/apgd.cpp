@@ -1,7 +1,8 @@
 // APGD (Croce, Hein 2020): PGD that halves its step, sample by sample, where it stops making progress, and goes on from
 // the best point. eta_0 = 2 eps, momentum .75, rho .75, checkpoints at shares p_0 = 0, p_1 = .22,
 // p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06). Losses: cross entropy, or the difference of logits ratio (DLR).
-// Returned: of the iterates that are classified wrongly the one of largest loss, else the one of largest loss.
+// Returned: of the iterates that the net answers wrongly (with a path of one exit: that exit) the one of largest loss, else
+// the one of largest loss.
 #include <cmath>
 #include <limits>
 

@@ -109,6 +109,22 @@ TEST(EvasionAttacks, DlrMakesTheSameMistakes) {
   EXPECT_GE(wrong("apgd-dlr"), wrong("apgd-ce"));
 }
 
+// Exit 1 is the surer one of two that never stop a sample, so it answers; exit 2 says the opposite.
+TEST(EvasionAttacks, ApgdIsJudgedByTheAnswerOfTheNet) {
+  const LinearNet net({2, 1, 1}, 2, {{4.f, 0.f, 0.f, 4.f}, {0.f, 2.f, 2.f, 0.f}});
+  Victim victim = victim_on(net, 2);
+  victim.policy.fallback = nets::Fallback::kMostConfident;
+  const Images images{
+      .n = 1, .extent = {2, 1, 1}, .pixels = {.55f, .45f}, .labels = {0}, .numbers = {0}};
+  ASSERT_EQ(judge(victim, images).label[0], 0);
+  for (const char* name : {"fgsm", "pgd", "mi-fgsm", "apgd-ce"}) {
+    Settings s = attack_named(name).defaults;
+    s.eps = 0.2;
+    s.step = 0.1;
+    EXPECT_EQ(judge(victim, craft(victim, attack_named(name), images, s).images).label[0], 1) << name;
+  }
+}
+
 // Exit 1 looks at the first pixel, exit 2 at the second: the one can be moved without the other.
 LinearNet two_pixels() {
   return {{2, 1, 1}, 2, {{6.f, 0.f, 0.f, 0.f}, {0.f, 6.f, 0.f, 0.f}}};  // logit 0 = 6 pixel e, logit 1 = 0
