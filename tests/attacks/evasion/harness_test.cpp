@@ -65,6 +65,9 @@ TEST(EvasionHarness, NoRadiusGivesTheImageBitForBit) {
     ++checked;
   }
   EXPECT_EQ(checked, 10);
+  Settings of_one_step = attack_named("fgsm").defaults;  // its step is eps
+  of_one_step.eps = of_one_step.step = 0;
+  EXPECT_EQ(craft(victim, attack_named("fgsm"), images, of_one_step).images.pixels, images.pixels);
 }
 
 TEST(EvasionDistance, BoundsHoldForTheFloatsThatComeBack) {

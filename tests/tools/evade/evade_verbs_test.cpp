@@ -85,6 +85,33 @@ TEST_F(EvadeVerbs, AttackWritesExamplesInsideTheirBound) {
   }
 }
 
+// Early Attack keeps the last exit's class, whatever the label: its success is of all images, in the results as in the table.
+TEST_F(EvadeVerbs, EarlyAttackIsJudgedWithoutLabels) {
+  test::write_pictures(*shared_ / "swapped", {.per_class = 4, .bright = 70, .dark = 150, .spread = 90});
+  const Outcome done = run({"evade",
+                            "attack",
+                            net("3"),
+                            "--data",
+                            "folder:" + at("swapped"),
+                            "--split",
+                            "all",
+                            "--attack",
+                            "early-attack",
+                            "--attack",
+                            "fgsm",
+                            "--steps",
+                            "2",
+                            "--out",
+                            at("early")});
+  ASSERT_EQ(done.code, 0) << done.text();
+  const json found = results("early");
+  const int images = found["images"], wrong = found["clean_error"]["count"];
+  ASSERT_GT(wrong, 0);
+  EXPECT_EQ(found["attacks"][0]["success"], found["attacks"][0]["early"]["early_success"]);
+  EXPECT_EQ(found["attacks"][0]["success"]["of"], images);
+  EXPECT_EQ(found["attacks"][1]["success"]["of"], images - wrong);
+}
+
 TEST_F(EvadeVerbs, NoRadiusChangesNothing) {
   const Outcome done = run({"evade",
                             "attack",
@@ -355,7 +382,26 @@ TEST_F(EvadeVerbs, WrongUseIsNamed) {
           "--eps: expected a number or a ratio such as 8/255, got 'eight'");
   refused({"attack", net("3"), "--step", "0"}, "expected a step above 0, got 0");
   refused({"attack", net("3"), "--attack", "fgsm", "--attack", "apgd-ce", "--step", "1/255"},
-          "--step: fgsm takes one step of eps, apgd chooses its steps itself");
+          "--step: read by pgd, mi-fgsm, pgd-avg, max-average, sloth-linf, sloth-l2, sloth-l1; none of these "
+          "is asked for");
+  for (const Words& unread : std::initializer_list<Words>{{"early-attack", "--eps", "8/255"},
+                                                          {"early-attack", "--step", "1/255"},
+                                                          {"fgsm", "--steps", "500"},
+                                                          {"pgd-avg", "--momentum", "5"},
+                                                          {"mi-fgsm", "--no-random-start"},
+                                                          {"sloth-l2", "--no-random-start"},
+                                                          {"pgd-avg", "--through", "1"},
+                                                          {"pgd", "--alpha", "3"},
+                                                          {"pgd", "--c", "7"},
+                                                          {"pgd", "--rate", "1"},
+                                                          {"pgd", "--early-form", "code"}}) {
+    Words words{"attack", net("3"), "--attack"};
+    words.insert(words.end(), unread.begin(), unread.end());
+    refused(words, unread[1] + ": read by ");
+    words = {"transfer", "--surrogate", net("3"), "--target", net("3"), "--attack"};
+    words.insert(words.end(), unread.begin(), unread.end());
+    refused(words, unread[1] + ": read by ");
+  }
   refused({"attack", net("3"), "--through", "4"}, "has exits 1 to 3, asked for exit 4");
   refused({"attack", net("3"), "--through", "first"},
           "--through: expected taken, last or the number of an exit, got 'first'");
