@@ -105,6 +105,9 @@ Crafted run_sign_loop(const Victim& victim,
                       const LogitLoss& loss,
                       const Direction& direction = {});
 
+// APGD's checkpoints: entry t says whether the step may be halved at iterate t. [steps + 1].
+std::vector<bool> apgd_checkpoints(int steps);
+
 // Uniform in [-radius, radius) for each value of image `number`; another `draw`, other values.
 void uniform_start(
     std::uint64_t seed, std::uint32_t draw, std::int64_t number, double radius, std::span<double> delta);
