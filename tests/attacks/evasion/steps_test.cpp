@@ -105,7 +105,8 @@ std::vector<float> apgd_path(const Script& script, Crafted* made = nullptr) {
   return seen;
 }
 void expect_path(const std::vector<float>& seen, const std::vector<double>& expected) {
-  for (std::size_t t = 0; t < expected.size(); ++t) EXPECT_NEAR(seen[t], expected[t], 1e-6) << "iterate " << t;
+  for (std::size_t t = 0; t < expected.size(); ++t)
+    EXPECT_NEAR(seen[t], expected[t], 1e-6) << "iterate " << t;
 }
 
 // x_1 = .6; x_2 = .6 + .75 (.4 - .6) + .25 (.6 - .5); x_3 = .475 + .75 (.6 - .475) + .25 (.475 - .6); and so on.
@@ -129,9 +130,8 @@ TEST(EvasionSteps, ApgdHalvesWhereItsBestStaysAndTheStepDidToo) {
   // Three of four rise, but x_0 stays the best: from there with half the step, .5 + .75 (.6 - .5). At t = 8 the same, but the
   // step has changed since t = 4: it goes on.
   const auto seen = apgd_path({{5, 1, 2, 3, 4, 1, 2, 3, 4, 0}, kSigns});
-  expect_path(
-      seen,
-      {0.5, 0.6, 0.475, 0.5375, kX4, 0.575, 0.51875, 0.565625, 0.50234375, 0.50234375 + 0.057421875});
+  expect_path(seen,
+              {0.5, 0.6, 0.475, 0.5375, kX4, 0.575, 0.51875, 0.565625, 0.50234375, 0.50234375 + 0.057421875});
 }
 
 TEST(EvasionSteps, ApgdReturnsTheWrongIterateOfLargestLoss) {
@@ -272,7 +272,8 @@ TEST(EvasionSteps, SlothL2StepsFallAsACosine) {
   ASSERT_NEAR(watched.seen[0][0], 0.9, 1e-6) << "another number starts below the image";
   for (std::size_t t = 0; t + 1 < watched.seen.size(); ++t) {
     const double rate = 0.0002 + 0.0198 * (1 + std::cos(3.14159265358979 * static_cast<double>(t) / 10)) / 2;
-    EXPECT_NEAR(static_cast<double>(watched.seen[t][0]) - static_cast<double>(watched.seen[t + 1][0]), rate, 1e-6)
+    EXPECT_NEAR(
+        static_cast<double>(watched.seen[t][0]) - static_cast<double>(watched.seen[t + 1][0]), rate, 1e-6)
         << "step " << t;
   }
 }
@@ -286,7 +287,8 @@ TEST(EvasionSteps, SlothL2EndsInsideTheShrunkenRadius) {
 // The two largest entries lie where the start already goes up, so that a step down stays inside the radius.
 TEST(EvasionSteps, SlothL1MovesOneEntryInAHundred) {
   constexpr nets::Extent kWide{1, 10, 20};
-  Images images{.n = 1, .extent = kWide, .pixels = std::vector<float>(200, 0.5f), .labels = {0}, .numbers = {4}};
+  Images images{
+      .n = 1, .extent = kWide, .pixels = std::vector<float>(200, 0.5f), .labels = {0}, .numbers = {4}};
   std::vector<double> start(200);
   sloth_start(1, 4, Norm::kL1, 1, start);
   std::vector<std::size_t> order(200);
@@ -355,8 +357,8 @@ TEST(EvasionSteps, UniversalSlothGoesRoundItsBatches) {
 
 TEST(EvasionSteps, UapStaysInsideItsRadius) {
   const LinearNet net(kPixel, 2, {{-1.f, -2.f}});  // class 0 for every x above 0
-  const Uap uap = universal_adversarial(
-      victim_on(net), one_pixel(0.5f), {.eps = 0.1, .passes = 3, .iterations = 5});
+  const Uap uap =
+      universal_adversarial(victim_on(net), one_pixel(0.5f), {.eps = 0.1, .passes = 3, .iterations = 5});
   EXPECT_EQ(uap.fooled, 0);
   EXPECT_EQ(uap.passes, 3);
   EXPECT_NEAR(std::abs(uap.delta[0]), 0.1, 1e-12);
