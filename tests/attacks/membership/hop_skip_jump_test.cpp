@@ -119,11 +119,11 @@ TEST(HopSkipJump, AsksWhatTheFormulasSay) {
     return std::sqrt(sum);
   };
   std::size_t next = 1;
-  while (other[next] == 0) ++next;
-  Point at = asked[next++];
+  while (other.at(next) == 0) ++next;
+  Point at = asked.at(next++);
   const auto search = [&](int questions) {  // the point of another label that is nearest
     for (int q = 0; q < questions; ++q, ++next)
-      if (other[next] == 1) at = asked[next];
+      if (other.at(next) == 1) at = asked.at(next);
   };
   const double theta = .01 / 2;
   search(10);  // to 2^-10 <= .001
@@ -133,14 +133,14 @@ TEST(HopSkipJump, AsksWhatTheFormulasSay) {
     const int m = static_cast<int>(kDirections * std::sqrt(it + 1.0));
     Point gradient(kDim, 0);
     double mean = 0;
-    for (int b = 0; b < m; ++b) mean += (other[next + static_cast<std::size_t>(b)] == 1 ? 1.0 : -1.0) / m;
+    for (int b = 0; b < m; ++b) mean += (other.at(next + static_cast<std::size_t>(b)) == 1 ? 1.0 : -1.0) / m;
     ASSERT_LT(std::abs(mean), 1) << "iteration " << it;
     for (int b = 0; b < m; ++b, ++next) {
       double length = 0;
       for (std::size_t j = 0; j < kDim; ++j) {
-        const double u = (asked[next][j] - at[j]) / delta;
+        const double u = (asked.at(next)[j] - at[j]) / delta;
         length += u * u;
-        gradient[j] += ((other[next] == 1 ? 1 : -1) - mean) * u;
+        gradient[j] += ((other.at(next) == 1 ? 1 : -1) - mean) * u;
       }
       EXPECT_NEAR(length, 1, 1e-3) << "iteration " << it << ", direction " << b;
     }
@@ -151,12 +151,12 @@ TEST(HopSkipJump, AsksWhatTheFormulasSay) {
     for (;; step /= 2, ++next) {
       for (std::size_t j = 0; j < kDim; ++j) {
         EXPECT_NEAR(
-            asked[next][j], std::clamp(from[j] + step * gradient[j] / std::sqrt(norm), 0.0, 1.0), 2e-4)
+            asked.at(next)[j], std::clamp(from[j] + step * gradient[j] / std::sqrt(norm), 0.0, 1.0), 2e-4)
             << "iteration " << it << ", pixel " << j;
       }
-      if (other[next] == 1) break;
+      if (other.at(next) == 1) break;
     }
-    at = asked[next++];
+    at = asked.at(next++);
   }
   EXPECT_EQ(next, asked.size());
   EXPECT_NEAR(made[0].distance, far(at), 1e-9);
