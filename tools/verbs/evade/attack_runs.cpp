@@ -95,7 +95,7 @@ void declare(Options& o, const std::string& section, AttackOptions& a) {
   o.add(section + ".through",
         a.through,
         of(kReadsPath,
-           "the exit whose loss they raise: taken (where the image leaves at each step), last, or a number "
+           "the exit whose loss they raise: taken (which answers the image at each step), last, or a number "
            "from 1"));
   o.add(section + ".alpha", a.alphas, "early-attack: weight of the last exit; several make a grid")
       .range(0, 1e6);
