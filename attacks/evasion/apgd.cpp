@@ -1,27 +1,17 @@
 // APGD (Croce, Hein 2020): PGD that halves its step, sample by sample, where it stops making progress, and goes on from
 // the best point. eta_0 = 2 eps, momentum .75, rho .75, checkpoints at shares p_0 = 0, p_1 = .22,
 // p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06). Losses: cross entropy, or the difference of logits ratio (DLR).
-// Returned: of the iterates that are classified wrongly the one of largest loss, else the one of largest loss.
-#include <cmath>
+// Returned: of the iterates that the net answers wrongly (with a path of one exit: that exit) the one of largest loss, else
+// the one of largest loss.
+#include <algorithm>
+#include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "attacks/evasion/attack.h"
 
 namespace offramp::attacks::evasion {
 namespace {
-
-std::vector<bool> apgd_checkpoints(int steps) {
-  std::vector<bool> at(static_cast<std::size_t>(steps) + 1, false);
-  double before = 0, p = 0.22;
-  while (p < 1) {
-    const auto k = static_cast<std::size_t>(std::ceil(p * steps));
-    if (k < at.size()) at[k] = true;
-    const double next = p + std::max(p - before - 0.03, 0.06);
-    before = p;
-    p = next;
-  }
-  return at;
-}
 
 // What APGD remembers of one sample.
 struct ApgdState {
@@ -120,6 +110,16 @@ Crafted apgd(const Victim& victim, const Images& images, const Settings& s, Loss
 }
 
 }  // namespace
+
+std::vector<bool> apgd_checkpoints(int steps) {
+  std::vector<bool> at(static_cast<std::size_t>(steps) + 1, false);
+  std::int64_t before = 0, percent = 22;  // in whole numbers: .57 as a sum of doubles lies above it
+  while (percent < 100) {
+    at[static_cast<std::size_t>((percent * steps + 99) / 100)] = true;
+    before = std::exchange(percent, percent + std::max<std::int64_t>(percent - before - 3, 6));
+  }
+  return at;
+}
 
 Crafted apgd_ce(const Victim& victim, const Images& images, const Settings& s) {
   return apgd(victim, images, s, LossKind::kCrossEntropy);

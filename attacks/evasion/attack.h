@@ -38,10 +38,21 @@ struct Settings {
   double step = 2.0 / 255;  // of one iteration
   int steps = 10;
   double momentum = 1;       // MI-FGSM's mu
-  bool random_start = true;  // where the attack knows one
+  bool random_start = true;  // of the L-inf attacks that know one; those in L2 and L1 always start at random
   ExitPath path = {};        // what the accuracy attacks go through; others have a path of their own
   std::uint64_t seed = 1;
   EarlySettings early = {};
+};
+
+// The settings that an attack reads; the others change nothing of its examples.
+enum Reads : unsigned {
+  kReadsEps = 1,
+  kReadsStep = 2,
+  kReadsSteps = 4,
+  kReadsMomentum = 8,
+  kReadsRandomStart = 16,
+  kReadsPath = 32,
+  kReadsEarly = 64,
 };
 
 struct Crafted {
@@ -57,6 +68,7 @@ struct Attack {
   Norm norm;
   Settings defaults;
   bool needs_internal_exits;
+  unsigned reads;  // of Reads
   Crafted (*run)(const Victim&, const Images&, const Settings&);
 };
 std::span<const Attack> all_attacks();
@@ -92,6 +104,9 @@ Crafted run_sign_loop(const Victim& victim,
                       const SignLoop& loop,
                       const LogitLoss& loss,
                       const Direction& direction = {});
+
+// APGD's checkpoints: entry t says whether the step may be halved at iterate t. [steps + 1].
+std::vector<bool> apgd_checkpoints(int steps);
 
 // Uniform in [-radius, radius) for each value of image `number`; another `draw`, other values.
 void uniform_start(

@@ -9,6 +9,8 @@ namespace {
 
 Settings with(double eps, double step, int steps) { return {.eps = eps, .step = step, .steps = steps}; }
 
+constexpr unsigned kLoop = kReadsEps | kReadsStep | kReadsSteps;
+
 const Attack kAttacks[] = {
     {"fgsm",
      "one signed step of eps",
@@ -16,6 +18,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 8.0 / 255, 1),
      false,
+     kReadsEps | kReadsPath,
      fgsm},
     {"pgd",
      "signed steps from a random start",
@@ -23,6 +26,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 10),
      false,
+     kLoop | kReadsRandomStart | kReadsPath,
      pgd},
     {"mi-fgsm",
      "signed steps along a momentum",
@@ -30,6 +34,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 10),
      false,
+     kLoop | kReadsMomentum | kReadsPath,
      mi_fgsm},
     {"pgd-avg",
      "PGD on the mean loss over exits",
@@ -37,6 +42,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 10),
      false,
+     kLoop | kReadsRandomStart,
      pgd_average},
     {"max-average",
      "PGD on each exit, the image that harms all exits most",
@@ -44,6 +50,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 10),
      false,
+     kLoop | kReadsRandomStart,
      max_average},
     {"apgd-ce",
      "PGD that chooses its step, cross entropy",
@@ -51,6 +58,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 100),
      false,
+     kReadsEps | kReadsSteps | kReadsRandomStart | kReadsPath,
      apgd_ce},
     {"apgd-dlr",
      "the same with the difference of logits ratio",
@@ -58,6 +66,7 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(8.0 / 255, 2.0 / 255, 100),
      false,
+     kReadsEps | kReadsSteps | kReadsRandomStart | kReadsPath,
      apgd_dlr},
     {"early-attack",
      "the last exit keeps its class, all others lose it",
@@ -65,6 +74,7 @@ const Attack kAttacks[] = {
      Norm::kNone,
      with(1, 1, 1000),
      true,
+     kReadsSteps | kReadsEarly,
      early_attack},
     {"sloth-linf",
      "no exit becomes sure, L-inf",
@@ -72,9 +82,17 @@ const Attack kAttacks[] = {
      Norm::kLinf,
      with(0.03125, 0.002, 30),
      true,
+     kLoop | kReadsRandomStart,
      sloth_linf},
-    {"sloth-l2", "no exit becomes sure, L2", "DeepSloth", Norm::kL2, with(1, 1, 550), true, sloth_l2},
-    {"sloth-l1", "no exit becomes sure, L1", "DeepSloth", Norm::kL1, with(8, 0.5, 250), true, sloth_l1},
+    {"sloth-l2", "no exit becomes sure, L2", "DeepSloth", Norm::kL2, with(1, 1, 550), true, kLoop, sloth_l2},
+    {"sloth-l1",
+     "no exit becomes sure, L1",
+     "DeepSloth",
+     Norm::kL1,
+     with(8, 0.5, 250),
+     true,
+     kLoop,
+     sloth_l1},
 };
 
 }  // namespace

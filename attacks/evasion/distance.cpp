@@ -76,12 +76,16 @@ void place(Norm norm,
   } else {
     const double size = norm_of(norm, delta);
     double factor = size > radius ? radius / size : 1;
-    // Rounding of the sum to float may add a little: then a little less.
+    // Rounding of the sum to float may add a little: then a little less; of radii near the spacing of floats soon much less.
+    constexpr int kFineRounds = 16;
+    double less = 0x1p-22;
+    int round = 0;
     do {
       for (std::size_t i = 0; i < image.size(); ++i) {
         image[i] = inside(static_cast<double>(origin[i]) + factor * delta[i]);
       }
-      factor *= 1 - 0x1p-22;
+      if (++round > kFineRounds) less *= 2;
+      factor *= 1 - less;
     } while (norm != Norm::kNone && distance(norm, origin, image) > radius &&
              factor > 0.5 * radius / std::max(size, radius));
     if (norm != Norm::kNone &&

@@ -22,7 +22,12 @@ Tensor as_rows(const Tensor& t) { return t.shape().rank() == 4 ? flatten(t) : t;
 class Walk {
  public:
   Walk(const Victim& victim, const ExitPath& path, const LogitLoss& loss, Gradients& out)
-      : victim_(victim), path_(path), loss_(loss), out_(out) {}
+      : victim_(victim),
+        path_(path),
+        loss_(loss),
+        out_(out),
+        confidence_(asks_confidence() ? out.at_exit.size() : 0),
+        answered_(out.exit.size(), -1) {}
 
   // Gradients of the loss of `samples` (one per row of the features) with respect to the features that enter segment s.
   std::vector<Tensor> back(int s, const nets::Features& features, const std::vector<std::int32_t>& samples) {
@@ -32,8 +37,9 @@ class Walk {
     nets::Segment segment = victim_.gradient_net().forward_segment(s, features);
     if (segment.logits.dtype() != DType::kFloat32) throw ValueError("evade: expected logits in float32");
 
-    std::vector<float> logit_cotangent(static_cast<std::size_t>(segment.logits.size()), 0.f);
-    const Decision decision = decide(s, segment.logits, samples, logit_cotangent);
+    const std::vector<float> z = segment.logits.to_host<float>();
+    std::vector<float> logit_cotangent(z.size(), 0.f);
+    const Decision decision = decide(s, segment.logits, z, samples, logit_cotangent);
 
     // One tensor holds what comes out: the maps, where some samples go on, and the logits, where a loss looks at them.
     std::vector<Tensor> parts;
@@ -58,6 +64,7 @@ class Walk {
       std::vector<std::int32_t> left;
       for (const std::int32_t row : decision.stay) left.push_back(samples[static_cast<std::size_t>(row)]);
       for (const Tensor& g : back(s + 1, next, left)) behind.push_back(g.to_host<float>());
+      if (may_answer_earlier()) look_back(s, z, samples, decision, logit_cotangent);
     }
     if (!recording.wants(y)) return zeros(features);  // nothing of it depends on the features
     const GradMap map = recording.grad(y, cotangent(y, decision, behind, logit_cotangent));
@@ -69,7 +76,7 @@ class Walk {
  private:
   struct Decision {
     std::vector<std::int32_t> stay;  // rows that go on
-    bool looked = false;             // the loss looked at some row here
+    bool looked = false;             // the loss looks at some row here, or may once the others are walked
   };
 
   static std::vector<Tensor> zeros(const nets::Features& features) {
@@ -95,37 +102,72 @@ class Walk {
   bool sees_every_exit() const {
     return path_.through == Through::kAllExits || path_.through == Through::kInternalExits;
   }
+  bool asks_confidence() const { return path_.through == Through::kExitTaken; }
+  // A sample that nobody stopped is answered by its most confident exit, known only behind the last.
+  bool may_answer_earlier() const {
+    return asks_confidence() && victim_.policy.fallback == nets::Fallback::kMostConfident;
+  }
+
+  void look(int s, std::span<const float> z, std::int32_t sample, std::span<float> cotangent) {
+    std::vector<double> d(z.size(), 0);
+    out_.loss[static_cast<std::size_t>(sample)] += loss_(sample, s, z, d);
+    for (std::size_t c = 0; c < d.size(); ++c) cotangent[c] = static_cast<float>(d[c]);
+  }
+
+  // The loss of the samples that went on to the end and that exit s answers.
+  void look_back(int s,
+                 std::span<const float> z,
+                 const std::vector<std::int32_t>& samples,
+                 const Decision& decision,
+                 std::span<float> cotangent) {
+    const auto classes = static_cast<std::size_t>(victim_.classes());
+    for (const std::int32_t row : decision.stay) {
+      const auto at = static_cast<std::size_t>(row);
+      if (answered_[static_cast<std::size_t>(samples[at])] != s) continue;
+      look(s, z.subspan(at * classes, classes), samples[at], cotangent.subspan(at * classes, classes));
+    }
+  }
 
   Decision decide(int s,
                   const Tensor& logits,
+                  std::span<const float> z,
                   const std::vector<std::int32_t>& samples,
-                  std::vector<float>& cotangent) const {
+                  std::span<float> cotangent) {
     const auto classes = static_cast<std::size_t>(victim_.classes());
     const auto exits = static_cast<std::size_t>(victim_.num_exits());
-    const std::vector<float> z = logits.to_host<float>();
     std::vector<float> p;  // only where the path asks how sure the net is
-    if (path_.through == Through::kExitTaken) {
+    if (asks_confidence()) {
       const NoGrad no_grad;
       p = softmax(logits).to_host<float>();
     }
     Decision decision;
-    std::vector<double> d(classes);
     for (std::size_t row = 0; row < samples.size(); ++row) {
       const auto sample = static_cast<std::size_t>(samples[row]);
-      const std::span<const float> mine(z.data() + row * classes, classes);
+      const std::span<const float> mine = z.subspan(row * classes, classes);
       const auto top = std::max_element(mine.begin(), mine.end());
-      const auto label = static_cast<std::int32_t>(top - mine.begin());
       out_.exit[sample] = s;
-      out_.predicted[sample] = label;
-      out_.at_exit[sample * exits + static_cast<std::size_t>(s)] = label;
-      const bool leaving = leaves(
-          s, p.empty() ? 0.f : *std::max_element(p.data() + row * classes, p.data() + (row + 1) * classes));
+      out_.at_exit[sample * exits + static_cast<std::size_t>(s)] =
+          static_cast<std::int32_t>(top - mine.begin());
+      float sure = 0;
+      if (asks_confidence()) {
+        sure = *std::max_element(p.data() + row * classes, p.data() + (row + 1) * classes);
+        confidence_[sample * exits + static_cast<std::size_t>(s)] = static_cast<double>(sure);
+      }
+      const bool leaving = leaves(s, sure);
+      int answered = s;
+      if (leaving && may_answer_earlier() && s == victim_.num_exits() - 1) {
+        answered =
+            nets::choose_exit(victim_.policy, std::span(confidence_).subspan(sample * exits, exits)).answered;
+      }
+      answered_[sample] = answered;
+      out_.predicted[sample] = out_.at_exit[sample * exits + static_cast<std::size_t>(answered)];
       if (!leaving) decision.stay.push_back(static_cast<std::int32_t>(row));
-      if (!leaving && !sees_every_exit()) continue;
-      decision.looked = true;
-      std::fill(d.begin(), d.end(), 0.0);
-      out_.loss[sample] += loss_(samples[row], s, mine, d);
-      for (std::size_t c = 0; c < classes; ++c) cotangent[row * classes + c] = static_cast<float>(d[c]);
+      if (leaving ? answered == s : sees_every_exit()) {
+        decision.looked = true;
+        look(s, mine, samples[row], cotangent.subspan(row * classes, classes));
+      } else if (!leaving && may_answer_earlier()) {
+        decision.looked = true;
+      }
     }
     return decision;
   }
@@ -161,6 +203,8 @@ class Walk {
   const ExitPath& path_;
   const LogitLoss& loss_;
   Gradients& out_;
+  std::vector<double> confidence_;      // [n, num_exits] where the path asks how sure the net is
+  std::vector<std::int32_t> answered_;  // [n] of the exits that were computed the one whose output counts
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace offramp::attacks::evasion {
 
 // Which logits the loss sees.
 enum class Through {
-  kExitTaken,  // of each sample the exit where the policy lets it leave, on the present image
+  kExitTaken,  // of each sample the exit that answers it by the policy, on the present image
   kOneExit,    // exit `exit`, and nothing behind it is computed
   kAllExits,
   kInternalExits,  // all but the last, which is not computed
@@ -38,7 +38,7 @@ struct Gradients {
   std::vector<float> gradient;          // [n, size] as the pixels
   std::vector<double> loss;             // [n]
   std::vector<std::int32_t> exit;       // [n] the last exit that was computed, from 0
-  std::vector<std::int32_t> predicted;  // [n] the class there
+  std::vector<std::int32_t> predicted;  // [n] the class there; kExitTaken: the net's answer, of whatever exit
   std::vector<std::int32_t> at_exit;    // [n, num_exits] the class at each exit that was computed, else -1
 };
 Gradients gradients(const Victim& victim, const Images& images, const ExitPath& path, const LogitLoss& loss);

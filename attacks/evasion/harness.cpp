@@ -29,7 +29,8 @@ void check(const Attack& attack, const Settings& s) {
   require(std::isfinite(s.eps) && s.eps >= 0 && (attack.norm != Norm::kLinf || s.eps <= 1),
           attack.norm == Norm::kLinf ? "eps in [0,1]" : "eps of at least 0",
           s.eps);
-  require(std::isfinite(s.step) && s.step > 0, "a step above 0", s.step);
+  require(
+      (attack.reads & kReadsStep) == 0 || (std::isfinite(s.step) && s.step > 0), "a step above 0", s.step);
   require(s.steps >= 1, "at least one step", s.steps);
   require(std::isfinite(s.momentum) && s.momentum >= 0, "a momentum of at least 0", s.momentum);
   require(std::isfinite(s.early.alpha) && s.early.alpha >= 0, "alpha of at least 0", s.early.alpha);

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "attacks/membership/attack.h"
 #include "nets/graph/architecture.h"
 
 namespace offramp::attacks::membership {
@@ -30,6 +31,12 @@ struct NetInput {
   int width = 0;
   std::vector<float> values = {};
 };
+// The `count` largest scores, descending. (The code asks for them unsorted: their order is then the machine's.)
+NetInput largest_scores(const Records& records, int count);
+// What gradient_net looks at but for the exit; a record's gradient is that of its last layer, (p - onehot(y)) feature^T.
+// Paper: the label is one of the inputs. Its code gives the bit "prediction correct" instead; StatusInput has both.
+std::vector<NetInput> white_box_inputs(const Records& records, StatusInput status);
+
 struct AttackNetOptions {
   int epochs = 100, batch = 256;
   double learning_rate = 0.01, momentum = 0.9, weight_decay = 5e-4;

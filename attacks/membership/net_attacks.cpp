@@ -1,6 +1,5 @@
 // Attacks by a small net that is trained on a shadow's records (specs/membership.md 4.1 and 4.2): on the scores (black box),
 // and on scores, feature, loss, label and gradient of the last layer (white box).
-// Paper: the label is one of the inputs. Its code gives the bit "prediction correct" instead; StatusInput has both.
 #include <algorithm>
 #include <functional>
 
@@ -10,19 +9,6 @@
 
 namespace offramp::attacks::membership {
 namespace {
-
-// The `count` largest scores, descending. (The code asks for them unsorted: their order is then the machine's.)
-NetInput largest_scores(const Records& r, int count) {
-  NetInput out{.width = count};
-  std::vector<float> sorted;
-  for (std::size_t i = 0; i < r.size(); ++i) {
-    const auto p = r.scores_of(i);
-    sorted.assign(p.begin(), p.end());
-    std::ranges::sort(sorted, std::greater<>());
-    out.values.insert(out.values.end(), sorted.begin(), sorted.begin() + count);
-  }
-  return out;
-}
 
 NetInput one_hot(std::span<const std::int32_t> value, int width) {
   NetInput out{.width = width, .values = std::vector<float>(value.size() * static_cast<std::size_t>(width))};
@@ -42,24 +28,6 @@ NetInput status_input(const Records& r, StatusInput kind) {
   std::vector<std::int32_t> correct;
   for (std::size_t i = 0; i < r.size(); ++i) correct.push_back(r.correct(i) ? 1 : 0);
   return one_hot(correct, 2);
-}
-
-std::vector<NetInput> white_box_inputs(const Records& r, StatusInput status) {
-  std::vector<NetInput> out = {largest_scores(r, r.classes),
-                               {.width = 1},
-                               status_input(r, status),
-                               {.width = r.feature_size, .values = r.feature},
-                               {.width = 225}};
-  std::vector<double> error;
-  for (std::size_t i = 0; i < r.size(); ++i) {
-    out[1].values.push_back(static_cast<float>(r.loss[i]));
-    const auto p = r.scores_of(i);
-    error.assign(p.begin(), p.end());
-    error[static_cast<std::size_t>(r.label[i])] -= 1;
-    const auto windows = gradient_windows(error, r.feature_of(i));
-    out[4].values.insert(out[4].values.end(), windows.begin(), windows.end());
-  }
-  return out;
 }
 
 AttackOutcome by_net(const Evidence& e,
@@ -98,6 +66,36 @@ AttackOutcome by_scores(const Evidence& e, const AttackSettings& s, int scores) 
 }
 
 }  // namespace
+
+NetInput largest_scores(const Records& r, int count) {
+  NetInput out{.width = count};
+  std::vector<float> sorted;
+  for (std::size_t i = 0; i < r.size(); ++i) {
+    const auto p = r.scores_of(i);
+    sorted.assign(p.begin(), p.end());
+    std::ranges::sort(sorted, std::greater<>());
+    out.values.insert(out.values.end(), sorted.begin(), sorted.begin() + count);
+  }
+  return out;
+}
+
+std::vector<NetInput> white_box_inputs(const Records& r, StatusInput status) {
+  std::vector<NetInput> out = {largest_scores(r, r.classes),
+                               {.width = 1},
+                               status_input(r, status),
+                               {.width = r.feature_size, .values = r.feature},
+                               {.width = 225}};
+  std::vector<double> error;
+  for (std::size_t i = 0; i < r.size(); ++i) {
+    out[1].values.push_back(static_cast<float>(r.loss[i]));
+    const auto p = r.scores_of(i);
+    error.assign(p.begin(), p.end());
+    error[static_cast<std::size_t>(r.label[i])] -= 1;
+    const auto windows = gradient_windows(error, r.feature_of(i));
+    out[4].values.insert(out[4].values.end(), windows.begin(), windows.end());
+  }
+  return out;
+}
 
 AttackOutcome score_top3_attack(const Evidence& e, const AttackSettings& s) {
   check(e, true);

@@ -109,6 +109,64 @@ TEST(EvasionAttacks, DlrMakesTheSameMistakes) {
   EXPECT_GE(wrong("apgd-dlr"), wrong("apgd-ce"));
 }
 
+// Exit 1 is the surer one of two that never stop a sample, so it answers; exit 2 says the opposite.
+TEST(EvasionAttacks, ApgdIsJudgedByTheAnswerOfTheNet) {
+  const LinearNet net({2, 1, 1}, 2, {{4.f, 0.f, 0.f, 4.f}, {0.f, 2.f, 2.f, 0.f}});
+  Victim victim = victim_on(net, 2);
+  victim.policy.fallback = nets::Fallback::kMostConfident;
+  const Images images{.n = 1, .extent = {2, 1, 1}, .pixels = {.55f, .45f}, .labels = {0}, .numbers = {0}};
+  ASSERT_EQ(judge(victim, images).label[0], 0);
+  for (const char* name : {"fgsm", "pgd", "mi-fgsm", "apgd-ce"}) {
+    Settings s = attack_named(name).defaults;
+    s.eps = 0.2;
+    s.step = 0.1;
+    EXPECT_EQ(judge(victim, craft(victim, attack_named(name), images, s).images).label[0], 1) << name;
+  }
+}
+
+// What the table says an attack reads changes its examples, and nothing else does.
+TEST(EvasionAttacks, TheTableSaysWhatIsRead) {
+  const auto net = tiny_net(5);
+  const Victim victim = victim_of("tiny", *net, nets::ExitPolicy::uniform(3, 2));
+  const Images images = tiny_images(4, 8);
+  const auto other = [](unsigned setting, Settings& s) {
+    switch (setting) {
+      case kReadsEps:
+        s.eps *= 0.5;
+        break;
+      case kReadsStep:
+        s.step *= 0.3;
+        break;
+      case kReadsSteps:
+        s.steps = 1;
+        break;
+      case kReadsMomentum:
+        s.momentum = -2;  // a gradient hardly turns from step to step
+        break;
+      case kReadsRandomStart:
+        s.random_start = false;
+        break;
+      case kReadsPath:
+        s.path = {Through::kOneExit, 0};
+        break;
+      default:
+        s.early.c = 1;
+    }
+  };
+  for (const Attack& attack : all_attacks()) {
+    Settings own = attack.defaults;
+    own.steps = std::min(own.steps, 6);
+    own.step = attack.norm == Norm::kLinf ? own.eps / 5 : own.step;
+    const std::vector<float> made = attack.run(victim, images, own).pixels;
+    for (unsigned setting = kReadsEps; setting <= kReadsEarly; setting *= 2) {
+      Settings changed = own;
+      other(setting, changed);
+      EXPECT_EQ(attack.run(victim, images, changed).pixels != made, (attack.reads & setting) != 0)
+          << attack.name << ", setting " << setting;
+    }
+  }
+}
+
 // Exit 1 looks at the first pixel, exit 2 at the second: the one can be moved without the other.
 LinearNet two_pixels() {
   return {{2, 1, 1}, 2, {{6.f, 0.f, 0.f, 0.f}, {0.f, 6.f, 0.f, 0.f}}};  // logit 0 = 6 pixel e, logit 1 = 0

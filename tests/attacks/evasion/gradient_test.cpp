@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "tests/attacks/evasion/victims.h"
 #include "tests/nets/nets.h"
 
@@ -169,6 +171,35 @@ TEST(EvasionGradient, StopsWhereTheSampleLeaves) {
   const LinearNet second = three_exits();
   gradients(victim_on(second), images, {Through::kOneExit, 1}, loss);
   EXPECT_EQ(second.rows, (std::vector<int>{40, 40, 0}));
+}
+
+// Fallback most-confident: of a sample that nobody stopped the loss is that of the exit whose answer counts.
+TEST(EvasionGradient, GoesThroughTheExitThatAnswers) {
+  const LinearNet net = three_exits();
+  const Images images = noise_images(kMapPicture, 40, 4, 9);
+  Victim victim = victim_on(net, 0.75);
+  victim.policy.fallback = nets::Fallback::kMostConfident;
+  const LogitLoss loss = labelled(LossKind::kCrossEntropy, images.labels);
+  const Gradients g = gradients(victim, images, {Through::kExitTaken}, loss);
+  const Judgement judged = judge(victim, images);
+  EXPECT_EQ(g.exit, judged.exit);
+  EXPECT_EQ(g.predicted, judged.label);
+  std::vector<Gradients> at;
+  for (int e = 0; e < 3; ++e) at.push_back(gradients(victim, images, {Through::kOneExit, e}, loss));
+  std::vector<int> unstopped(3, 0);
+  for (int i = 0; i < images.n; ++i) {
+    const nets::ExitChoice choice = nets::choose_exit(
+        victim.policy, std::span(judged.outputs.confidence).subspan(judged.outputs.at(i, 0), 3));
+    if (choice.stopped == 2) ++unstopped[static_cast<std::size_t>(choice.answered)];
+    const Gradients& expected = at[static_cast<std::size_t>(choice.answered)];
+    const auto sample = static_cast<std::size_t>(i);
+    EXPECT_EQ(g.loss[sample], expected.loss[sample]) << "image " << i;
+    for (std::size_t k = sample * 12; k < (sample + 1) * 12; ++k) {
+      EXPECT_EQ(g.gradient[k], expected.gradient[k]) << "image " << i;
+    }
+  }
+  for (int e = 0; e < 3; ++e) EXPECT_GT(unstopped[static_cast<std::size_t>(e)], 0) << "exit " << e + 1;
+  EXPECT_LT(std::accumulate(unstopped.begin(), unstopped.end(), 0), images.n);
 }
 
 TEST(EvasionGradient, DoesNotDependOnTheBatch) {

@@ -65,6 +65,9 @@ TEST(EvasionHarness, NoRadiusGivesTheImageBitForBit) {
     ++checked;
   }
   EXPECT_EQ(checked, 10);
+  Settings of_one_step = attack_named("fgsm").defaults;  // its step is eps
+  of_one_step.eps = of_one_step.step = 0;
+  EXPECT_EQ(craft(victim, attack_named("fgsm"), images, of_one_step).images.pixels, images.pixels);
 }
 
 TEST(EvasionDistance, BoundsHoldForTheFloatsThatComeBack) {
@@ -90,6 +93,14 @@ TEST(EvasionDistance, BoundsHoldForTheFloatsThatComeBack) {
       EXPECT_LE(distance(norm, images.image(1), image), radius);
     }
   }
+  // Every value is rounded by up to a hundredth of the radius: together they lie outside until the step is shortened.
+  std::vector<double> delta(images.size());
+  for (std::size_t k = 0; k < delta.size(); ++k) delta[k] = 0.01 * static_cast<double>(k % 7 + 1);
+  std::vector<float> image(images.size());
+  constexpr double kTiny = 3e-6;
+  place(Norm::kL2, kTiny, images.image(1), delta, image);
+  EXPECT_LE(distance(Norm::kL2, images.image(1), image), kTiny);
+  EXPECT_GT(distance(Norm::kL2, images.image(1), image), 0.9 * kTiny);
 }
 
 TEST(EvasionDistance, PsnrOfAFullSignStep) {

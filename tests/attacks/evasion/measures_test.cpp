@@ -175,5 +175,18 @@ TEST(EvasionDetector, SeesTrafficThatLeavesLate) {
             "detector: expected at least two clean images to learn from");
 }
 
+// Log-odds of the clean images at the two internal classifiers: 0 and 2, mean 1 and deviation 1; 0 and 8, mean 4 and deviation 4.
+TEST(EvasionDetector, StandardisesEachExit) {
+  const auto p = [](double log_odds) { return 1 / (1 + std::exp(-log_odds)); };
+  const std::vector<std::vector<std::int32_t>> predicted(4, {0, 0, 0});
+  const Judgement j = judgement(predicted,
+                                {2, 2, 2, 2},
+                                {0, 0, 0, 0},
+                                {{p(0), p(0), 1}, {p(2), p(8), 1}, {p(1), p(8), 1}, {p(0), p(-4), 1}});
+  const TrajectoryDetector detector(j, std::vector<int>{0, 1});
+  EXPECT_NEAR(detector.score(j, 2), -0.5, 1e-9);  // -(0 + 1) / 2
+  EXPECT_NEAR(detector.score(j, 3), 1.5, 1e-9);   // -(-1 - 2) / 2
+}
+
 }  // namespace
 }  // namespace offramp::test

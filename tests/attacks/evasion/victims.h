@@ -62,6 +62,25 @@ class LinearNet : public nets::SegmentedNet {
   mutable std::vector<int> rows;
 };
 
+// Another net, and what has been asked of it.
+class WatchedNet final : public nets::SegmentedNet {
+ public:
+  explicit WatchedNet(const nets::SegmentedNet& net) : net_(net) {}
+  int num_exits() const override { return net_.num_exits(); }
+  int classes() const override { return net_.classes(); }
+  const std::vector<nets::Extent>& inputs() const override { return net_.inputs(); }
+  nets::Segment forward_segment(int s, const nets::Features& x) const override {
+    if (s == 0) seen.push_back(x[0].to_host<float>());
+    return net_.forward_segment(s, x);
+  }
+
+ private:
+  const nets::SegmentedNet& net_;
+
+ public:
+  mutable std::vector<std::vector<float>> seen;
+};
+
 // logits = f(x) of one exit.
 class FunctionNet final : public nets::SegmentedNet {
  public:

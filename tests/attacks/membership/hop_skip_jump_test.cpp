@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -85,6 +86,80 @@ TEST(HopSkipJump, ComesCloseToTheKnownDistanceAndNeverBelow) {
     excess_many += many[i].distance - truth;
   }
   EXPECT_LT(excess_many, .5 * excess_few);
+}
+
+// Every question about one image of four pixels, beside the formulas (specs/membership.md 4.3).
+TEST(HopSkipJump, AsksWhatTheFormulasSay) {
+  using Point = std::vector<double>;
+  constexpr std::size_t kDim = 4;
+  std::vector<Point> asked;
+  std::vector<int> other;  // 1: another label than the image's
+  const LabelsOf victim = [&](std::span<const float> images, int count) {
+    std::vector<std::int32_t> labels;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      asked.emplace_back(images.begin() + static_cast<std::ptrdiff_t>(i * kDim),
+                         images.begin() + static_cast<std::ptrdiff_t>((i + 1) * kDim));
+      const Point& x = asked.back();
+      other.push_back(.5 * x[0] + .7 * x[1] - .3 * x[2] + .4 * x[3] > .75 ? 1 : 0);
+      labels.push_back(3 + other.back());
+    }
+    return labels;
+  };
+  const std::vector<float> image = {.45f, .5f, .5f, .55f};
+  const std::vector<std::uint32_t> name = {4};
+  constexpr int kDirections = 5, kIterations = 3;  // 5, 7 and 8 directions: of odd counts the mean is not 0
+  const auto made = hop_skip_jump(
+      image, name, victim, {.iterations = kIterations, .first_directions = kDirections, .seed = 1});
+  ASSERT_EQ(static_cast<std::int64_t>(asked.size()), made[0].queries);
+
+  const Point x(image.begin(), image.end());
+  const auto far = [&](const Point& from) {
+    double sum = 0;
+    for (std::size_t j = 0; j < kDim; ++j) sum += (from[j] - x[j]) * (from[j] - x[j]);
+    return std::sqrt(sum);
+  };
+  std::size_t next = 1;
+  while (other.at(next) == 0) ++next;
+  Point at = asked.at(next++);
+  const auto search = [&](int questions) {  // the point of another label that is nearest
+    for (int q = 0; q < questions; ++q, ++next)
+      if (other.at(next) == 1) at = asked.at(next);
+  };
+  const double theta = .01 / 2;
+  search(10);  // to 2^-10 <= .001
+  for (int it = 0; it < kIterations; ++it) {
+    const double delta = it == 0 ? .1 : 2 * theta * far(at);
+    search(8);  // to 2^-8 <= .005
+    const int m = static_cast<int>(kDirections * std::sqrt(it + 1.0));
+    Point gradient(kDim, 0);
+    double mean = 0;
+    for (int b = 0; b < m; ++b) mean += (other.at(next + static_cast<std::size_t>(b)) == 1 ? 1.0 : -1.0) / m;
+    ASSERT_LT(std::abs(mean), 1) << "iteration " << it;
+    for (int b = 0; b < m; ++b, ++next) {
+      double length = 0;
+      for (std::size_t j = 0; j < kDim; ++j) {
+        const double u = (asked.at(next)[j] - at[j]) / delta;
+        length += u * u;
+        gradient[j] += ((other.at(next) == 1 ? 1 : -1) - mean) * u;
+      }
+      EXPECT_NEAR(length, 1, 1e-3) << "iteration " << it << ", direction " << b;
+    }
+    double norm = 0;
+    for (const double g : gradient) norm += g * g;
+    double step = far(at) / std::sqrt(it + 1.0);
+    const Point from = at;
+    for (;; step /= 2, ++next) {
+      for (std::size_t j = 0; j < kDim; ++j) {
+        EXPECT_NEAR(
+            asked.at(next)[j], std::clamp(from[j] + step * gradient[j] / std::sqrt(norm), 0.0, 1.0), 2e-4)
+            << "iteration " << it << ", pixel " << j;
+      }
+      if (other.at(next) == 1) break;
+    }
+    at = asked.at(next++);
+  }
+  EXPECT_EQ(next, asked.size());
+  EXPECT_NEAR(made[0].distance, far(at), 1e-9);
 }
 
 TEST(HopSkipJump, AnImageComesOutTheSameInAnyCompany) {

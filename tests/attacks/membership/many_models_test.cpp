@@ -39,18 +39,28 @@ TEST(Lira, CheckValuesOfTheSpec) {  // specs/audit.md 1
   EXPECT_NEAR(lira_offline(x, r, Variance::kOwn)[0], 2.15 / std::sqrt(.35 / 3), 1e-12);
 }
 
+double log_odds(double p) { return std::log(p / (1 - p)); }
+
 TEST(Rmia, CheckValuesOfTheSpec) {
-  const std::vector<double> out = {.5, .4};
-  const double prior = rmia_prior(out, .3);
-  EXPECT_NEAR(prior, .6425, 1e-15);
-  const double x = .9 / prior;
-  const std::vector<double> population = {.2 / .25, .7 / .7, .95 / .9};
-  EXPECT_NEAR(x / population[0], 1.750973, 5e-7);
-  EXPECT_NEAR(x / population[1], 1.400778, 5e-7);
-  EXPECT_NEAR(x / population[2], 1.327053, 5e-7);
-  EXPECT_EQ(rmia(std::vector<double>{x}, population, 1), std::vector<double>{1});
-  EXPECT_EQ(rmia(std::vector<double>{x}, population, 2), std::vector<double>{0});
-  EXPECT_EQ(rmia(std::vector<double>{x}, population, 1.35), std::vector<double>{2.0 / 3});
+  // Nets that were trained on the record (.99) do not count for it; those of the population's records all do.
+  const References of_record =
+      one_record({log_odds(.5), log_odds(.4)}, {log_odds(.99), log_odds(.99), log_odds(.99)});
+  const std::vector<double> x = rmia_ratios({{log_odds(.9)}, {1}}, of_record, .3);
+  ASSERT_EQ(x.size(), 1u);
+  EXPECT_NEAR(x[0], .9 / .6425, 1e-12);
+  EXPECT_NEAR(rmia_prior(std::vector<double>{.5, .4}, .3), .6425, 1e-15);
+  std::vector<double> population;
+  const double z[3][3] = {{.2, .3, .2}, {.7, .6, .8}, {.95, .9, .9}};
+  for (const auto& [target, first, second] : z) {
+    const References r = one_record({log_odds(first), log_odds(second)}, {});
+    population.push_back(rmia_population_ratios({{log_odds(target)}, {1}}, r)[0]);
+  }
+  EXPECT_NEAR(x[0] / population[0], 1.750973, 5e-7);
+  EXPECT_NEAR(x[0] / population[1], 1.400778, 5e-7);
+  EXPECT_NEAR(x[0] / population[2], 1.327053, 5e-7);
+  EXPECT_EQ(rmia(x, population, 1), std::vector<double>{1});
+  EXPECT_EQ(rmia(x, population, 2), std::vector<double>{0});
+  EXPECT_EQ(rmia(x, population, 1.35), std::vector<double>{2.0 / 3});
 }
 
 // Records with difficulties of their own, nets on random halves; a net that saw a record gives it a larger margin and, as
@@ -197,6 +207,42 @@ TEST(Lira, CalibrationScoresTheNetsAsTheTarget) {
     const auto c = calibrated(lira_joint, w.target, w.member, w.references);
     const double n = static_cast<double>(c.non_members), rate = static_cast<double>(c.false_alarms) / n;
     EXPECT_LT(rate, c.level + 4 * std::sqrt(c.level / n)) << models;
+  }
+}
+
+// A score that is the margin itself. Highest margin of nets without the record: 2, 3, 1; midway between all margins without and
+// with: (3 + 4) / 2.
+TEST(Lira, CalibrationByHand) {
+  References r{.models = 4, .num_exits = 1, .records = 3};
+  r.margin = {1, 4, 9, 2, 8, 0.5, 6, 3, 1, 5, 2, 7};
+  r.in = {0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1};
+  r.exit.assign(12, 1);
+  const std::vector<std::uint8_t> member = {1, 1, 0};
+  const auto c = calibrated(
+      [](const Queried& q, const References&) { return q.margin; }, {{2.5, 3, 1.5}, {1, 1, 1}}, member, r);
+  EXPECT_EQ(c.level, 1.0 / 3);
+  EXPECT_EQ(c.threshold, 3.5);
+  EXPECT_EQ(c.members, 2u);
+  EXPECT_EQ(c.members_found, 1u);
+  EXPECT_EQ(c.non_members, 1u);
+  EXPECT_EQ(c.false_alarms, 1u);
+}
+
+// From 32 nets a side on a record has a variance of its own.
+TEST(Lira, FewNetsShareAVariance) {
+  for (const int models : {64, 62}) {
+    const NetWorld w = net_world(20, models, .5, 0, 10, .8);
+    std::vector<std::size_t> in(20, 0);
+    for (int m = 0; m < models; ++m)
+      for (std::size_t i = 0; i < 20; ++i) in[i] += w.references.in[w.references.at(m, i)];
+    for (const std::size_t count : in) ASSERT_EQ(count, static_cast<std::size_t>(models) / 2);
+    const auto own = lira_online(w.target, w.references, Variance::kOwn),
+               pooled = lira_online(w.target, w.references, Variance::kPooled),
+               chosen = lira_online(w.target, w.references);
+    EXPECT_NE(own, pooled);
+    EXPECT_EQ(chosen, models == 64 ? own : pooled);
+    EXPECT_EQ(lira_offline(w.target, w.references),
+              lira_offline(w.target, w.references, models == 64 ? Variance::kOwn : Variance::kPooled));
   }
 }
 

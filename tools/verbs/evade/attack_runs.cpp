@@ -37,6 +37,42 @@ void append(Examples& all, const Examples& next) {
   all.images.n += next.images.n;
 }
 
+// "pgd, mi-fgsm": the attacks that read a setting.
+std::string readers_of(unsigned read) {
+  std::string names;
+  for (const Attack& attack : all_attacks()) {
+    if ((attack.reads & read) != 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", attack.name);
+  }
+  return names;
+}
+
+// Throws UsageError for an option whose value was chosen, though none of the attacks reads it.
+void refuse_unread(const std::vector<AttackRun>& runs, const AttackOptions& o) {
+  const AttackOptions own;
+  const struct {
+    const char* flag;
+    bool chosen;
+    unsigned read;
+  } options[] = {
+      {"--eps", o.eps != own.eps, kReadsEps},
+      {"--step", o.step != own.step, kReadsStep},
+      {"--steps", o.steps != own.steps, kReadsSteps},
+      {"--momentum", o.momentum != own.momentum, kReadsMomentum},
+      {"--no-random-start", o.no_random_start != own.no_random_start, kReadsRandomStart},
+      {"--through", o.through != own.through, kReadsPath},
+      {"--alpha", o.alphas != own.alphas, kReadsEarly},
+      {"--c", o.c != own.c, kReadsEarly},
+      {"--rate", o.learning_rate != own.learning_rate, kReadsEarly},
+      {"--early-form", o.early_form != own.early_form, kReadsEarly},
+  };
+  for (const auto& option : options) {
+    const auto reads = [&](const AttackRun& run) { return (run.attack->reads & option.read) != 0; };
+    if (!option.chosen || std::any_of(runs.begin(), runs.end(), reads)) continue;
+    throw UsageError(
+        fmt::format("{}: read by {}; none of these is asked for", option.flag, readers_of(option.read)));
+  }
+}
+
 }  // namespace
 
 double parse_ratio(const std::string& text, const std::string& what) {
@@ -48,17 +84,19 @@ double parse_ratio(const std::string& text, const std::string& what) {
 }
 
 void declare(Options& o, const std::string& section, AttackOptions& a) {
+  // Of options that some attacks alone read.
+  const auto of = [](unsigned read, const std::string& text) { return readers_of(read) + ": " + text; };
   o.add(
       section + ".eps", a.eps, "radius in the attack's norm, pixels of [0,1]: 8/255 or 0.03; empty: its own");
-  o.add(section + ".step", a.step, "of one iteration, likewise");
-  o.add(section + ".steps", a.steps, "iterations; 0: its own").range(0, 1e6);
-  o.add(section + ".momentum", a.momentum, "mu of mi-fgsm").range(0, 100);
-  o.add(section + ".no_random_start", a.no_random_start, "pgd and apgd start at the image");
-  o.add(
-      section + ".through",
-      a.through,
-      "the exit whose loss fgsm, pgd, mi-fgsm and apgd raise: taken (where the image leaves at each step), last, or a "
-      "number from 1");
+  o.add(section + ".step", a.step, of(kReadsStep, "of one iteration, likewise"));
+  o.add(section + ".steps", a.steps, "iterations; 0: its own; fgsm has one").range(0, 1e6);
+  o.add(section + ".momentum", a.momentum, of(kReadsMomentum, "mu")).range(0, 100);
+  o.add(section + ".no_random_start", a.no_random_start, of(kReadsRandomStart, "start at the image"));
+  o.add(section + ".through",
+        a.through,
+        of(kReadsPath,
+           "the exit whose loss they raise: taken (which answers the image at each step), last, or a number "
+           "from 1"));
   o.add(section + ".alpha", a.alphas, "early-attack: weight of the last exit; several make a grid")
       .range(0, 1e6);
   o.add(section + ".c", a.c, "early-attack: weight of the losses beside the distance").range(1e-9, 1e9);
@@ -97,7 +135,6 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
                                    std::uint64_t seed) {
   if (names.empty()) throw UsageError("evade: expected at least one attack");
   std::vector<AttackRun> runs;
-  bool steps_taken = false;  // whether --step means anything to one of them
   for (const std::string& name : names) {
     const Attack* attack = nullptr;
     try {
@@ -113,8 +150,6 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
       s.step = s.eps;
     else if (kind.starts_with("apgd"))
       s.step = 2 * s.eps;  // its first
-    else if (attack->norm != Norm::kNone)
-      steps_taken = true;
     if (o.steps > 0 && kind != "fgsm") s.steps = o.steps;
     s.momentum = o.momentum;
     s.random_start = !o.no_random_start;
@@ -145,9 +180,7 @@ std::vector<AttackRun> attack_runs(const std::vector<std::string>& names,
       throw UsageError(fmt::format("{}: {}", name, error.what()));
     }
   }
-  if (!o.step.empty() && !steps_taken)
-    throw UsageError(
-        "--step: fgsm takes one step of eps, apgd chooses its steps itself (the first is 2 eps), early-attack has --rate");
+  refuse_unread(runs, o);
   return runs;
 }
 

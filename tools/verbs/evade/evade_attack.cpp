@@ -102,9 +102,9 @@ class EvadeAttackVerb final : public Verb {
       const Transfer transfer = transfer_of(clean, attacked, clean, attacked);
       const EarlyTransfer early = early_transfer(clean, attacked);
       const ExitChange change = exit_change(victim, clean, attacked);
-      const bool is_early = each.attack->norm == Norm::kNone;
+      const Rate& success = each.attack->norm == Norm::kNone ? early.success : transfer.fooled;
       table.row({each.name,
-                 percent_with_interval(is_early ? early.success : transfer.fooled),
+                 percent_with_interval(success),
                  percent(transfer.unconditional),
                  fmt::format("{:.2f}", made.psnr_db),
                  fmt::format("{:.3f}", made.l2),
@@ -113,7 +113,7 @@ class EvadeAttackVerb final : public Verb {
                  fmt::format("{:.3g}", made.mean_macs)});
       ordered_json json = json_of(each);
       json["examples"] = json_of(made);
-      json["success"] = json_of(transfer.fooled);
+      json["success"] = json_of(success);
       json["wrong"] = json_of(transfer.unconditional);
       json["made_at_exit"] = made_at(made.examples, victim);
       json["exit_change"] = json_of(change);

@@ -2,6 +2,7 @@
 #include "attacks/evasion/detector.h"
 #include "attacks/evasion/universal.h"
 #include "base/atomic_file.h"
+#include "stats/membership/control.h"
 #include "stats/roc.h"
 #include "tools/frame/interrupt.h"
 #include "tools/frame/table.h"
@@ -14,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <numeric>
+#include <set>
 
 namespace offramp::tools::evade {
 namespace {
@@ -31,7 +33,7 @@ class EvadeSlowdownVerb final : public Verb {
         .example = "offramp evade slowdown out/mobilenet --data cifar10:DIR --norm linf --rad 0.05",
         .details =
             "DeepSloth: for each image (sample), one perturbation for all (universal) and one a class (class), the\n"
-            "latter made on training images. Baselines: pgd-last (eps 1/32, step .001, 20 steps on the last exit),\n"
+            "latter two made on training images. Baselines: pgd-last (eps 1/32, step .001, 20 steps on the last exit),\n"
             "pgd-avg and pgd-max (the same on the mean loss and on the exit that harms most), uap.\n"
             "Efficacy: the area under the share of images that have left, over the cost; 1 is all at once, near 0 is\n"
             "nobody early. --rad R chooses the threshold as DeepSloth does: of .05 .. .95 the cheapest whose accuracy on\n"
@@ -95,7 +97,7 @@ class EvadeSlowdownVerb final : public Verb {
       open.victim.policy = policy_by_accuracy_drop(open.victim, judge(open.victim, images).outputs, *rad_);
     const Victim& victim = open.victim;
     const Judgement clean = judge(victim, images);
-    std::vector<Row> rows = {{"clean", images, clean}};
+    std::vector<Row> rows = {{.name = "clean", .images = images, .judgement = clean}};
     for (const std::string& norm : norms_) {
       for (const std::string& form : forms_) rows.push_back(sloth(session, open, device, images, norm, form));
     }
@@ -134,6 +136,7 @@ class EvadeSlowdownVerb final : public Verb {
     std::string name;
     Images images;
     Judgement judgement;
+    int without_training = 0;  // images of classes that have no perturbation; they count all the same
   };
 
   // Training images, opened once, when somebody asks.
@@ -166,7 +169,7 @@ class EvadeSlowdownVerb final : public Verb {
       write_examples(file, examples);
     }
     check_bounds(norm, eps, images, examples.images);
-    return {name, examples.images, judge(victim, examples.images)};
+    return {.name = name, .images = examples.images, .judgement = judge(victim, examples.images)};
   }
 
   Row sample_row(Session& session,
@@ -177,7 +180,7 @@ class EvadeSlowdownVerb final : public Verb {
                  const Settings& settings) {
     const MadeExamples made =
         make_examples(session, examples_ / (name + ".npz"), name, victim, attack, images, settings, batch_);
-    return {name, made.examples.images, judge(victim, made.examples.images)};
+    return {.name = name, .images = made.examples.images, .judgement = judge(victim, made.examples.images)};
   }
 
   Row sloth(Session& session,
@@ -198,7 +201,7 @@ class EvadeSlowdownVerb final : public Verb {
     UniversalSettings s = universal_defaults(norm);
     s.seed = session.seed();
     if (steps_ > 0) s.steps = steps_;
-    return universal_row(session, open.victim, images, name, norm, s.eps, [&] {
+    Row row = universal_row(session, open.victim, images, name, norm, s.eps, [&] {
       const Images& from = training(session, open, device);
       const std::uint64_t all = static_cast<std::uint64_t>(s.steps) *
                                 static_cast<std::uint64_t>(form == "class" ? open.victim.classes() : 1);
@@ -212,6 +215,20 @@ class EvadeSlowdownVerb final : public Verb {
         return apply_universal(images, norm, s.eps, class_universal_sloth(open.victim, from, norm, s));
       return apply_universal(images, norm, s.eps, universal_sloth(open.victim, from, norm, s));
     });
+    if (form == "class") {
+      const std::vector<std::int32_t>& labels = training(session, open, device).labels;
+      const std::set<std::int32_t> known(labels.begin(), labels.end());
+      for (const std::int32_t label : images.labels) row.without_training += known.contains(label) ? 0 : 1;
+    }
+    if (row.without_training > 0)
+      session.log.warn(fmt::format(
+          "{}: {} of {} images are of classes that the {} training images lack; they stay as they are and "
+          "count all the same (--training-images)",
+          name,
+          row.without_training,
+          images.n,
+          trained_on_.n));
+    return row;
   }
 
   Row baseline(Session& session,
@@ -284,7 +301,8 @@ class EvadeSlowdownVerb final : public Verb {
         {"exits", change.attacked},
         {"exit_change", json_of(change)},
         {"mean_l2", made.l2},
-        {"psnr_db", std::isfinite(made.psnr_db) ? ordered_json(made.psnr_db) : ordered_json(nullptr)}};
+        {"psnr_db", std::isfinite(made.psnr_db) ? ordered_json(made.psnr_db) : ordered_json(nullptr)},
+        {"images_without_perturbation", row.without_training}};
     std::string auc = "-", tpr = "-", window = "-";
     if (&row != &clean) {
       const std::vector<int> first = half(clean.images.n, false), second = half(clean.images.n, true);
@@ -295,8 +313,7 @@ class EvadeSlowdownVerb final : public Verb {
         honest.push_back(trajectory.score(clean.judgement, i));
       }
       const stats::Roc by_image = stats::roc_curve(attacked, honest);
-      const stats::Interval interval =
-          stats::auc_interval(attacked, honest, {.resamples = 500, .threads = 1});
+      const stats::Interval interval = stats::delong_auc(attacked, honest);
       const HistogramDetector histogram(clean.judgement, first);
       const stats::Roc by_window = stats::roc_curve(window_scores(histogram, row.judgement),
                                                     window_scores(histogram, clean.judgement));

@@ -159,7 +159,8 @@ class EvadeTransferVerb final : public Verb {
       text += compare(each.name, d2s, s2d, session.seed(), results["directions"]);
       charts.push_back(std::move(chart));
     }
-    show(session, folder, table, charts, deltas, nets, text);
+    const std::string subtitle = fmt::format("{} images of {}", images.n, set_of(images_, first));
+    show(folder, subtitle, table, charts, deltas, nets, text);
     folder.results(results);
     folder.done();
     session.answer(table.text() + text, results);
@@ -264,16 +265,15 @@ class EvadeTransferVerb final : public Verb {
         s2d.per_tera_mac());
   }
 
-  void show(const Session&,
-            RunFolder& folder,
+  void show(RunFolder& folder,
+            const std::string& subtitle,
             const Table& table,
             const std::vector<report::BarChart>& charts,
             const std::map<std::string, std::vector<DeltaSeries>>& deltas,
             const std::map<std::string, OpenVictim>& nets,
             const std::string& text) const {
     table.write_csv(folder.file("cells.csv"));
-    report::HtmlReport page("Transfer of adversarial examples",
-                            fmt::format("{} images of {}", images_.count, images_.data));
+    report::HtmlReport page("Transfer of adversarial examples", subtitle);
     page.section("Cells");
     page.folded("table", table.text() + text);
     page.section("Transfer");

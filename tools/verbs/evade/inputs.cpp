@@ -122,6 +122,10 @@ Images open_images(Session& session,
   return images_of(*source, open.loaded.net->input());
 }
 
+std::string set_of(const ImageOptions& wanted, const OpenVictim& open) {
+  return wanted.data.empty() ? trained_on(open.loaded.metadata).set : wanted.data;
+}
+
 void check_alike(const OpenVictim& a, const OpenVictim& b) {
   const auto refuse = [&](const std::string& why) {
     throw UsageError(fmt::format("{} and {}: {}", a.victim.name, b.victim.name, why));

@@ -50,6 +50,8 @@ attacks::evasion::Images open_images(Session& session,
                                      const ImageOptions& wanted,
                                      const OpenVictim& net,
                                      const Device& device);
+// The data set that these come from: the one named, else that of the net's training.
+std::string set_of(const ImageOptions& wanted, const OpenVictim& net);
 // Throws UsageError where two nets number the classes differently or take other samples.
 void check_alike(const OpenVictim& a, const OpenVictim& b);
 
