@@ -62,8 +62,8 @@ Interval mean_rate_interval(std::size_t successes_first,
                             std::size_t successes_second,
                             std::size_t trials_second,
                             double level) {
-  const Interval a = wilson_interval(successes_first, trials_first, level),
-                 b = wilson_interval(successes_second, trials_second, level);
+  const Interval a = exact_interval(successes_first, trials_first, level),
+                 b = exact_interval(successes_second, trials_second, level);
   const double mean = (a.estimate + b.estimate) / 2;
   return {mean,
           mean - std::hypot(a.estimate - a.low, b.estimate - b.low) / 2,

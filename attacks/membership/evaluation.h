@@ -19,7 +19,7 @@ namespace offramp::attacks::membership {
 struct Evaluation {
   std::string attack, adversary;  // adversary: "original", "exit told", "exit timed"
   std::size_t members = 0, non_members = 0;
-  stats::Interval accuracy;  // balanced accuracy of the decisions: the papers' attack success rate; Wilson, joined
+  stats::Interval accuracy;  // balanced accuracy of the decisions: the papers' attack success rate
   stats::Interval auc;       // DeLong, at EvaluationOptions::auc_level
   stats::Roc roc;
   std::vector<stats::DetectionPoint> points;
