@@ -438,11 +438,39 @@ TYPED_TEST(BatchNormFloat, AlmostConstantChannelsFarFromZeroKeepTheirVariance) {
   EXPECT_EQ(got.mean[2], 7.f);
 }
 
+// Neither becomes a variance of zero, which would look like a channel that is constant.
 TYPED_TEST(BatchNormFloat, NanStaysInItsChannel) {
-  Data<float> d({37, 17}, true);
-  d.x[5 * 17 + 3] = std::numeric_limits<float>::quiet_NaN();
-  const ForwardResult<TypeParam> got = run_forward<TypeParam>(d, false);
-  for (std::size_t i = 0; i < d.size; ++i) EXPECT_EQ(std::isnan(got.y[i]), i % 17 == 3) << i;
+  using Device = typename TypeParam::Device;
+  for (const int channels : {17, 24}) {
+    const std::size_t nan_at = 3, infinity_at = 11, width = static_cast<std::size_t>(channels);
+    Data<float> d({37, channels}, true);
+    d.x[5 * width + nan_at] = std::numeric_limits<float>::quiet_NaN();
+    d.x[6 * width + infinity_at] = std::numeric_limits<float>::infinity();
+    const Fenced<float, Device> x(d.x), gamma(d.gamma), beta(d.beta);
+    Fenced<float, Device> running_mean(d.mean), running_var(d.var), mean(width), inv_std(width), y(d.size);
+    batch_norm_train(Device::context(),
+                     d.geom,
+                     BatchNormTrain<float>{.x = x.data(),
+                                           .gamma = gamma.data(),
+                                           .beta = beta.data(),
+                                           .residual = nullptr,
+                                           .momentum = 0.1f,
+                                           .running_mean = running_mean.data(),
+                                           .running_var = running_var.data(),
+                                           .saved_mean = mean.data(),
+                                           .saved_inv_std = inv_std.data(),
+                                           .y = y.data()});
+    const auto bad = [&](std::size_t c) { return c == nan_at || c == infinity_at; };
+    const std::vector<float> means = running_mean.values(), vars = running_var.values(),
+                             spreads = inv_std.values(), out = y.values();
+    for (std::size_t c = 0; c < width; ++c) {
+      EXPECT_EQ(std::isnan(means[c]), c == nan_at) << c;
+      EXPECT_EQ(std::isinf(means[c]), c == infinity_at) << c;
+      EXPECT_EQ(std::isnan(vars[c]), bad(c)) << c;
+      EXPECT_EQ(std::isnan(spreads[c]), bad(c)) << c;
+    }
+    for (std::size_t i = 0; i < d.size; ++i) EXPECT_EQ(std::isnan(out[i]), bad(i % width)) << i;
+  }
 }
 
 // A batch of 7 images in 3 shards of 2, 2 and 3: statistics by shard put together are those of all rows, and with the sums of all
