@@ -67,7 +67,9 @@ void CapturedStep::run(const std::function<void()>& program) {
     return;
   }
   if (s.graph == nullptr) s.record(program);
-  cuda::launch_graph(s.graph, s.device.cuda_context().stream());
+  cuda::Context& context = s.device.cuda_context();
+  cuda::launch_graph(s.graph, context.stream());
+  context.forget_rounded();  // the graph may update parameters
 }
 
 bool CapturedStep::recorded() const { return state_->graph != nullptr; }

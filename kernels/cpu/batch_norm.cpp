@@ -119,7 +119,8 @@ void batch_norm_train(Context& ctx, const BatchNormGeom& g, const BatchNormTrain
   const double unbias = g.rows > 1 ? rows / (rows - 1) : 1.;
   for (int c = 0; c < g.channels; ++c) {
     const double off = total.first[c] / rows, mean = static_cast<double>(centre[c]) + off;
-    const double var = std::max(0., total.second[c] / rows - off * off);
+    const double raw = total.second[c] / rows - off * off;
+    const double var = raw < 0 ? 0 : raw;  // a little below zero by rounding; NaN stays NaN
     a.saved_mean[c] = static_cast<float>(mean);
     a.saved_inv_std[c] = static_cast<float>(1 / std::sqrt(var + static_cast<double>(g.eps)));
     if (a.running_mean != nullptr) {

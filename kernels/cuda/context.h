@@ -74,12 +74,14 @@ class Context {
   // Counters of blocks (last_block.h), at least `count`, all zero: whoever counts in one leaves it at zero.
   unsigned* arrivals(std::size_t count);
   // Rounds parameters to bf16, all at once, for the convolutions that follow: their filters are then not rounded
-  // one by one. That holds until something of ours writes to the parameters, or frees them (`written`); a step
-  // that is recorded holds its own copy, and rounds anew whenever it is replayed.
+  // one by one. That holds until something of ours writes to the parameters, or frees them (`written`), or a
+  // recorded step is replayed, which may write to them unseen (`forget_rounded`); such a step holds its own copy,
+  // and rounds anew whenever it is replayed.
   void round_parameters(std::int64_t count, const float* parameters);
   // The `count` filters from `w` on as they were rounded, or null.
   const bf16* rounded(const float* w, std::int64_t count) const;
   void written(const void* to, std::size_t bytes);
+  void forget_rounded() { rounded_ = {}; }
   std::size_t workspace_bytes() const;  // of all slots together, outgrown ones included
 
   CachingAllocator& allocator() {

@@ -111,6 +111,24 @@ TEST_F(CudaCapturedStep, ItsMemoryIsItsOwn) {
   for (const Tensor& other : others) EXPECT_EQ(other.to_host<float>(), std::vector<float>(300, 7.f));
 }
 
+// An eager pass has rounded the filters, then a replay writes to them: convolutions see what it wrote.
+TEST_F(CudaCapturedStep, WhatItWritesIsRoundedAnew) {
+  const auto filters = [&](float value) { return Tensor::full({16, 8, 3, 3}, value, device); };
+  const Tensor x = convert(Tensor::full({1, 8, 4, 4}, 1.f, device), DType::kBFloat16), updated = filters(.5f);
+  Tensor w = filters(2.f);
+  const auto y = [&] { return conv2d(x, w, {}, {.pad = 1}).to_nchw(); };
+  CapturedStep step(device);
+  const auto update = [&] { device.copy(w.raw(), updated.raw(), w.bytes()); };
+  for (int i = 0; i < 2; ++i) step.run(update);
+  const std::vector<float> expected = y();
+  const std::vector<float> other(static_cast<std::size_t>(w.size()), 2.f);
+  device.upload(w.raw(), other.data(), w.bytes());
+  device.cuda_context().round_parameters(w.size(), w.data());
+  EXPECT_NE(y(), expected);
+  step.run(update);
+  EXPECT_EQ(y(), expected);
+}
+
 TEST_F(CudaCapturedStep, RefusesWhatAGraphCannotHold) {
   const Tensor x = Tensor::full({4}, 1.f, device);
   Tensor y;

@@ -36,6 +36,8 @@ std::vector<OpCase> make_table() {
   const Shape image{2, 3, 5, 7}, rows{5, 4};
   const OpInput x{image}, logits{rows}, off{image, Values::kOffZero}, distinct{image, Values::kDistinct};
   const OpInput target{rows, Values::kProbability, false};
+  const Shape wide_image{2, 24, 3, 5};  // rows of channels that CUDA reads in 16-byte accesses
+  const OpInput wide{wide_image}, wide_distinct{wide_image, Values::kDistinct};
   std::vector<OpCase> table;
   const auto op = [&](std::string name, std::vector<OpInput> inputs, auto run, bool bf16 = false) {
     table.push_back({std::move(name), std::move(inputs), run, bf16});
@@ -85,6 +87,16 @@ std::vector<OpCase> make_table() {
       {x, {{3}, Values::kOffZero}, {{3}}, x},
       [](Inputs in) { return run_batch_norm(in, true, false); },
       true);
+  op(
+      "batch_norm_train_wide",
+      {wide, {{24}, Values::kOffZero}, {{24}}, wide},
+      [](Inputs in) { return run_batch_norm(in, true, false); },
+      true);
+  op(
+      "batch_norm_eval_wide",
+      {wide, {{24}, Values::kOffZero}, {{24}}},
+      [](Inputs in) { return run_batch_norm(in, false, false); },
+      true);
   op("batch_norm_rows", {{{9, 3}}, {{3}, Values::kOffZero}, {{3}}}, [](Inputs in) {
     return run_batch_norm(in, true, false);
   });
@@ -109,6 +121,12 @@ std::vector<OpCase> make_table() {
       "global_avg_pool", {{{2, 3, 4, 4}}}, [](Inputs in) { return global_avg_pool(in[0]); }, true);
   op(
       "exit_pool", {distinct, {{1}}}, [](Inputs in) { return exit_pool(in[0], in[1], 2); }, true);
+  op(
+      "max_pool_wide", {wide_distinct}, [](Inputs in) { return max_pool(in[0], 2, 1); }, true);
+  op(
+      "avg_pool_wide", {wide}, [](Inputs in) { return avg_pool(in[0], 2, 1); }, true);
+  op(
+      "exit_pool_wide", {wide_distinct, {{1}}}, [](Inputs in) { return exit_pool(in[0], in[1], 2); }, true);
   op(
       "flatten", {x}, [](Inputs in) { return flatten(in[0]); }, true);
   op(

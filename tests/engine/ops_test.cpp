@@ -210,25 +210,54 @@ TEST_P(EveryOp, TwoRunsAndAnotherThreadCountGiveTheSameBits) {
 
 class EveryBFloat16Op : public EveryOp {};
 
-// In bfloat16 the gradient of an activation has the activation's type, and parameters' gradients stay
-// float32.
-TEST_P(EveryBFloat16Op, GradientsHaveTheTypeOfTheirInput) {
-  auto inputs = upload(op(), values_for(op()), device());
-  const Shape activation = inputs[0].shape();
-  for (Tensor& t : inputs) {
-    if (t.shape().rank() == 4 && t.shape().n() == activation.n() && t.shape().h() == activation.h()) {
-      t = convert(t, DType::kBFloat16);
-    }
-  }
+// What an op makes of inputs that hold bfloat16 numbers: its output and all gradients, as float32.
+struct Results {
+  std::vector<std::vector<float>> values;
+  std::vector<std::string> names;
+};
+Results results_of(const OpCase& op, const std::vector<Tensor>& inputs) {
   std::vector<Target> targets;
   for (const Tensor& t : inputs) targets.push_back({t, {}});
   Recording rec(targets);
-  Tensor y = op().run(inputs);
+  Tensor y = op.run(inputs);
   if (y.dtype() == DType::kBFloat16) y = convert(y, DType::kFloat32);
-  const GradMap g = rec.grad(y, Tensor::from<float>(y.shape(), cotangent_for(y), device()));
-  for (const Tensor& t : inputs) {
-    EXPECT_EQ(g[t].dtype(), t.dtype());
-    for (const float v : g[t].to_nchw()) ASSERT_TRUE(std::isfinite(v));
+  const GradMap g = rec.grad(y, Tensor::from<float>(y.shape(), cotangent_for(y), y.device()));
+  Results all{{y.to_nchw()}, {"output"}};
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    EXPECT_EQ(g[inputs[i]].dtype(), inputs[i].dtype()) << "gradient " << i;
+    all.values.push_back(g[inputs[i]].to_nchw());
+    all.names.push_back("gradient " + std::to_string(i));
+  }
+  return all;
+}
+
+double norm(const std::vector<float>& values) {
+  double squares = 0;
+  for (const float v : values) squares += static_cast<double>(v) * static_cast<double>(v);
+  return std::sqrt(squares);
+}
+
+// In bfloat16 the gradient of an activation has the activation's type, and parameters' gradients stay
+// float32. Values are those of float32 with the same inputs, but for roundings: of the cotangent, a filter, what
+// is between and the result, each by at most half a step of bfloat16, and of one sign as often as of the other,
+// so that in the Euclidean norm they add up to at most four half steps of the result.
+TEST_P(EveryBFloat16Op, HasTheTypesOfItsInputsAndTheValuesOfFloat32) {
+  auto plain = upload(op(), values_for(op()), device()), mixed = plain;
+  const Shape activation = plain[0].shape();
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const Shape& shape = plain[i].shape();
+    if (shape.rank() == 4 && shape.n() == activation.n() && shape.h() == activation.h()) {
+      mixed[i] = convert(plain[i], DType::kBFloat16);
+      plain[i] = convert(mixed[i], DType::kFloat32);
+    }
+  }
+  const Results got = results_of(op(), mixed), expected = results_of(op(), plain);
+  for (std::size_t i = 0; i < expected.values.size(); ++i) {
+    std::vector<float> off = got.values[i];
+    ASSERT_EQ(off.size(), expected.values[i].size());
+    for (std::size_t k = 0; k < off.size(); ++k) off[k] -= expected.values[i][k];
+    EXPECT_LE(norm(off), 4 * kEps<bf16> / 2 * norm(expected.values[i]))
+        << op().name << ", " << expected.names[i];
   }
 }
 

@@ -50,7 +50,11 @@ TYPED_TEST(Arrange, ColumnsGoIntoTheirPlaceAndBack) {
 TYPED_TEST(Arrange, DropoutTakesItsMaskFromTheKeyAndTheStep) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{67}, std::size_t{40001}}) {
+  struct Case {
+    std::size_t n, offset;  // 0: in 16-byte accesses, but for the tail
+  };
+  for (const auto [n, offset] :
+       {Case{0, 0}, Case{1, 0}, Case{67, 1}, Case{67, 0}, Case{4003, 0}, Case{40001, 1}}) {
     for (const float p : {0.f, 0.3f, 0.5f, 1.f}) {
       for (const Write write : kWrites) {
         const PhiloxKey key{.seed = 0x123456789abcdefull, .stream = 4, .op = 9, .step = 777};
@@ -58,8 +62,8 @@ TYPED_TEST(Arrange, DropoutTakesItsMaskFromTheKeyAndTheStep) {
         stepped.step = 13;  // the state's step counts, not the key's
         const Fenced<StepState, Device> state(std::vector<StepState>{{.step = 13}});
         const auto x = random_vector<T>(n, 1), before = random_vector<T>(n, 2);
-        const Fenced<T, Device> dx(x, 1);
-        Fenced<T, Device> y(start_values(write, before), 1);
+        const Fenced<T, Device> dx(x, offset);
+        Fenced<T, Device> y(start_values(write, before), offset);
         dropout(Device::context(),
                 static_cast<std::int64_t>(n),
                 p,
@@ -131,15 +135,20 @@ TYPED_TEST_SUITE(ArrangeFloat, FloatBackends, BackendNames);
 
 TYPED_TEST(ArrangeFloat, RowsAreGatheredAndScattered) {
   using Device = typename TypeParam::Device;
-  for (const std::size_t bytes : {std::size_t{1}, std::size_t{12}, std::size_t{67}, std::size_t{4096}}) {
+  struct Case {
+    std::size_t bytes, offset;  // CUDA moves rows of 16-byte words that start aligned as such
+  };
+  for (const auto [bytes, offset] :
+       {Case{1, 1}, Case{12, 0}, Case{67, 1}, Case{4096, 1}, Case{16, 0}, Case{48, 0}, Case{4096, 0}}) {
     constexpr std::size_t kRows = 23, kPicked = 9;
     std::vector<std::uint8_t> src(kRows * bytes);
     const PhiloxKey key = test_key(1);
     for (std::size_t i = 0; i < src.size(); ++i) src[i] = static_cast<std::uint8_t>(key.word(i));
     const std::vector<std::int32_t> index = {22, 0, 7, 3, 19, 1, 20, 11, 4};
-    const Fenced<std::uint8_t, Device> d_src(src, 1);
+    const Fenced<std::uint8_t, Device> d_src(src, offset);
     const Fenced<std::int32_t, Device> d_index(index);
-    Fenced<std::uint8_t, Device> picked(kPicked * bytes, 1), back(std::vector<std::uint8_t>(src.size(), 9));
+    Fenced<std::uint8_t, Device> picked(kPicked * bytes, offset),
+        back(std::vector<std::uint8_t>(src.size(), 9), offset);
     gather_rows(Device::context(),
                 kPicked,
                 static_cast<std::int64_t>(bytes),

@@ -13,18 +13,35 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // Windows side by side, overlapping, with gaps, with a rest at the edge, as large as the image, of one pixel;
-// channels below, at and above the vector width; no images.
-const PoolGeom kGeoms[] = {{.n = 2, .h = 5, .w = 7, .c = 3, .k = 2, .stride = 2},
-                           {.n = 2, .h = 7, .w = 6, .c = 17, .k = 3, .stride = 2},
-                           {.n = 1, .h = 6, .w = 5, .c = 16, .k = 3, .stride = 1},
-                           {.n = 3, .h = 8, .w = 7, .c = 5, .k = 2, .stride = 3},
-                           {.n = 2, .h = 8, .w = 12, .c = 33, .k = 4, .stride = 4},
-                           {.n = 2, .h = 15, .w = 16, .c = 2, .k = 15, .stride = 1},
-                           {.n = 2, .h = 17, .w = 18, .c = 5, .k = 16, .stride = 1},
-                           {.n = 1, .h = 32, .w = 16, .c = 19, .k = 16, .stride = 16},
-                           {.n = 2, .h = 4, .w = 3, .c = 18, .k = 1, .stride = 1},
-                           {.n = 1, .h = 4, .w = 5, .c = 1, .k = 1, .stride = 2},
-                           {.n = 0, .h = 4, .w = 4, .c = 3, .k = 2, .stride = 2}};
+// channels below, at and above the vector width; no images. They start at odd elements, so that CUDA reads one by
+// one.
+const PoolGeom kOddGeoms[] = {{.n = 2, .h = 5, .w = 7, .c = 3, .k = 2, .stride = 2},
+                              {.n = 2, .h = 7, .w = 6, .c = 17, .k = 3, .stride = 2},
+                              {.n = 1, .h = 6, .w = 5, .c = 16, .k = 3, .stride = 1},
+                              {.n = 3, .h = 8, .w = 7, .c = 5, .k = 2, .stride = 3},
+                              {.n = 2, .h = 8, .w = 12, .c = 33, .k = 4, .stride = 4},
+                              {.n = 2, .h = 15, .w = 16, .c = 2, .k = 15, .stride = 1},
+                              {.n = 2, .h = 17, .w = 18, .c = 5, .k = 16, .stride = 1},
+                              {.n = 1, .h = 32, .w = 16, .c = 19, .k = 16, .stride = 16},
+                              {.n = 2, .h = 4, .w = 3, .c = 18, .k = 1, .stride = 1},
+                              {.n = 1, .h = 4, .w = 5, .c = 1, .k = 1, .stride = 2},
+                              {.n = 0, .h = 4, .w = 4, .c = 3, .k = 2, .stride = 2}};
+
+// Aligned starts and channels for CUDA's 16-byte forms: one access, a few, more than a block has lanes.
+const PoolGeom kEvenGeoms[] = {{.n = 2, .h = 5, .w = 7, .c = 8, .k = 2, .stride = 2},
+                               {.n = 2, .h = 6, .w = 5, .c = 24, .k = 3, .stride = 1},
+                               {.n = 1, .h = 3, .w = 5, .c = 264, .k = 2, .stride = 2}};
+
+struct Case {
+  PoolGeom g;
+  std::size_t offset;  // of every tensor's start, in elements
+};
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const PoolGeom& g : kOddGeoms) all.push_back({g, 1});
+  for (const PoolGeom& g : kEvenGeoms) all.push_back({g, 0});
+  return all;
+}
 
 std::string name_of(const PoolGeom& g) {
   return std::to_string(g.n) + "x" + std::to_string(g.h) + "x" + std::to_string(g.w) + "x" +
@@ -55,16 +72,16 @@ TYPED_TEST_SUITE(Pool, Backends, BackendNames);
 TYPED_TEST(Pool, MaximaAndTheirPlacesAreExact) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  for (const PoolGeom& g : kGeoms) {
+  for (const auto& [g, offset] : cases()) {
     std::vector<T> x = inputs<T>(g);
     for (const bool ties : {false, true}) {
       if (ties) {
         for (T& value : x) value = T(std::round(static_cast<float>(value) * 1.5f));  // -1, 0 or 1
       }
-      const Fenced<T, Device> dx(x, 1);
+      const Fenced<T, Device> dx(x, offset);
       const auto size = static_cast<std::size_t>(g.y_size());
-      Fenced<T, Device> y(size, 1), y_alone(size);
-      Fenced<std::uint8_t, Device> index(size, 1);
+      Fenced<T, Device> y(size, offset), y_alone(size, offset);
+      Fenced<std::uint8_t, Device> index(size, offset);
       max_pool_forward(Device::context(), g, dx.data(), y.data(), index.data());
       max_pool_forward(Device::context(), g, dx.data(), y_alone.data(), nullptr);
       std::vector<double> expected(size);
@@ -80,46 +97,59 @@ TYPED_TEST(Pool, MaximaAndTheirPlacesAreExact) {
 TYPED_TEST(Pool, TheLastPlaceOfTheWidestWindowFillsItsByte) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  const PoolGeom g{.n = 1, .h = 16, .w = 16, .c = 17, .k = kMaxIndexedWindow, .stride = 16};
-  std::vector<T> x(static_cast<std::size_t>(g.x_size()), T(0.f));
-  std::vector<double> expected(x.size(), 0);
-  for (std::size_t c = 0; c < 17; ++c) x[255 * 17 + c] = T(1.f), expected[255 * 17 + c] = 2;
-  const Fenced<T, Device> device_x(x), dy(std::vector<T>(17, T(2.f)));
-  Fenced<T, Device> y(17), dx(x.size());
-  Fenced<std::uint8_t, Device> index(17);
-  max_pool_forward(Device::context(), g, device_x.data(), y.data(), index.data());
-  EXPECT_EQ(index.values(), std::vector<std::uint8_t>(17, 255));
-  max_pool_backward(Device::context(), g, dy.data(), index.data(), dx.data(), Write::kOverwrite);
-  EXPECT_CLOSE(dx.values(), expected, 0);
+  for (const int channels : {17, 24}) {
+    const auto width = static_cast<std::size_t>(channels);
+    const PoolGeom g{.n = 1, .h = 16, .w = 16, .c = channels, .k = kMaxIndexedWindow, .stride = 16};
+    std::vector<T> x(static_cast<std::size_t>(g.x_size()), T(0.f));
+    std::vector<double> expected(x.size(), 0);
+    for (std::size_t c = 0; c < width; ++c) x[255 * width + c] = T(1.f), expected[255 * width + c] = 2;
+    const Fenced<T, Device> device_x(x), dy(std::vector<T>(width, T(2.f)));
+    Fenced<T, Device> y(width), dx(x.size());
+    Fenced<std::uint8_t, Device> index(width);
+    max_pool_forward(Device::context(), g, device_x.data(), y.data(), index.data());
+    EXPECT_EQ(index.values(), std::vector<std::uint8_t>(width, 255));
+    max_pool_backward(Device::context(), g, dy.data(), index.data(), dx.data(), Write::kOverwrite);
+    EXPECT_CLOSE(dx.values(), expected, 0);
+  }
 }
 
 TYPED_TEST(Pool, TheFirstNanOfAWindowWins) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  const PoolGeom g{.n = 1, .h = 2, .w = 4, .c = 1, .k = 2, .stride = 2};
-  // Left window: NaN at places 1 and 2; right window: NaN first, then larger numbers.
-  const std::vector<T> x = {T(1.f), T(kNan), T(kNan), T(5.f), T(kNan), T(9.f), T(7.f), T(8.f)};
-  const Fenced<T, Device> dx(x);
-  Fenced<T, Device> y(2);
-  Fenced<float, Device> mixed(2), difference(2);
-  Fenced<std::uint8_t, Device> index(2), mixed_index(2);
-  const Fenced<float, Device> alpha(std::vector<float>{0.25f});
-  max_pool_forward(Device::context(), g, dx.data(), y.data(), index.data());
-  exit_pool_forward(
-      Device::context(), g, dx.data(), alpha.data(), mixed.data(), difference.data(), mixed_index.data());
-  for (const double value : to_double(y.values())) EXPECT_TRUE(std::isnan(value));
-  for (const double value : to_double(mixed.values())) EXPECT_TRUE(std::isnan(value));
-  EXPECT_EQ(index.values(), (std::vector<std::uint8_t>{1, 0}));
-  EXPECT_EQ(mixed_index.values(), (std::vector<std::uint8_t>{1, 0}));
+  for (const int channels : {1, 8}) {  // of several the last one has them
+    const auto width = static_cast<std::size_t>(channels);
+    const PoolGeom g{.n = 1, .h = 2, .w = 4, .c = channels, .k = 2, .stride = 2};
+    // Left window: NaN at places 1 and 2; right window: NaN first, then larger numbers.
+    const float pixels[] = {1.f, kNan, kNan, 5.f, kNan, 9.f, 7.f, 8.f};
+    std::vector<T> x(8 * width, T(0.f));
+    for (std::size_t i = 0; i < 8; ++i) x[i * width + width - 1] = T(pixels[i]);
+    const Fenced<T, Device> dx(x);
+    Fenced<T, Device> y(2 * width);
+    Fenced<float, Device> mixed(2 * width), difference(2 * width);
+    Fenced<std::uint8_t, Device> index(2 * width), mixed_index(2 * width);
+    const Fenced<float, Device> alpha(std::vector<float>{0.25f});
+    max_pool_forward(Device::context(), g, dx.data(), y.data(), index.data());
+    exit_pool_forward(
+        Device::context(), g, dx.data(), alpha.data(), mixed.data(), difference.data(), mixed_index.data());
+    const std::vector<double> largest = to_double(y.values()), mean = to_double(mixed.values());
+    std::vector<std::uint8_t> nan_places(2 * width, 0);
+    nan_places[width - 1] = 1;
+    for (std::size_t i = 0; i < 2 * width; ++i) {
+      EXPECT_EQ(std::isnan(largest[i]), i % width == width - 1) << i;
+      EXPECT_EQ(std::isnan(mean[i]), i % width == width - 1) << i;
+    }
+    EXPECT_EQ(index.values(), nan_places);
+    EXPECT_EQ(mixed_index.values(), nan_places);
+  }
 }
 
 TYPED_TEST(Pool, AverageMatchesTheReference) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  for (const PoolGeom& g : kGeoms) {
+  for (const auto& [g, offset] : cases()) {
     const std::vector<T> x = inputs<T>(g);
-    const Fenced<T, Device> dx(x, 1);
-    Fenced<float, Device> y(static_cast<std::size_t>(g.y_size()), 1);
+    const Fenced<T, Device> dx(x, offset);
+    Fenced<float, Device> y(static_cast<std::size_t>(g.y_size()), offset);
     avg_pool_forward(Device::context(), g, dx.data(), y.data());
     std::vector<double> expected(y.size());
     ref::avg_pool_forward(g, to_double(x).data(), expected.data());
@@ -130,14 +160,14 @@ TYPED_TEST(Pool, AverageMatchesTheReference) {
 TYPED_TEST(Pool, ExitPoolMatchesTheReference) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  for (const PoolGeom& g : kGeoms) {
+  for (const auto& [g, offset] : cases()) {
     for (const float a : {0.3f, 1.7f, -0.4f}) {  // alpha may leave [0, 1]
       const std::vector<T> x = inputs<T>(g);
       const auto size = static_cast<std::size_t>(g.y_size());
-      const Fenced<T, Device> dx(x, 1);
+      const Fenced<T, Device> dx(x, offset);
       const Fenced<float, Device> alpha(std::vector<float>{a});
-      Fenced<float, Device> y(size, 1), y_alone(size), max_minus_avg(size, 1);
-      Fenced<std::uint8_t, Device> index(size, 1);
+      Fenced<float, Device> y(size, offset), y_alone(size, offset), max_minus_avg(size, offset);
+      Fenced<std::uint8_t, Device> index(size, offset);
       exit_pool_forward(
           Device::context(), g, dx.data(), alpha.data(), y.data(), max_minus_avg.data(), index.data());
       exit_pool_forward<T>(Device::context(), g, dx.data(), alpha.data(), y_alone.data(), nullptr, nullptr);
@@ -157,21 +187,21 @@ TYPED_TEST(Pool, ExitPoolMatchesTheReference) {
 TYPED_TEST(Pool, BackwardsMatchTheReference) {
   using Device = typename TypeParam::Device;
   using T = typename TypeParam::Value;
-  for (const PoolGeom& g : kGeoms) {
+  for (const auto& [g, offset] : cases()) {
     for (const Write write : kWrites) {
       const auto size = static_cast<std::size_t>(g.y_size());
       const std::vector<T> x = inputs<T>(g), before = random_vector<T>(x.size(), 2),
                            dy = random_vector<T>(size, 3);
       const std::vector<float> dy_float = random_vector<float>(size, 4);
       const std::vector<std::uint8_t> place = places(g, x);
-      const Fenced<T, Device> d_dy(dy, 1);
-      const Fenced<float, Device> d_dy_float(dy_float, 1), alpha(std::vector<float>{0.3f});
-      const Fenced<std::uint8_t, Device> index(place, 1);
+      const Fenced<T, Device> d_dy(dy, offset);
+      const Fenced<float, Device> d_dy_float(dy_float, offset), alpha(std::vector<float>{0.3f});
+      const Fenced<std::uint8_t, Device> index(place, offset);
       const double ref_alpha = static_cast<double>(0.3f);
       // At most (k / stride + 1)^2 windows cover a pixel.
       const double covers = std::pow(g.k / g.stride + 1, 2), bound = sum_bound(covers, covers + 1);
       const auto check = [&](auto run, auto reference) {
-        Fenced<T, Device> dx(start_values(write, before), 1);
+        Fenced<T, Device> dx(start_values(write, before), offset);
         run(dx.data());
         std::vector<double> expected = start_doubles(write, before);
         reference(expected.data());
@@ -200,7 +230,7 @@ TYPED_TEST_SUITE(PoolFloat, FloatBackends, BackendNames);
 TYPED_TEST(PoolFloat, GradientOfAlphaMatchesTheReference) {
   using Device = typename TypeParam::Device;
   for (const PoolGeom& g :
-       {kGeoms[1], kGeoms[8], PoolGeom{.n = 20, .h = 8, .w = 8, .c = 67, .k = 2, .stride = 2}}) {
+       {kOddGeoms[1], kOddGeoms[8], PoolGeom{.n = 20, .h = 8, .w = 8, .c = 67, .k = 2, .stride = 2}}) {
     for (const Write write : kWrites) {
       const auto size = static_cast<std::size_t>(g.y_size());
       const auto dy = random_vector<float>(size, 1), difference = random_vector<float>(size, 2, 0, 2);

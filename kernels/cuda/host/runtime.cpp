@@ -80,6 +80,29 @@ Streams& streams() {
   return *all;
 }
 
+// What waits for the device, or might, is no part of a graph. As on a device such a call fails, and spoils the
+// captures that the calling thread has under way: all that remains is to end them, which fails too.
+bool spoils_captures(const char* call) noexcept {
+  const std::lock_guard lock(streams().mutex);
+  bool any = false;
+  for (const Stream stream : streams().all) {
+    if (!stream->capturing || stream->captured_by != std::this_thread::get_id()) continue;
+    stream->spoilt_by = call;
+    any = true;
+  }
+  return any;
+}
+constexpr const char* kNotCaptured = "not permitted while a stream of this thread is capturing";
+
+void refuse_in_captures(const char* call, const Place& where) {
+  if (spoils_captures(call)) failed(call, kNotCaptured, where);
+}
+bool refused_in_captures(const char* call) noexcept {  // for destructors
+  if (!spoils_captures(call)) return false;
+  std::fprintf(stderr, "%s: %s\n", call, kNotCaptured);
+  return true;
+}
+
 // Freeing memory waits for the device, and can report a failure of its work nowhere else.
 void drain_all() noexcept {
   const std::lock_guard lock(streams().mutex);
@@ -119,6 +142,8 @@ void check_host(const char* call, const void* memory, const Place& where) {
   if (allocations().holds(memory, 1)) failed(call, "expected host memory, got device memory", where);
 }
 
+std::string spoilt(Stream stream) { return std::string("the capture was spoilt by ") + stream->spoilt_by; }
+
 }  // namespace
 
 namespace host {
@@ -129,6 +154,7 @@ void submit(Stream stream, std::function<void()> work) {
                       ", and the thread's device is " + std::to_string(current_device()));
   }
   if (stream != nullptr && stream->capturing) {
+    if (stream->spoilt_by != nullptr) throw DeviceError(spoilt(stream));
     stream->recorded.push_back(std::move(work));
   } else if (stream != nullptr && config().streams == StreamWork::kLate) {
     const std::lock_guard lock(streams().mutex);
@@ -187,13 +213,15 @@ void set_device(int device, Place where) {
   check_number("set_device", device, where);
   current_device() = device;
 }
-void synchronize_device(Place) {
+void synchronize_device(Place where) {
+  refuse_in_captures("synchronize_device", where);
   const std::lock_guard lock(streams().mutex);
   for (const Stream stream : streams().all) host::drain(stream);
 }
 
 void* device_malloc(std::size_t bytes, Place where) {
   if (bytes == 0) return nullptr;
+  refuse_in_captures("device_malloc", where);
   Allocations& all = allocations();
   {
     const std::lock_guard lock(all.mutex);
@@ -210,7 +238,7 @@ void* device_malloc(std::size_t bytes, Place where) {
 }
 
 void device_free(void* memory) noexcept {
-  if (memory == nullptr) return;
+  if (memory == nullptr || refused_in_captures("device_free")) return;
   drain_all();
   Allocations& all = allocations();
   {
@@ -227,10 +255,13 @@ void device_free(void* memory) noexcept {
 }
 
 void* pinned_malloc(std::size_t bytes, Place where) {
-  return bytes == 0 ? nullptr : aligned_memory("pinned_malloc", bytes, where);
+  if (bytes == 0) return nullptr;
+  refuse_in_captures("pinned_malloc", where);
+  return aligned_memory("pinned_malloc", bytes, where);
 }
 void pinned_free(void* memory) noexcept {
-  if (memory != nullptr) drain_all();
+  if (memory == nullptr || refused_in_captures("pinned_free")) return;
+  drain_all();
   std::free(memory);
 }
 
@@ -268,7 +299,10 @@ void destroy_stream(Stream stream) noexcept {
   delete stream;
 }
 void synchronize_stream(Stream stream, Place where) {
-  if (stream != nullptr && stream->capturing) failed("synchronize_stream", "the stream is capturing", where);
+  if (stream != nullptr && stream->capturing) {
+    stream->spoilt_by = "synchronize_stream";
+    failed("synchronize_stream", "the stream is capturing", where);
+  }
   host::drain(stream);
 }
 
@@ -287,6 +321,7 @@ void record_event(Event event, Stream stream, Place) {
 void wait_event(Stream, Event event, Place) { host::drain(event->stream); }
 void synchronize_event(Event event, Place where) {
   if (event->stream != nullptr && event->stream->capturing) {
+    event->stream->spoilt_by = "synchronize_event";
     failed("synchronize_event", "the event's stream is capturing", where);
   }
   host::drain(event->stream);
@@ -301,14 +336,21 @@ float elapsed_ms(Event start, Event stop, Place where) {
 void begin_capture(Stream stream, Place where) {
   if (stream == nullptr) failed("begin_capture", "the default stream cannot be captured", where);
   if (stream->capturing) failed("begin_capture", "the stream is already capturing", where);
+  const std::lock_guard lock(streams().mutex);
   stream->capturing = true;
+  stream->captured_by = std::this_thread::get_id();
+  stream->spoilt_by = nullptr;
 }
 GraphExec end_capture(Stream stream, Place where) {
   if (stream == nullptr || !stream->capturing) failed("end_capture", "the stream is not capturing", where);
-  stream->capturing = false;
-  return new CUgraphExec_st{std::exchange(stream->recorded, {})};
+  const bool good = stream->spoilt_by == nullptr;
+  std::vector<std::function<void()>> recorded = stream->recorded;
+  abandon_capture(stream);
+  if (!good) failed("end_capture", spoilt(stream), where);
+  return new CUgraphExec_st{std::move(recorded)};
 }
 void abandon_capture(Stream stream) noexcept {
+  const std::lock_guard lock(streams().mutex);
   stream->capturing = false;
   stream->recorded.clear();
 }

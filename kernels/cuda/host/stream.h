@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels/cuda/runtime.h"
@@ -11,6 +12,8 @@
 struct CUstream_st {
   int device = 0;
   bool capturing = false;
+  std::thread::id captured_by;
+  const char* spoilt_by = nullptr;  // a call that a capture does not allow: nothing more is recorded
   std::vector<std::function<void()>> recorded;
   std::deque<std::function<void()>> waiting;
 };

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -116,7 +118,6 @@ TEST(HostRuntime, AGraphRecordsInsteadOfRunning) {
   EXPECT_TRUE(is_capturing(stream));
   launch(add_kernel, 1, 1, 0, stream, value.data(), 5);
   copy_async(copy.data(), value.data(), sizeof(int), Copy::kDeviceToDevice, stream);
-  EXPECT_THROW(synchronize_stream(stream), DeviceError);
   GraphExec graph = end_capture(stream);
   EXPECT_FALSE(is_capturing(stream));
   EXPECT_EQ(graph_nodes(graph), 2u);
@@ -125,6 +126,48 @@ TEST(HostRuntime, AGraphRecordsInsteadOfRunning) {
   launch_graph(graph, stream);
   EXPECT_EQ(copy.values()[0], 10);
   destroy_graph(graph);
+  destroy_stream(stream);
+}
+
+// As a device does: the call fails, and of the capture remains its end, which fails.
+TEST(HostRuntime, WhatWaitsForTheDeviceSpoilsACapture) {
+  Stream stream = create_stream();
+  Event event = create_event(Timing::kNo);
+  DeviceArray<int> value(1);
+  auto *memory = device_malloc(8), *pinned = pinned_malloc(8);
+  const std::size_t before = host::device_bytes_in_use();
+  const std::vector<std::pair<const char*, std::function<void()>>> waiting{
+      {"device_malloc", [] { device_malloc(8); }},
+      {"pinned_malloc", [] { pinned_malloc(8); }},
+      {"synchronize_device", [] { synchronize_device(); }},
+      {"synchronize_stream", [&] { synchronize_stream(stream); }},
+      {"synchronize_event", [&] { synchronize_event(event); }},
+      {"device_free", [&] { device_free(memory); }},  // like the next it only tells
+      {"pinned_free", [&] { pinned_free(pinned); }}};
+  for (const auto& [call, wait] : waiting) {
+    SCOPED_TRACE(call);
+    begin_capture(stream);
+    record_event(event, stream);
+    if (std::string_view(call).ends_with("_free")) {
+      EXPECT_NO_THROW(wait());
+    } else {
+      EXPECT_THROW(wait(), DeviceError);
+    }
+    EXPECT_THROW(memset_async(value.data(), 0, sizeof(int), stream), DeviceError);
+    EXPECT_TRUE(is_capturing(stream));
+    EXPECT_THROW(end_capture(stream), DeviceError);
+    EXPECT_FALSE(is_capturing(stream));
+  }
+  EXPECT_EQ(host::device_bytes_in_use(), before);
+
+  begin_capture(stream);  // of this thread: others may wait
+  std::thread([] { device_free(device_malloc(8)), synchronize_device(); }).join();
+  GraphExec graph = end_capture(stream);
+  EXPECT_EQ(graph_nodes(graph), 0u);
+  destroy_graph(graph);
+  device_free(memory);
+  pinned_free(pinned);
+  destroy_event(event);
   destroy_stream(stream);
 }
 
