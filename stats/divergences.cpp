@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <limits>
 #include <numbers>
+#include <random>
 
 #include "stats/bandwidth.h"
 #include "stats/checks.h"

@@ -80,9 +80,10 @@ bool is_wrong(const LibraryConv::Key& key, const std::string& implementation) {
                            !(implementation.starts_with("jit") || implementation.starts_with("brgconv"))))
         return true;
       if (!key.bf16) return false;
-      // Products of pixels with a residual: odd channels give other sums; on the tile unit some maps (6 x 6, 9 x 4) get
-      // pixels behind their end.
-      if (key.residual && g.r == 1 && g.s == 1) return g.c % 2 != 0 || has_tiles(implementation);
+      // Products of pixels: one kernel leaves out the last of an odd number of channels (taken where there is a residual;
+      // findings/onednn-bf16-odd-channels.sh); the tile unit's, with a residual, write behind the end of some maps (6 x 6, 9 x 4).
+      if (g.r == 1 && g.s == 1 && g.c % 2 != 0 && implementation.starts_with("jit_bf16_1x1")) return true;
+      if (g.r == 1 && g.s == 1 && key.residual && has_tiles(implementation)) return true;
       // Several threads on one image, where a stride leaves rows out and no border pads them: other sums from run to run.
       // One thread is right, but an image alone has the bits that it has in a batch.
       return has_tiles(implementation) && g.stride > 1 && g.pad < (std::max(g.r, g.s) - 1) / 2;

@@ -22,6 +22,9 @@ struct Target {
   const float* v;
 };
 
+// NaN stays NaN, which fmaxf does not leave.
+__device__ float at_least_clamp(float v) { return v < kClamp ? kClamp : v; }
+
 // The part of class k in the loss.
 __device__ float term_of(const RowSoftmax& row, const Target& target, int k) {
   const float log_p = row.log_p(k), v = target.v[k];
@@ -29,7 +32,7 @@ __device__ float term_of(const RowSoftmax& row, const Target& target, int k) {
     case TargetLoss::kKlTargetFirst:
       return v > 0.f ? v * (logf(v) - log_p) : v * -log_p;
     case TargetLoss::kKlOutputFirst:
-      return expf(log_p) * (log_p - logf(fmaxf(v, kClamp)));
+      return expf(log_p) * (log_p - logf(at_least_clamp(v)));
     default:
       return -v * log_p;
   }
@@ -53,7 +56,7 @@ __device__ void write_gradient(
     const float p = row.p(k);
     float g = p;
     if (target.kind == TargetLoss::kKlOutputFirst) {
-      g = p * (row.log_p(k) - logf(fmaxf(target.v[k], kClamp)) - loss);
+      g = p * (row.log_p(k) - logf(at_least_clamp(target.v[k])) - loss);
     } else if (target.kind != TargetLoss::kCrossEntropy) {
       g = p - target.v[k];
     } else if (k == target.label) {

@@ -469,6 +469,14 @@ TYPED_TEST(Losses, ANonfiniteLossRaisesTheFlag) {
                 },
                 0),
             1);
+  for (const TargetLoss kind : kTargetKinds) {
+    MultiExit<Device> m(3, 5, 4);
+    std::vector<float> targets = m.target;
+    targets[6] = kNan;
+    m.d_target.assign(targets);
+    multi_exit_loss(Device::context(), m.args(kind, 0, {}));
+    EXPECT_EQ(m.state.values()[0].nonfinite, 1) << static_cast<int>(kind);
+  }
 }
 
 TYPED_TEST(Losses, NoSamplesGiveZeroLosses) {

@@ -55,7 +55,8 @@ TEST(Intervals, ExactIntervalHasBinomialTailsOfItsLevel) {
 }
 
 TEST(Intervals, AMeanOfTwoRatesJoinsTheArmsOfBoth) {
-  const Interval a = exact_interval(56, 70), b = exact_interval(48, 80), mean = mean_rate_interval(56, 70, 48, 80);
+  const Interval a = exact_interval(56, 70), b = exact_interval(48, 80),
+                 mean = mean_rate_interval(56, 70, 48, 80);
   EXPECT_NEAR(mean.estimate, .7, 1e-12);
   EXPECT_NEAR(mean.low, .7 - std::hypot(.8 - a.low, .6 - b.low) / 2, 1e-12);
   EXPECT_NEAR(mean.high, .7 + std::hypot(a.high - .8, b.high - .6) / 2, 1e-12);
@@ -68,9 +69,10 @@ TEST(Intervals, AMeanOfTwoRatesIsCoveredNearTheEndsToo) {
   for (const auto& [rate, n] : {std::pair(.98, 30), {.995, 150}, {.6, 40}}) {
     std::vector<double> share(static_cast<std::size_t>(n) + 1);
     for (std::size_t k = 0; k < share.size(); ++k)
-      share[k] = std::exp(std::lgamma(n + 1.) - std::lgamma(static_cast<double>(k) + 1) -
-                          std::lgamma(n - static_cast<double>(k) + 1) + static_cast<double>(k) * std::log(rate) +
-                          (n - static_cast<double>(k)) * std::log1p(-rate));
+      share[k] =
+          std::exp(std::lgamma(n + 1.) - std::lgamma(static_cast<double>(k) + 1) -
+                   std::lgamma(n - static_cast<double>(k) + 1) + static_cast<double>(k) * std::log(rate) +
+                   (n - static_cast<double>(k)) * std::log1p(-rate));
     double covered = 0;
     for (std::size_t i = 0; i < share.size(); ++i)
       for (std::size_t j = 0; j < share.size(); ++j) {

@@ -7,8 +7,8 @@
 #include <random>
 
 #include "attacks/membership/attack.h"
-#include "attacks/membership/evaluation.h"
 #include "attacks/membership/attack_net.h"
+#include "attacks/membership/evaluation.h"
 #include "attacks/membership/label_only.h"
 #include "nets/graph/network.h"
 #include "tests/attacks/membership/tables.h"

@@ -72,8 +72,10 @@ TEST(DefendPlanVerb, WrongUseIsNamedAndLeavesNothing) {
     EXPECT_FALSE(std::filesystem::exists(folder / "plan"));
   };
   expect_refused({"plan"}, "either --times and --shares or --victim");
-  for (const char* option : {"--images=fashion-mnist", "--timed-images=3", "--repetitions=5", "--quantile=0.7"})
-    expect_refused({"plan", "--times", "1,2", "--shares", "0.5,0.5", option}, "how the exits of --victim are timed");
+  for (const char* option :
+       {"--images=fashion-mnist", "--timed-images=3", "--repetitions=5", "--quantile=0.7"})
+    expect_refused({"plan", "--times", "1,2", "--shares", "0.5,0.5", option},
+                   "how the exits of --victim are timed");
   expect_refused({"plan", "--times", "1,2", "--shares", "0.5,0.4"}, "sum to 1");
   expect_refused(
       {"plan", "--times", "2,1", "--shares", "0.5,0.5"},

@@ -402,11 +402,28 @@ TEST_F(MembershipVerbs, WrongUseIsNamed) {
   EXPECT_NE(said(attack("w", {"--adversaries", "told,all"})).find("got 'all'"), std::string::npos);
   EXPECT_NE(said(attack("w", {"--adversaries", ""})).find("--adversaries"), std::string::npos);
   EXPECT_NE(said(attack("w", {"--flips", ""})).find("--flips"), std::string::npos);
-  EXPECT_NE(said(run({"membership", "train", "--data", data, "--references", "2", "--reference-exits", "3,3", "--out", out}))
+  EXPECT_NE(said(run({"membership",
+                      "train",
+                      "--data",
+                      data,
+                      "--references",
+                      "2",
+                      "--reference-exits",
+                      "3,3",
+                      "--out",
+                      out}))
                 .find("given twice"),
             std::string::npos);
   // A padding of two exits before a net of three.
-  const Outcome planned = run({"defend", "plan", "--times", "1,2", "--shares", ".5,.5", "--choose", "constant", "--out",
+  const Outcome planned = run({"defend",
+                               "plan",
+                               "--times",
+                               "1,2",
+                               "--shares",
+                               ".5,.5",
+                               "--choose",
+                               "constant",
+                               "--out",
                                (*folder_ / "plan").string()});
   ASSERT_EQ(planned.code, 0) << planned.err;
   EXPECT_NE(said(attack("w", {"--defence", (*folder_ / "plan" / "defence.json").string()}))

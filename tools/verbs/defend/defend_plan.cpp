@@ -80,7 +80,8 @@ class DefendPlanVerb final : public Verb {
     if (typed == !victim_.empty()) throw UsageError("give either --times and --shares or --victim");
     for (const char* key : {"images", "timed_images", "repetitions", "quantile"}) {
       if (typed && session.given(std::string("defend.") + key))
-        throw UsageError(fmt::format("defend.{}: says how the exits of --victim are timed, and --times are given", key));
+        throw UsageError(
+            fmt::format("defend.{}: says how the exits of --victim are timed, and --times are given", key));
     }
     const std::optional<Choice> choice = parsed_choice();  // before anything is timed
     const attacks::InputSeedOptions seed = seed_options();

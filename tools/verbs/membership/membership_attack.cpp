@@ -166,7 +166,8 @@ class MembershipAttackVerb final : public Verb {
     if (!shadow_.empty()) other.emplace(open_trained(session, shadow_, shadow_data_)).tau = tau_;
     const TrainedFolder& shadow = other ? *other : target;
     if (exits_.empty()) exits_ = target.plan.exits;
-    if (adversaries_.empty()) throw UsageError("--adversaries: expected original, told or timed, got nothing");
+    if (adversaries_.empty())
+      throw UsageError("--adversaries: expected original, told or timed, got nothing");
     if (noise_.flips.empty()) throw UsageError("--flips: expected numbers of flipped features, got none");
     for (const int k : exits_) {
       static_cast<void>(target.spec(am::Role::kTarget, k));

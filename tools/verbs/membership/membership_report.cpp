@@ -111,19 +111,21 @@ std::string number(const Json& of, const char* name, const char* format) {
 }
 
 void add_exits(HtmlReport& html, const Json& net) {
-  report::Table table{.columns = {{"exit"}, {"members"}, {"others"}, {"others %"}, {"JS of losses, bit"}, {"by chance"}, {"p"}},
-                      .caption = "Who leaves where, and how far the losses of both sides are apart there; by chance: how "
-                                 "far as many losses of one kind are, p by dealing them out anew 200 times."};
+  report::Table table{
+      .columns =
+          {{"exit"}, {"members"}, {"others"}, {"others %"}, {"JS of losses, bit"}, {"by chance"}, {"p"}},
+      .caption =
+          "Who leaves where, and how far the losses of both sides are apart there; by chance: how "
+          "far as many losses of one kind are, p by dealing them out anew 200 times."};
   for (const Json& e : net.at("target").at("exits")) {
     const double m = e.at("members").get<double>(), o = e.at("non_members").get<double>();
-    table.rows.push_back(
-        {std::to_string(e.at("exit").get<int>()),
-         fmt::format("{:.0f}", m),
-         fmt::format("{:.0f}", o),
-         m + o > 0 ? fmt::format("{:.1f}", 100 * o / (m + o)) : "-",
-         number(e, "js_bits", "{:.4f}"),
-         number(e, "js_bits_by_chance", "{:.4f}"),
-         number(e, "js_p_value", "{:.3f}")});
+    table.rows.push_back({std::to_string(e.at("exit").get<int>()),
+                          fmt::format("{:.0f}", m),
+                          fmt::format("{:.0f}", o),
+                          m + o > 0 ? fmt::format("{:.1f}", 100 * o / (m + o)) : "-",
+                          number(e, "js_bits", "{:.4f}"),
+                          number(e, "js_bits_by_chance", "{:.4f}"),
+                          number(e, "js_p_value", "{:.3f}")});
   }
   html.table(table);
 }
@@ -143,11 +145,10 @@ void add_named(HtmlReport& html, const std::vector<Json>& attacks) {
     html.paragraph("No attack names a member: each of them gives some non-member its highest score.");
     return;
   }
-  const std::string what =
-      fmt::format("{} {} that {} puts above every non-member",
-                  count,
-                  count == 1 ? "member" : "members",
-                  name_of_attack(*least));
+  const std::string what = fmt::format("{} {} that {} puts above every non-member",
+                                       count,
+                                       count == 1 ? "member" : "members",
+                                       name_of_attack(*least));
   if (chance >= .05) {
     html.paragraph(fmt::format(
         "No attack names a member: there {} {}, but scores that know nothing do as well in {:.0f} of 100 such "
