@@ -83,17 +83,18 @@ TEST(EvasionSteps, ApgdHasThePublishedCheckpoints) {
 }
 
 // At its t-th forward pass the net of one pixel has a loss that grows with `rise[t]` and a gradient of the sign `sign[t]`,
-// whatever the pixel is.
+// whatever the pixel is; behind the end the last of each stands.
 struct Script {
   std::vector<float> rise, sign;
 };
 std::vector<float> apgd_path(const Script& script, Crafted* made = nullptr) {
   std::vector<float> seen;
   const FunctionNet net(kPixel, 2, [&](const Tensor& x) {
-    const std::size_t t = std::min(seen.size(), script.rise.size() - 1);
+    const auto now = [&](const std::vector<float>& of) { return of[std::min(seen.size(), of.size() - 1)]; };
+    const float rise = now(script.rise), sign = now(script.sign);
     seen.push_back(x.to_host<float>()[0]);
     const Tensor one = Tensor::full({1, 1}, 1.f, one_thread());
-    const Tensor z = axpby(script.sign[t], flatten(x), script.rise[t] - script.sign[t] * seen.back(), one);
+    const Tensor z = axpby(sign, flatten(x), rise - sign * seen.back(), one);
     const Tensor parts[] = {scale(z, 0.f), z};
     return concat_channels(parts);
   });
