@@ -430,7 +430,7 @@ TEST(Conv2dAlgorithms, SeveralThreadsOnOneImageGiveTheSameEveryTime) {
   for (const int threads : {2, 3}) {
     cpu::Context ctx({.threads = threads});
     const auto packed = cpu::conv2d_pack<bf16>(ctx, g, w.data(), nullptr);
-    for (int run = 0; run < 200; ++run) {
+    for (int run = 0; run < 60; ++run) {
       cpu::conv2d_forward(ctx, g, x.data(), w.data(), static_cast<const float*>(nullptr), y.data());
       ASSERT_TRUE(std::memcmp(y.data(), want.data(), y.size() * sizeof(bf16)) == 0) << threads << " threads";
       cpu::conv2d_forward_packed(
