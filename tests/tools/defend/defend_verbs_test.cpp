@@ -63,6 +63,15 @@ TEST(DefendPlanVerb, ChosenDefencesAreWritten) {
       64u);
 }
 
+TEST(DefendPlanVerb, TypedTimesGoOnFromTheirSettings) {
+  const TempFolder folder;
+  ASSERT_EQ(defend(folder, kWorkedPlan).code, 0);
+  std::filesystem::remove(folder / "plan" / "DONE");
+  const Outcome resumed =
+      test::run_offramp({"defend", "plan", "--out", (folder / "plan").string(), "--resume"});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+}
+
 TEST(DefendPlanVerb, WrongUseIsNamedAndLeavesNothing) {
   const TempFolder folder;
   const auto expect_refused = [&](const Words& words, const std::string& part) {

@@ -78,11 +78,7 @@ class DefendPlanVerb final : public Verb {
   int run(Session& session) override {
     const bool typed = !times_ms_.empty() || !shares_.empty();
     if (typed == !victim_.empty()) throw UsageError("give either --times and --shares or --victim");
-    for (const char* key : {"images", "timed_images", "repetitions", "quantile"}) {
-      if (typed && session.given(std::string("defend.") + key))
-        throw UsageError(
-            fmt::format("defend.{}: says how the exits of --victim are timed, and --times are given", key));
-    }
+    if (typed) refuse_timing_options();
     const std::optional<Choice> choice = parsed_choice();  // before anything is timed
     const attacks::InputSeedOptions seed = seed_options();
     timing_.seed = session.seed();
@@ -133,6 +129,23 @@ class DefendPlanVerb final : public Verb {
   }
 
  private:
+  static constexpr double kQuantile = 0.99;
+
+  // By their values: the settings of a run that is resumed name every option.
+  void refuse_timing_options() const {
+    const attacks::ExitTimeOptions usual;
+    const std::pair<const char*, bool> chosen[] = {
+        {"--images", !images_.empty()},
+        {"--timed-images", timing_.images != usual.images},
+        {"--repetitions", timing_.repetitions != usual.repetitions},
+        {"--quantile", quantile_ != kQuantile}};
+    for (const auto& [flag, is_chosen] : chosen) {
+      if (is_chosen)
+        throw UsageError(
+            fmt::format("{}: says how the exits of --victim are timed, and --times are given", flag));
+    }
+  }
+
   struct Choice {
     std::string kind, groups;
     double ns = 0;
@@ -238,7 +251,7 @@ class DefendPlanVerb final : public Verb {
   std::filesystem::path victim_;
   std::string images_, choose_, hash_ = "perceptual", secret_;
   attacks::ExitTimeOptions timing_;
-  double quantile_ = 0.99;
+  double quantile_ = kQuantile;
   int points_ = 10;
 };
 
