@@ -1,14 +1,14 @@
 // offramp membership attack: who was trained on, asked of the nets of `membership train`.
-#include "attacks/extraction/victim.h"
 #include "attacks/membership/attack.h"
 #include "attacks/membership/evaluation.h"
-#include "attacks/membership/hop_skip_jump.h"
-#include "attacks/membership/label_only.h"
 #include "attacks/membership/many_models.h"
 #include "base/errors.h"
 #include "nets/data/text.h"
 #include "tools/frame/table.h"
 #include "tools/verbs/extract/session_listener.h"
+#include "tools/verbs/membership/asked_nets.h"
+#include "tools/verbs/membership/attack_rows.h"
+#include "tools/verbs/membership/reference_attacks.h"
 #include "tools/verbs/membership/target_times.h"
 #include "tools/verbs/membership/trained_folder.h"
 #include "tools/verbs/verbs.h"
@@ -127,16 +127,18 @@ class MembershipAttackVerb final : public Verb {
          },
          "of thresholds: the best there is, or the ART library's grid of 99 (label-only attacks)")
         .choices({"best", "grid"});
-    o.add("attack.per_side", per_side_, "label-only: members, and non-members, asked about at each exit")
+    o.add("attack.per_side",
+          questions_.per_side,
+          "label-only: members, and non-members, asked about at each exit")
         .range(1, 1e6);
-    o.add("attack.copies", noise_.copies, "noise: changed copies of a sample").range(1, 1e6);
-    o.add("attack.flips", noise_.flips, "noise: expected number of flipped features");
+    o.add("attack.copies", questions_.noise.copies, "noise: changed copies of a sample").range(1, 1e6);
+    o.add("attack.flips", questions_.noise.flips, "noise: expected number of flipped features");
     o.add("attack.iterations",
-          boundary_.iterations,
+          questions_.boundary.iterations,
           "boundary: of HopSkipJump; the paper has 10, 50 come closer")
         .range(1, 1000);
     o.add("attack.clip_to_data",
-          boundary_.clip_to_data,
+          questions_.boundary.clip_to_data,
           "boundary: images are clipped to the values of those asked about (code) instead of 0 to 1");
     o.add("attack.repetitions", times_.query.repetitions, "timed: measurements of a sample").range(2, 10000);
     o.add("attack.defence",
@@ -147,15 +149,21 @@ class MembershipAttackVerb final : public Verb {
          times_.tenants,
          "timed: other targets of the run that answer queries on this machine meanwhile (the paper: 3 a GPU)")
         .range(0, 64);
-    o.add("attack.gamma", rmia_.gamma, "rmia: how much likelier than a population record").range(1e-6, 1e6);
-    o.add("attack.offline_a", rmia_.offline_a, "rmia: slope of the prior that nets without the record give")
+    o.add("attack.gamma", with_references_.rmia.gamma, "rmia: how much likelier than a population record")
+        .range(1e-6, 1e6);
+    o.add("attack.offline_a",
+          with_references_.rmia.offline_a,
+          "rmia: slope of the prior that nets without the record give")
         .range(0, 1);
-    o.add("attack.fpr", evaluation_.false_positive_rates, "false positive rates that members are counted at")
+    o.add("attack.fpr",
+          with_references_.evaluation.false_positive_rates,
+          "false positive rates that members are counted at")
         .range(0, 1);
   }
 
   int run(Session& session) override {
-    settings_.seed = noise_.seed = boundary_.seed = evaluation_.seed = times_.query.seed = session.seed();
+    settings_.seed = questions_.noise.seed = questions_.boundary.seed = with_references_.evaluation.seed =
+        times_.query.seed = session.seed();
     choose_attacks();
     for (const std::string& word : adversaries_)
       if (std::ranges::none_of(kAdversaries, [&](const auto& known) { return word == known.second; }))
@@ -168,7 +176,8 @@ class MembershipAttackVerb final : public Verb {
     if (exits_.empty()) exits_ = target.plan.exits;
     if (adversaries_.empty())
       throw UsageError("--adversaries: expected original, told or timed, got nothing");
-    if (noise_.flips.empty()) throw UsageError("--flips: expected numbers of flipped features, got none");
+    if (questions_.noise.flips.empty())
+      throw UsageError("--flips: expected numbers of flipped features, got none");
     for (const int k : exits_) {
       static_cast<void>(target.spec(am::Role::kTarget, k));
       static_cast<void>(shadow.spec(am::Role::kShadow, k));
@@ -243,7 +252,7 @@ class MembershipAttackVerb final : public Verb {
     for (const am::Attack& a : am::attacks()) known.emplace_back(a.name);
     for (const std::string& name : attacks_) {
       if (std::ranges::find(of_references, name) != of_references.end()) {
-        with_references_.push_back(name);
+        with_references_.names.push_back(name);
       } else if (std::ranges::find(known, name) != known.end()) {
         with_shadow_.push_back(name);
       } else {
@@ -253,8 +262,8 @@ class MembershipAttackVerb final : public Verb {
                                      fmt::join(of_references, ", ")));
       }
     }
-    named_references_ = !with_references_.empty();
-    if (!named_references_) with_references_ = of_references;
+    named_references_ = !with_references_.names.empty();
+    if (!named_references_) with_references_.names = of_references;
     if (!attacks_.empty()) return;
     for (const am::Attack& a : am::attacks())
       if (a.needs != am::Needs::kSignal) with_shadow_.emplace_back(a.name);
@@ -265,59 +274,13 @@ class MembershipAttackVerb final : public Verb {
     if (!named_references_) return;
     if (!wants(Adversary::kOriginal))
       throw UsageError(fmt::format("--attacks {}: sees scores of the target, as --adversaries original does",
-                                   with_references_.front()));
+                                   with_references_.names.front()));
     if (std::ranges::none_of(exits_, [&](int k) { return !target.references(k).empty(); }))
       throw UsageError(fmt::format(
           "--attacks {}: {} has no reference nets of {} exits; offramp membership train --references N makes them",
-          with_references_.front(),
+          with_references_.names.front(),
           models_.string(),
           fmt::join(exits_, " or ")));
-  }
-
-  // Records of one net, asked once and kept.
-  static am::Records records_of(RunFolder& folder,
-                                const TrainedFolder& trained,
-                                const am::ModelSpec& spec,
-                                const am::OpenedModel& model,
-                                attacks::Listener& listener) {
-    const auto path = folder.folder("records") / (spec.name + ".safetensors");
-    if (std::filesystem::exists(path)) return am::read_records(path);
-    am::Records r = am::collect_records(
-        *model.loaded.net, model.loaded.policy, *trained.samples, spec.members, spec.non_members, listener);
-    r.model = spec.name;
-    am::write_records(path, r);
-    return r;
-  }
-
-  // Of a query of a non-member, to the plain net.
-  static double relative_macs(const am::Records& r, const nets::NetCosts& costs) {
-    double macs = 0, others = 0;
-    for (std::size_t i = 0; i < r.size(); ++i) {
-      if (r.member[i]) continue;
-      macs += static_cast<double>(costs.exits[static_cast<std::size_t>(r.exit[i]) - 1].macs);
-      ++others;
-    }
-    return macs / (others * static_cast<double>(costs.plain.macs));
-  }
-
-  // What thousands of queries with changed inputs say, asked once and kept.
-  am::Signal signal_of(const std::string& attack,
-                       RunFolder& folder,
-                       const TrainedFolder& trained,
-                       const am::OpenedModel& model,
-                       const am::Records& records,
-                       attacks::Listener& listener) const {
-    const auto path = folder.folder("signals") / (records.model + "-" + attack + ".safetensors");
-    if (std::filesystem::exists(path)) return am::read_signal(path, records.size());
-    attacks::InProcessBlackBox victim(attacks::early_exit_victim(*model.loaded.net, model.loaded.policy),
-                                      records.classes,
-                                      {.untimed_batch = 1000});
-    const auto asked = am::records_to_ask(records, per_side_, noise_.seed);
-    am::Signal s = attack == "noise"
-                       ? am::noise_robustness(victim, *trained.samples, records, asked, noise_, listener)
-                       : am::boundary_distance(victim, *trained.samples, records, asked, boundary_, listener);
-    am::write_signal(path, s);
-    return s;
   }
 
   bool wants(Adversary adversary) const {
@@ -357,8 +320,8 @@ class MembershipAttackVerb final : public Verb {
       const am::Attack& attack = am::attack_of(name);
       std::optional<am::Signal> on_t, on_s;
       if (attack.needs == am::Needs::kSignal) {
-        on_t = signal_of(name, folder, target, of_target, on_target, listener);
-        on_s = signal_of(name, folder, shadow, of_shadow, on_shadow, listener);
+        on_t = signal_of(name, questions_, folder, target, of_target, on_target, listener);
+        on_s = signal_of(name, questions_, folder, shadow, of_shadow, on_shadow, listener);
       }
       std::optional<am::Evaluation> original;
       for (const auto& [adversary, word] : kAdversaries) {
@@ -374,8 +337,8 @@ class MembershipAttackVerb final : public Verb {
         if (adversary == Adversary::kTimed) evidence.target_exits = timed->exits;
         ordered_json row;
         try {
-          am::Evaluation e =
-              am::evaluate(name, word, attack.run(evidence, settings_), on_target, evaluation_);
+          am::Evaluation e = am::evaluate(
+              name, word, attack.run(evidence, settings_), on_target, with_references_.evaluation);
           if (original) am::compare(e, *original, on_target);
           row = am::to_json(e, on_target);
           controls = controls && e.control.passed;
@@ -388,130 +351,28 @@ class MembershipAttackVerb final : public Verb {
                                        e.auc.estimate));
           if (adversary == Adversary::kOriginal) original.emplace(std::move(e));
         } catch (const NumericError& error) {
-          row = without(session, target_spec.name, name, word, error);
+          row = failed_row(session, target_spec.name, name, word, error);
         } catch (const DataError& error) {  // too few records for it
-          row = without(session, target_spec.name, name, word, error);
+          row = failed_row(session, target_spec.name, name, word, error);
         } catch (const ValueError& error) {  // this attack does not apply to these nets
-          row = without(session, target_spec.name, name, word, error);
+          row = failed_row(session, target_spec.name, name, word, error);
         }
         json["attacks"].push_back(row);
       }
     }
     if (const auto references = target.references(k); !references.empty() && wants(Adversary::kOriginal))
-      many_models(session, folder, listener, target, of_target, on_target, references, json, table, controls);
+      controls = attack_with_references(session,
+                                        folder,
+                                        listener,
+                                        target,
+                                        of_target,
+                                        on_target,
+                                        references,
+                                        with_references_,
+                                        json["attacks"],
+                                        table) &&
+                 controls;
     return json;
-  }
-
-  // LiRA and RMIA. The reference nets were trained on halves of the target's members and non-members.
-  void many_models(Session& session,
-                   RunFolder& folder,
-                   SessionListener& listener,
-                   const TrainedFolder& target,
-                   const am::OpenedModel& of_target,
-                   const am::Records& on_target,
-                   const std::vector<am::ModelSpec>& specs,
-                   ordered_json& json,
-                   Table& table,
-                   bool& controls) const {
-    const Device device = Device::by_name(session.device());
-    const auto& population = target.parts.of(data::Part::kShadowTest);
-    // What a net says of the population, of which it has seen nobody.
-    const auto of_population = [&](const am::OpenedModel& model, const std::string& name) {
-      const auto path = folder.folder("records") / (name + "-population.safetensors");
-      if (std::filesystem::exists(path)) return am::read_records(path);
-      am::Records r = am::collect_records(
-          *model.loaded.net, model.loaded.policy, *target.samples, {}, population, listener);
-      r.model = name;
-      am::write_records(path, r);
-      return r;
-    };
-    std::vector<am::Records> on_pool, on_population;
-    for (const am::ModelSpec& spec : specs) {
-      folder.bind(am::model_path(target.path, spec.name));
-      const am::OpenedModel model = target.open(spec, device);
-      on_pool.push_back(records_of(folder, target, spec, model, listener));
-      on_population.push_back(of_population(model, spec.name));
-    }
-    const auto references = am::references_of(on_pool, on_target.row);
-    const am::Queried queried = am::queried_of(on_target);
-    const auto wanted = [&](const std::string& name) {
-      return std::ranges::find(with_references_, name) != with_references_.end();
-    };
-    const auto add =
-        [&](const std::string& name, std::vector<double> score, std::optional<am::Calibrated> calibrated) {
-          am::AttackOutcome outcome;
-          // Without a net that may play the target: ratios speak for a member above 0, a share of the population above half.
-          const double threshold = calibrated ? calibrated->threshold : name == "rmia" ? .5 : 0;
-          if (!calibrated) outcome.note = fmt::format("decided at {}, not calibrated", threshold);
-          for (std::size_t i = 0; i < score.size(); ++i) {
-            outcome.record.push_back(i);
-            outcome.decision.push_back(score[i] > threshold);
-          }
-          outcome.score = std::move(score);
-          const am::Evaluation e = am::evaluate(
-              name, fmt::format("{} references", specs.size()), std::move(outcome), on_target, evaluation_);
-          ordered_json row = am::to_json(e, on_target);
-          if (calibrated)
-            row["calibrated"] = {{"level", calibrated->level},
-                                 {"members", calibrated->members},
-                                 {"members_found", calibrated->members_found},
-                                 {"non_members", calibrated->non_members},
-                                 {"false_alarms", calibrated->false_alarms}};
-          json["attacks"].push_back(row);
-          controls = controls && e.control.passed;
-          add_row(table, on_target.model, e);
-        };
-    for (const am::ManyModelAttack& attack : am::many_model_attacks()) {
-      if (!wanted(attack.name)) continue;
-      try {
-        add(attack.name,
-            attack.score(queried, references),
-            specs.size() >= 6
-                ? std::optional(am::calibrated(attack.score, queried, on_target.member, references))
-                : std::nullopt);
-      } catch (const DataError& error) {  // too few nets for it
-        json["attacks"].push_back(without(session,
-                                          on_target.model,
-                                          attack.name,
-                                          fmt::format("{} references", specs.size()).c_str(),
-                                          error));
-      }
-    }
-    if (!wanted("rmia")) return;
-    const am::Records target_population = of_population(of_target, on_target.model);
-    const auto population_ratios = am::rmia_population_ratios(am::queried_of(target_population),
-                                                              am::references_of(on_population, population));
-    add("rmia",
-        am::rmia(am::rmia_ratios(queried, references, rmia_.offline_a), population_ratios, rmia_.gamma),
-        std::nullopt);
-  }
-
-  static ordered_json without(Session& session,
-                              const std::string& net,
-                              const std::string& attack,
-                              const char* adversary,
-                              const Error& why) {
-    session.log.warn(fmt::format("{} {} {}: {}", net, attack, adversary, why.what()));
-    return {{"attack", attack}, {"adversary", adversary}, {"failed", why.what()}};
-  }
-
-  static void add_row(Table& table, const std::string& net, const am::Evaluation& e) {
-    const auto at = [&](double rate) -> std::string {
-      for (const auto& p : e.points)
-        if (p.wanted_fpr == rate)
-          return p.refused.empty() ? fmt::format("{:.2f} %", 100 * p.tpr.estimate) : std::string("refused");
-      return "-";
-    };
-    table.row({net,
-               e.attack,
-               e.adversary,
-               fmt::format("{:.2f} [{:.2f}, {:.2f}]",
-                           100 * e.accuracy.estimate,
-                           100 * e.accuracy.low,
-                           100 * e.accuracy.high),
-               fmt::format("{:.4f}", e.auc.estimate),
-               at(.01),
-               at(0)});
   }
 
   std::filesystem::path models_, shadow_;
@@ -519,15 +380,12 @@ class MembershipAttackVerb final : public Verb {
   std::optional<double> tau_;
   std::vector<int> exits_;
   std::vector<std::string> attacks_, adversaries_ = {"original", "told", "timed"};
-  std::vector<std::string> with_shadow_, with_references_;  // of attacks_, or the default
+  std::vector<std::string> with_shadow_;  // of attacks_, or the default
+  ReferenceAttacks with_references_;      // names: of attacks_, or the default
   bool named_references_ = false;
   am::AttackSettings settings_;
-  am::NoiseOptions noise_;
-  am::HopSkipJumpOptions boundary_;
-  am::RmiaOptions rmia_;
-  am::EvaluationOptions evaluation_;
+  SignalQuestions questions_;
   TargetTimes times_;
-  int per_side_ = 300;
 };
 
 }  // namespace
