@@ -1,18 +1,21 @@
 # offramp_room(ROOM [sources...] [LINK other rooms or libraries...] [PRIVATE_LINK ...]): the library of one room.
 # A room sees only the headers of the rooms it links: its include path is <build>/rooms/<room>, which holds one
 # link named after the room, so that `#include "engine/tensor.h"` fails to build in a room that does not link engine.
-# offramp_test(NAME sources... LINK ... [COST N]): a GoogleTest program, each test known to ctest, which starts those of
-# high cost first.
+# offramp_test(NAME sources... LINK ... [COST N] [NUMERIC]): a GoogleTest program, each test known to ctest, which starts those
+# of high cost first. NUMERIC: its own sums take time, which an optimiser saves.
+# offramp_light_code(TARGET): files and words, no sums; what it takes the compiler counts more than what it takes to run.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-# OFFRAMP_UNITY (every preset): the sources of the verbs and of the tests are compiled eight at a time, because each takes
-# the compiler 8 to 20 seconds of which one or two are its own (nlohmann's and GoogleTest's templates are the rest). A name in an
-# anonymous namespace is therefore used once in a room. CMAKE_UNITY_BUILD (the presets asan, tsan and cuda-host*): the
-# other rooms too. The presets cpu and standalone compile theirs one by one and see what a source forgets to include.
+# OFFRAMP_UNITY: sources are compiled eight at a time, because each takes the compiler 3 to 20 seconds of which one or two
+# are its own (the templates of the standard library, nlohmann's and GoogleTest's are the rest). A name in an anonymous
+# namespace is therefore used once in a room. `.ci/run includes` compiles each by itself and sees what it forgets to include.
+if(OFFRAMP_UNITY)
+  set(CMAKE_UNITY_BUILD ON)
+endif()
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
 find_program(OFFRAMP_CCACHE ccache DOC "Compiler cache; used where it is installed and no other launcher is set")
 mark_as_advanced(OFFRAMP_CCACHE)
@@ -62,6 +65,14 @@ if(OFFRAMP_STATIC)
   target_link_options(offramp_options INTERFACE -static-libstdc++ -static-libgcc)
 endif()
 
+function(offramp_light_code target)
+  if(OFFRAMP_SANITIZE)  # eight verbs under `asan`, seconds of processor: -O1 57, -O0 30
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
+endfunction()
+
 function(offramp_room room)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK;PRIVATE_LINK" ${ARGN})
   set(target offramp_${room})
@@ -86,13 +97,17 @@ function(offramp_room room)
 endfunction()
 
 function(offramp_test name)
-  cmake_parse_arguments(ARG "" "PREFIX;COST" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "NUMERIC" "PREFIX;COST" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_COST)
     set(ARG_COST 1)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_BINARY_DIR}/rooms/tests)
-  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # compile time counts more than theirs
+  if(ARG_NUMERIC)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  else()
+    offramp_light_code(${name})
+  endif()
   target_link_libraries(${name} PRIVATE offramp_options ${ARG_LINK} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE OFFRAMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set(limit 300)
