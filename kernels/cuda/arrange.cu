@@ -20,11 +20,13 @@ struct Columns {
 template <class T>
 __global__ void __launch_bounds__(kElementThreads)
     write_columns_kernel(std::int64_t n, Columns columns, const T* part, T* whole) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) whole[columns.in_whole(i)] = part[i];
 }
 template <class T>
 __global__ void __launch_bounds__(kElementThreads)
     read_columns_kernel(std::int64_t n, Columns columns, const T* whole, T* part, bool accumulate) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const T value = whole[columns.in_whole(i)];
     part[i] = accumulate ? static_cast<T>(to_float(part[i]) + to_float(value)) : value;
@@ -39,6 +41,7 @@ unsigned blocks_for(std::int64_t n) {
 template <class Word, bool kScatter>
 __global__ void __launch_bounds__(kElementThreads) move_rows_kernel(
     std::int64_t n, std::int64_t words, const std::int32_t* index, const Word* src, Word* dst) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const std::int64_t row = i / words, word = i - row * words, there = index[row] * words + word;
     if constexpr (kScatter) {
@@ -118,6 +121,7 @@ struct Dropout {
 template <class T>
 __global__ void __launch_bounds__(kElementThreads) normalize_pixels_kernel(
     std::int64_t n, int channels, const float* mean, const float* inv_std, const float* x, T* y) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const auto c = static_cast<int>(i % channels);
     y[i] = static_cast<T>((x[i] - mean[c]) * inv_std[c]);
@@ -126,6 +130,7 @@ __global__ void __launch_bounds__(kElementThreads) normalize_pixels_kernel(
 template <class T>
 __global__ void __launch_bounds__(kElementThreads) normalize_pixels_backward_kernel(
     std::int64_t n, int channels, const float* inv_std, const T* dy, float* dx, bool accumulate) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) {
     store(dx + i, to_float(dy[i]) * inv_std[i % channels], accumulate);
   }
@@ -136,6 +141,7 @@ constexpr int kTransposeTile = 32, kTransposeRows = 8;
 
 __global__ void __launch_bounds__(kTransposeTile* kTransposeRows)
     transpose_kernel(int rows, int columns, const float* x, float* y) {
+  follow();
   OFFRAMP_SHARED(float, tile, [kTransposeTile][kTransposeTile + 1]);
   const std::int64_t image = std::int64_t{block_z()} * rows * columns;
   const int first_row = block_y() * kTransposeTile, first_column = block_x() * kTransposeTile;

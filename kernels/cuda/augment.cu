@@ -51,6 +51,7 @@ __device__ float moved_value(const AugmentBatch& a, const std::uint8_t* picture,
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) flip_and_crop_kernel(AugmentBatch a, T* y) {
+  follow();
   const int size = a.h * a.w * a.c, sample = a.index[block_x()];
   const std::uint8_t* picture = a.pixels + std::int64_t{sample} * size;
   const Placement p = placement(a, sample);
@@ -78,6 +79,7 @@ __device__ float mean_grey(const float* values, int pixels, int channels) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) colour_jitter_kernel(AugmentBatch a, T* y) {
+  follow();
   OFFRAMP_DYN_SHARED(float, values);  // [h, w, c]
   const int pixels = a.h * a.w, size = pixels * a.c, sample = a.index[block_x()];
   const std::uint8_t* picture = a.pixels + std::int64_t{sample} * size;

@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(kTileRowsThreads) statistics_kernel(BatchNormG
                                                                       BatchNormTrain<T> t,
                                                                       float* sums,
                                                                       unsigned* arrived) {
+  follow();
   const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;
   const std::int64_t begin = block_x() * part, end = begin + part < g.rows ? begin + part : g.rows;
@@ -84,6 +85,7 @@ struct Apply {
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kTileRowsThreads)
     apply_kernel(BatchNormGeom g, ChannelTiles tiles, Apply<kWidth, T> a) {
+  follow();
   const int lane = thread_x() % tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;
   if (c >= g.channels) return;
@@ -153,11 +155,13 @@ Apply<kWidth, T> with_batch_statistics(const BatchNormTrain<T>& t) {
 
 __global__ void __launch_bounds__(256)
     inv_std_kernel(int channels, float eps, const float* var, float* inv_std) {
+  follow();
   const std::int64_t c = grid_thread();
   if (c < channels) inv_std[c] = inv_std_of(var[c], eps);
 }
 
 __global__ void __launch_bounds__(256) combine_kernel(BatchNormShards shards) {
+  follow();
   const std::int64_t c = grid_thread();
   if (c < shards.channels) combine_channel(shards, static_cast<int>(c));
 }

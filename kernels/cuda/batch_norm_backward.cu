@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(kTileRowsThreads) gradient_sums_kernel(BatchNo
                                                                          float* sums,
                                                                          unsigned* arrived,
                                                                          float* means) {
+  follow();
   const int lane = thread_x() % tiles.lanes, row = thread_x() / tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;
   const std::int64_t begin = block_x() * part, end = begin + part < g.rows ? begin + part : g.rows;
@@ -121,6 +122,7 @@ __global__ void __launch_bounds__(kTileRowsThreads) gradient_sums_kernel(BatchNo
 template <int kWidth, class T>
 __global__ void __launch_bounds__(kTileRowsThreads)
     input_gradient_kernel(BatchNormGeom g, ChannelTiles tiles, BatchNormBackward<T> b, const float* means) {
+  follow();
   const int c = (block_y() * tiles.lanes + thread_x() % tiles.lanes) * kWidth;
   if (c >= g.channels) return;
   const Channels<kWidth> channels(b, c, g.channels);
@@ -153,6 +155,7 @@ __global__ void __launch_bounds__(kTileRowsThreads)
 // means: as finish_gradients leaves them, from sums over the whole batch.
 __global__ void __launch_bounds__(256)
     means_of_sums_kernel(int channels, std::int64_t rows, const float* sums, float* means) {
+  follow();
   const std::int64_t i = grid_thread();
   if (i < 2 * channels)
     means[i] = static_cast<float>(static_cast<double>(sums[i]) / static_cast<double>(rows));

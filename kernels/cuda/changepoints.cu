@@ -51,6 +51,7 @@ __device__ double evidence(const SegmentTables& t, int row, int end) {  // but f
 template <bool kSum>
 __global__ void __launch_bounds__(kThreads)
     far_ends_kernel(SegmentTables t, int begin, int end, const double* x, State<kSum>* parts) {
+  follow();
   const int row = begin + block_x() * kWarps + thread_x() / 32, lane = thread_x() % 32;
   if (row >= end) return;  // whole warps
   const int first = end + block_y() * kChunk, last = first + kChunk < t.n ? first + kChunk : t.n;
@@ -68,6 +69,7 @@ __global__ void __launch_bounds__(kThreads)
 // near[e - begin][row - begin]: threads of a step read side by side.
 __global__ void __launch_bounds__(kThreads)
     near_terms_kernel(SegmentTables t, int begin, int end, double* near) {
+  follow();
   const int e = begin + block_x(), row = begin + thread_x();
   if (e < end && row < e) near[block_x() * kRows + thread_x()] = evidence(t, row, e);
 }
@@ -81,6 +83,7 @@ __global__ void __launch_bounds__(kRows) solve_triangle_kernel(SegmentTables t,
                                                                const double* near,
                                                                double* x,
                                                                std::int32_t* best_end) {
+  follow();
   OFFRAMP_SHARED(double, solved, [kRows]);
   const int row = begin + thread_x();
   State<kSum> state;

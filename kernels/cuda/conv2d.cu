@@ -43,6 +43,7 @@ __global__ void __launch_bounds__(kBiasColumns* kBiasRows) bias_gradient_kernel(
                                                                                 unsigned* arrived,
                                                                                 float* db,
                                                                                 bool accumulate) {
+  follow();
   OFFRAMP_SHARED(float, sums, [kBiasRows][kBiasColumns]);
   const int k = block_y() * kBiasColumns + thread_x();
   const std::int64_t first = std::int64_t{block_x()} * kBiasPart;
@@ -77,6 +78,7 @@ constexpr int kEpilogueThreads = 256;
 
 __global__ void __launch_bounds__(kEpilogueThreads)
     epilogue_kernel(std::int64_t n, int channels, ConvEpilogue<float> epilogue, float* y) {
+  follow();
   const std::int64_t i = grid_thread();
   if (i >= n) return;
   float value = y[i];

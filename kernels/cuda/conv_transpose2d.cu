@@ -12,6 +12,7 @@ constexpr int kBiasThreads = 256;
 template <class T>
 __global__ void __launch_bounds__(kBiasThreads)
     every_pixel_kernel(std::int64_t n, int channels, const float* bias, T* y) {
+  follow();
   const std::int64_t i = grid_thread();
   if (i < n) y[i] = T(bias[i % channels]);
 }

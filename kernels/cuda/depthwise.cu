@@ -100,6 +100,7 @@ __device__ __forceinline__ void depthwise_sums(
 template <int kWidth, int kSide, int kStride, class T>
 __global__ void __launch_bounds__(kThreads) depthwise_forward_kernel(
     Conv2dGeom g, ChannelTiles tiles, const T* x, const float* w, ConvEpilogue<T> epilogue, T* y) {
+  follow();
   OFFRAMP_DYN_SHARED(float, filters);
   const int channels = tiles.lanes * kWidth, lane = thread_x() % tiles.lanes;
   load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
@@ -138,6 +139,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_moments_kernel(Con
                                                                              ChannelMoments moments,
                                                                              unsigned* arrived,
                                                                              bf16* y) {
+  follow();
   constexpr int kWidth = kVector<bf16>;
   OFFRAMP_DYN_SHARED(float, filters);
   OFFRAMP_SHARED(float, pivots, [32 * kWidth]);
@@ -191,6 +193,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_forward_moments_kernel(Con
 template <int kWidth, int kSide, int kStride, class T>
 __global__ void __launch_bounds__(kThreads) depthwise_backward_input_kernel(
     Conv2dGeom g, ChannelTiles tiles, const T* dy, const float* w, T* dx, bool accumulate) {
+  follow();
   OFFRAMP_DYN_SHARED(float, filters);
   const int channels = tiles.lanes * kWidth, lane = thread_x() % tiles.lanes;
   load_filters<kWidth>(g, block_y() * channels, channels, w, filters);
@@ -235,6 +238,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_backward_weight_kernel(Con
                                                                              unsigned* arrived,
                                                                              float* dw,
                                                                              bool accumulate) {
+  follow();
   OFFRAMP_SHARED(float, sums, [kThreads * kWidth]);
   const int lane = thread_x() % tiles.lanes;
   const int c = (block_y() * tiles.lanes + lane) * kWidth;

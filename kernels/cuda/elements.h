@@ -13,6 +13,7 @@ inline constexpr int kElementThreads = 256;
 
 template <int kStep, class Pass>
 __global__ void __launch_bounds__(kElementThreads) elements_kernel(std::int64_t n, Pass pass) {
+  follow();
   for (std::int64_t i = grid_thread() * kStep; i < n; i += grid_threads() * kStep) {
     if (i + kStep <= n) {
       pass.template run<kStep>(i);

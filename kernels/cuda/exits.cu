@@ -26,6 +26,7 @@ __device__ int most_probable(const RowSoftmax& row) {
 __device__ int valid_rows(const ExitDecision& d) { return d.valid != nullptr ? *d.valid : d.n; }
 
 __global__ void __launch_bounds__(kRowThreads) decide_kernel(ExitDecision d, std::uint8_t* goes_on) {
+  follow();
   const int r = warp_row();
   if (r >= valid_rows(d)) return;
   const RowSoftmax row(d.classes, d.logits + std::int64_t{r} * d.classes);
@@ -53,6 +54,7 @@ __global__ void __launch_bounds__(kRowThreads) decide_kernel(ExitDecision d, std
 
 __global__ void __launch_bounds__(kCompactThreads)
     compact_kernel(ExitDecision d, const std::uint8_t* goes_on) {
+  follow();
   OFFRAMP_SHARED(int, warp_count, [kWarps]);
   const int warp = thread_x() / 32;
   const int valid = valid_rows(d);

@@ -29,6 +29,7 @@ __global__ void __launch_bounds__(kThreads) kde_slices_kernel(std::int64_t n,
                                                               const double* at,
                                                               double inverse_h,
                                                               double* sums) {  // [slices][points]
+  follow();
   OFFRAMP_SHARED(double, tile, [kThreads]);
   const std::int64_t j = grid_thread();
   const double x = j < points ? at[j] : 0;
@@ -55,6 +56,7 @@ __global__ void __launch_bounds__(kThreads) kde_slices_kernel(std::int64_t n,
 
 __global__ void __launch_bounds__(kThreads)
     kde_finish_kernel(int slices, std::int64_t points, const double* sums, double scale, double* density) {
+  follow();
   const std::int64_t j = grid_thread();
   if (j >= points) return;
   double sum = 0;
@@ -86,11 +88,13 @@ __device__ void add_moments(Count* cell, double d) {  // cell: four counts
 }
 
 __global__ void __launch_bounds__(kThreads) clear_counts_kernel(std::int64_t n, Count* counts) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) counts[i] = 0;
 }
 
 __global__ void __launch_bounds__(kThreads) bin_window_kernel(
     std::int64_t n, std::int64_t slice, const double* sample, KdeCells grid, Count* counts) {
+  follow();
   OFFRAMP_SHARED(Count, window, [4 * kWindow]);
   const std::int64_t first = std::int64_t{block_y()} * kWindow;
   const std::int64_t cells = grid.cells - first < kWindow ? grid.cells - first : kWindow;
@@ -109,6 +113,7 @@ __global__ void __launch_bounds__(kThreads) bin_window_kernel(
 
 __global__ void __launch_bounds__(kThreads)
     bin_global_kernel(std::int64_t n, const double* sample, KdeCells grid, Count* counts) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) {
     const CellOf c = cell_of(sample[i], grid);
     add_moments(&counts[4 * c.cell], c.d);
@@ -117,6 +122,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     moments_kernel(std::int64_t cells, const Count* counts, double* moments) {
+  follow();
   for (std::int64_t c = grid_thread(); c < cells; c += grid_threads()) {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -134,6 +140,7 @@ __global__ void __launch_bounds__(kThreads) kde_cells_kernel(KdeCells grid,
                                                              double reach,
                                                              double scale,
                                                              double* density) {
+  follow();
   const std::int64_t j = grid_thread() / 32;
   if (j >= points) return;  // whole warps
   const int lane = thread_x() % 32;

@@ -7,6 +7,7 @@
 //   launch(kernel, grid, block, dynamic_shared_bytes, stream, arguments...)
 //   OFFRAMP_SHARED(float, tile, [32][33]);   a static shared array; a plain __shared__ does not compile here
 //   OFFRAMP_DYN_SHARED(float, row);          float* row: the dynamic shared memory, 16-byte aligned
+//   follow();                                the first statement of every kernel (tests/kernels/cuda/check_follow)
 //
 // launch throws DeviceError that names the launching line when the shape is refused; a kernel that fails on
 // the host throws from there, with the lines where its threads wait. Shared kernels may not use: CUB, wmma,
@@ -70,6 +71,16 @@ int compiled_architecture([[maybe_unused]] void (*kernel)(Parameters...)) {
 #endif
 }
 
+// Where launches overlap (runtime.h) the blocks of a grid are there before the grid in front of it has ended: this
+// waits until that one's writes are visible, then lets the grid behind it send its blocks. A grid ends only when all its
+// blocks have waited, so what lies further back has ended too.
+__device__ __forceinline__ void follow() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
 // The grid of a launch, and the line that launches.
 struct Grid {
   dim3 blocks;
@@ -103,7 +114,18 @@ void launch(void (*kernel)(Parameters...),
       cudaFuncSetAttribute(kernel,
                            cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(dynamic_shared_bytes)) == cudaSuccess) {
-    kernel<<<grid.blocks, block, dynamic_shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
+    cudaLaunchAttribute overlap{};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid.blocks;
+    config.blockDim = block;
+    config.dynamicSmemBytes = dynamic_shared_bytes;
+    config.stream = stream;
+    config.attrs = &overlap;
+    // Code for older devices that the driver translates does not wait.
+    config.numAttrs = overlap_launches && compiled_architecture(kernel) >= 90 ? 1 : 0;
+    cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
   }
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
     grid.refused(cudaGetErrorString(error));

@@ -75,6 +75,7 @@ __global__ void __launch_bounds__(kRowThreads) row_losses_kernel(TargetLoss kind
                                                                  float* row_loss,
                                                                  float scale,
                                                                  float* dlogits) {
+  follow();
   const int r = warp_row();
   if (r >= rows) return;
   const std::int64_t first = std::int64_t{r} * classes;
@@ -129,6 +130,7 @@ __device__ Hinge hinge_of(const StrategyParams& p, int num_exits, int exit, int 
 // counts[e]: samples that left at exit e (1-based). One block.
 __global__ void __launch_bounds__(kFinishThreads)
     count_exits_kernel(int num_exits, int n, const std::int32_t* exits, int* counts) {
+  follow();
   OFFRAMP_SHARED(int, count, [kMaxExits + 1]);
   if (thread_x() <= kMaxExits) count[thread_x()] = 0;
   __syncthreads();
@@ -162,6 +164,7 @@ __global__ void __launch_bounds__(kFinishThreads) strategy_loss_kernel(int num_e
                                                                        const int* counts,
                                                                        float* loss,
                                                                        float* dconfidence) {
+  follow();
   double total = 0;
   for (int i = thread_x(); i < n; i += kFinishThreads) {
     const float weight = sample_weight(params, num_exits, n, counts, exits[i]);
@@ -183,6 +186,7 @@ __global__ void __launch_bounds__(kFinishThreads) strategy_loss_kernel(int num_e
 // terms: [num_exits + 1, n]: the target loss of each exit, then the weighted strategy loss of the sample.
 __global__ void __launch_bounds__(kRowThreads)
     multi_exit_rows_kernel(MultiExitLoss a, const int* counts, float* terms) {
+  follow();
   const int i = warp_row();
   if (i >= a.n) return;
   const std::int64_t first = std::int64_t{i} * a.classes;
@@ -217,6 +221,7 @@ __global__ void __launch_bounds__(kRowThreads)
 // One block.
 __global__ void __launch_bounds__(kFinishThreads)
     finish_multi_exit_kernel(MultiExitLoss a, const float* terms) {
+  follow();
   double total = 0;
   bool finite = true;
   for (int s = 0; s <= a.num_exits; ++s) {

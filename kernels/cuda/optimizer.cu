@@ -71,6 +71,7 @@ struct Adam {
 };
 
 __global__ void set_step_state_kernel(StepState* state, StepState next, bool keep_flag) {
+  follow();
   if (keep_flag) next.nonfinite = state->nonfinite;
   *state = next;
 }

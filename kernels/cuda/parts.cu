@@ -10,6 +10,7 @@ constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads)
     add_parts_kernel(std::int64_t n, int parts, const float* part, float* out, bool accumulate) {
+  follow();
   const std::int64_t i = grid_thread();
   if (i >= n) return;
   float sum = part[i];

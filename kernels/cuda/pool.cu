@@ -57,6 +57,7 @@ __device__ Window<kWidth> read_window(const PoolGeom& g, const Pixel& p, int c, 
 template <Pooling kPooling, int kWidth, class T>
 __global__ void __launch_bounds__(kTileRowsThreads)
     pool_forward_kernel(PoolGeom g, ChannelTiles tiles, Forward<T> f) {
+  follow();
   const int c = (block_y() * tiles.lanes + thread_x() % tiles.lanes) * kWidth;
   if (c >= g.c) return;
   const int pixels = g.n * g.out_h() * g.out_w();
@@ -101,6 +102,7 @@ __global__ void __launch_bounds__(kTileRowsThreads) pool_backward_kernel(PoolGeo
                                                                          const std::uint8_t* index,
                                                                          T* dx,
                                                                          bool accumulate) {
+  follow();
   const int c = (block_y() * tiles.lanes + thread_x() % tiles.lanes) * kWidth;
   if (c >= g.c) return;
   const int pixels = g.n * g.h * g.w, out_h = g.out_h(), out_w = g.out_w();

@@ -38,6 +38,7 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(std::int64_t n,
                                                        unsigned* arrived,
                                                        float* out,
                                                        bool accumulate) {
+  follow();
   const std::int64_t first = block_x() * piece, last = first + piece < n ? first + piece : n;
   float sum = 0;
   for (std::int64_t i = first + thread_x(); i < last; i += kThreads) sum += value(i);
@@ -77,6 +78,7 @@ __device__ float max_with_nan(float a, float b) { return a > b || isnan(a) ? a :
 
 __global__ void __launch_bounds__(kThreads)
     row_norm_kernel(std::int64_t cols, RowNorm kind, const float* x, float* out) {
+  follow();
   const float* row = x + block_x() * cols;
   float sum = 0, largest = 0;
   for (std::int64_t c = thread_x(); c < cols; c += kThreads) {
@@ -118,6 +120,7 @@ __global__ void __launch_bounds__(kThreads) row_norm_backward_kernel(std::int64_
                                                                      const float* dnorm,
                                                                      float* dx,
                                                                      bool accumulate) {
+  follow();
   const float* row = x + block_x() * cols;
   float* drow = dx + block_x() * cols;
   const float size = norm[block_x()], d = dnorm[block_x()];
@@ -168,6 +171,7 @@ __global__ void __launch_bounds__(kColumns* kColumnRows) column_sum_kernel(std::
                                                                            unsigned* arrived,
                                                                            float* out,
                                                                            bool accumulate) {
+  follow();
   OFFRAMP_SHARED(double, part, [kColumnRows][kColumns]);
   const int c = block_x() * kColumns + thread_x();
   const std::int64_t first = block_y() * piece, last = first + piece < rows ? first + piece : rows;
@@ -196,11 +200,15 @@ __global__ void __launch_bounds__(kColumns* kColumnRows) column_sum_kernel(std::
 }
 
 // ---- values that are no numbers
-__global__ void clear_count_kernel(std::int32_t* out) { *out = 0; }
+__global__ void clear_count_kernel(std::int32_t* out) {
+  follow();
+  *out = 0;
+}
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     count_nonfinite_kernel(std::int64_t n, const T* x, std::int32_t* out) {
+  follow();
   int count = 0;
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) count += !isfinite(to_float(x[i]));
   count = warp_sum(count);

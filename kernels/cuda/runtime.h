@@ -4,6 +4,7 @@
 // device memory is the heap, poisoned and fenced. No vendor header is needed to include this one. Everything
 // throws DeviceError with the call, the error's name and the place of the call, except what a destructor
 // calls (noexcept; these report on stderr).
+#include <atomic>
 #include <cstddef>
 #include <source_location>
 #include <string>
@@ -64,7 +65,13 @@ void wait_event(Stream stream,
 void synchronize_event(Event event, Place where = Place::current());
 float elapsed_ms(Event start, Event stop, Place where = Place::current());  // both created with Timing::kYes
 
+// ---- overlapping launches: on devices of 9.0 and later a kernel of ours may take its place while the one before
+// it ends (programmatic dependent launch), also in graphs; nothing elsewhere. Values do not depend on it.
+inline std::atomic<bool> overlap_launches{false};
+
 // ---- graphs: what is launched on the stream between begin and end is recorded, not run ----
+// Refused in between, since a device refuses it: memory that is allocated or freed, and whatever waits for the device, a
+// stream or an event.
 void begin_capture(Stream stream, Place where = Place::current());
 GraphExec end_capture(Stream stream, Place where = Place::current());
 void abandon_capture(Stream stream) noexcept;  // forgets what was recorded, also where recording failed

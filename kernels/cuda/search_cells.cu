@@ -28,6 +28,7 @@ T fetch(Context& ctx, const T* from) {
 // A warp a line.
 __global__ void __launch_bounds__(kThreads)
     prefix_rows_kernel(std::int64_t lines, int levels, std::int32_t* count) {
+  follow();
   const int lane = thread_x() % 32;
   for (std::int64_t line = grid_thread() / 32; line < lines; line += grid_threads() / 32) {
     std::int32_t* row = count + line * levels;
@@ -47,6 +48,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     largest_cell_kernel(std::int64_t cells, const std::int32_t* count, Word* packed) {
+  follow();
   Word best = 0;
   for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
     const Word here = static_cast<Word>(count[i]) << 32 | (0xffffffffull - static_cast<Word>(i));
@@ -65,6 +67,7 @@ __global__ void __launch_bounds__(kThreads) cells_above_kernel(std::int64_t cell
                                                                std::int32_t capacity,
                                                                std::uint32_t* list,
                                                                std::int32_t* found) {
+  follow();
   for (std::int64_t i = grid_thread(); i < cells; i += grid_threads()) {
     if (count[i] <= floor) continue;
     const std::int32_t place = atomicAdd(found, 1);

@@ -11,6 +11,7 @@ namespace {
 template <bool kLog>
 __global__ void __launch_bounds__(kRowThreads)
     softmax_rows_kernel(int rows, int cols, const float* x, float* y) {
+  follow();
   const int r = warp_row();
   if (r >= rows) return;
   const RowSoftmax row(cols, x + std::int64_t{r} * cols);
@@ -21,6 +22,7 @@ __global__ void __launch_bounds__(kRowThreads)
 template <bool kLog>
 __global__ void __launch_bounds__(kRowThreads) softmax_rows_backward_kernel(
     int rows, int cols, const float* y, const float* dy, float* dx, bool accumulate) {
+  follow();
   const int r = warp_row();
   if (r >= rows) return;
   const std::int64_t first = std::int64_t{r} * cols;
@@ -35,6 +37,7 @@ __global__ void __launch_bounds__(kRowThreads) softmax_rows_backward_kernel(
 
 __global__ void __launch_bounds__(kRowThreads)
     row_confidence_kernel(int rows, int cols, const float* logits, float* confidence, std::int32_t* argmax) {
+  follow();
   const int r = warp_row();
   if (r >= rows) return;
   const RowSoftmax row(cols, logits + std::int64_t{r} * cols);
@@ -51,6 +54,7 @@ __global__ void __launch_bounds__(kRowThreads) row_confidence_backward_kernel(in
                                                                               const float* dconf,
                                                                               float* dlogits,
                                                                               bool accumulate) {
+  follow();
   const int r = warp_row();
   if (r >= rows) return;
   const std::int64_t first = std::int64_t{r} * cols;

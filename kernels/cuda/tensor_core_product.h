@@ -94,6 +94,7 @@ struct CorePieces {
 template <class Problem, int kColumns>
 __global__ void __launch_bounds__(core_threads(kColumns))
     tensor_core_product_kernel(Problem problem, int splits, float* parts, unsigned* arrived) {
+  follow();
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   constexpr int kThreads = core_threads(kColumns), kWarpColumns = kThreads > 128 ? kColumns / 2 : kColumns;
   constexpr int kPairs = kWarpColumns / 16;  // of pieces of C, eight columns each

@@ -19,12 +19,14 @@ unsigned blocks_for(std::int64_t n) {
 }
 
 __global__ void __launch_bounds__(kThreads) clear_cells_kernel(std::int64_t n, std::int32_t* count) {
+  follow();
   for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) count[i] = 0;
 }
 
 // +weight where all conditions begin to hold, -weight where the last one ends to.
 __global__ void __launch_bounds__(kThreads)
     scatter_kernel(SearchTable t, SearchGrid grid, std::int32_t* count) {
+  follow();
   for (std::int64_t i = grid_thread(); i < t.n; i += grid_threads()) {
     const int exit = t.exit[i], weight = t.weight[i];
     std::int64_t cell = 0, end = -1;
@@ -53,6 +55,7 @@ __global__ void __launch_bounds__(kThreads)
 // Prefix sums along one dimension: a thread a line, neighbours side by side.
 __global__ void __launch_bounds__(kThreads)
     prefix_lines_kernel(std::int64_t lines, std::int64_t stride, int levels, std::int32_t* count) {
+  follow();
   for (std::int64_t line = grid_thread(); line < lines; line += grid_threads()) {
     std::int32_t* at = count + line / stride * stride * levels + line % stride;
     std::int32_t sum = 0;
@@ -60,7 +63,10 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void clear_word_kernel(Word* word) { *word = 0; }
+__global__ void clear_word_kernel(Word* word) {
+  follow();
+  *word = 0;
+}
 
 // ---- boxes
 constexpr int kBins = 128, kPasses = 6;
@@ -224,6 +230,7 @@ __device__ __forceinline__ int split_of(int dims, const BoxShared& box) {
 
 __global__ void __launch_bounds__(kThreads)
     bound_boxes_kernel(SearchTable t, const SearchBox* box, long long enough, SearchBoxResult* result) {
+  follow();
   OFFRAMP_SHARED(Bins, bins, [kDims]);
   OFFRAMP_SHARED(Word, change, [kDims][kBins]);
   OFFRAMP_SHARED(Word, base, [kDims]);
@@ -289,6 +296,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- bit sets: a warp makes a word of 32 samples and counts at once
 __global__ void __launch_bounds__(kThreads) bitset_count_kernel(SearchTable t, SearchBox point, Word* value) {
+  follow();
   const int lane = thread_x() % 32;
   Word sum = 0;
   for (std::int64_t word = grid_thread() / 32; word * 32 < t.n; word += grid_threads() / 32) {

@@ -54,6 +54,7 @@ struct SumRange {
 
 template <class A, class B, class Sink>
 __global__ void __launch_bounds__(kTileThreads) tile_product_kernel(SumRange range, A a, B b, Sink sink) {
+  follow();
   OFFRAMP_SHARED(float, tile_a, [2][kTileSum][kTile + kTilePad]);
   OFFRAMP_SHARED(float, tile_b, [2][kTileSum][kTile + kTilePad]);
   const int batch = block_z() / range.splits, split = block_z() % range.splits;

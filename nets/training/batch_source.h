@@ -13,6 +13,8 @@ struct Batch {
   std::vector<std::int32_t> indices;  // [n] which samples these are, counted in the whole set; on the host
   // Samples of the batch that these are a part of (engine/shards.h); 0: these are all.
   int whole = 0;
+  // Where `inputs` is empty (BatchSource::next_to_make): [n + 1] int32, what make() makes them of.
+  Tensor places = {};
 };
 
 // A sequence of batches per epoch that depends on the epoch's number alone, so that a run can continue
@@ -25,6 +27,11 @@ class BatchSource {
   // The next batch will be `first_batch` (from 0) of `epoch` (from 1).
   virtual void start(int epoch, int first_batch) = 0;
   virtual Batch next() = 0;
+
+  // For whoever records steps. As next(), but where the samples lie on the device the inputs are left empty and are made
+  // of `places` by launches alone, in a captured step too.
+  virtual Batch next_to_make() { return next(); }
+  virtual Tensor make(const Tensor& places) const { return places; }
 };
 
 }  // namespace offramp::nets

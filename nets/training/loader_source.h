@@ -1,9 +1,12 @@
 #pragma once
-// The loaders of nets/data as batches of tensors.
+// The loaders of nets/data as batches of tensors. On a CUDA device the pictures that are trained on lie in its memory
+// where they take at most a quarter of it, and are augmented there, with the same bits.
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "engine/device.h"
+#include "engine/device_pictures.h"
 #include "nets/data/loader.h"
 #include "nets/training/batch_source.h"
 
@@ -37,6 +40,8 @@ class LoaderSource final : public BatchSource {
   int batches() const override { return loader_.batches_per_epoch(); }
   void start(int epoch, int first_batch) override;
   Batch next() override;
+  Batch next_to_make() override;
+  Tensor make(const Tensor& places) const override { return pictures_->batch(places); }
   // How often a step had to wait for its batch.
   int waits() const { return loader_.waits(); }
   double waited_seconds() const { return loader_.waited_seconds(); }
@@ -44,6 +49,8 @@ class LoaderSource final : public BatchSource {
  private:
   Shape sample_;  // [1,c,h,w] or [1,features]
   Device device_;
+  std::optional<DevicePictures> pictures_;
+  std::vector<std::int32_t> places_;
   data::BatchLoader<float> loader_;
 };
 

@@ -167,32 +167,41 @@ MultiExitResult Trainer::run_program(const Tensor& inputs, MultiExitTargets targ
   return result;
 }
 
-MultiExitResult Trainer::replay(const Tensor& inputs, const MultiExitTargets& targets) {
-  const int n = inputs.shape().n();
+MultiExitResult Trainer::replay(const Batch& batch, const MultiExitTargets& targets) {
+  const int n = batch.labels.shape().n();
   auto found = captured_.find(n);
   if (found == captured_.end()) {
     MultiExitTargets own = targets;
     own.labels = place_for(targets.labels);
     own.target = place_for(targets.target);
     own.exits = place_for(targets.exits);
-    found = captured_.emplace(n, Captured{place_for(inputs), std::move(own), {}, CapturedStep(net_.device())})
+    found = captured_
+                .emplace(n,
+                         Captured{place_for(batch.inputs),
+                                  place_for(batch.places),
+                                  std::move(own),
+                                  {},
+                                  CapturedStep(net_.device())})
                 .first;
   }
   Captured& c = found->second;
-  put(c.inputs, inputs);
+  put(c.inputs, batch.inputs);
+  put(c.places, batch.places);
   put(c.targets.labels, targets.labels);
   put(c.targets.target, targets.target);
   put(c.targets.exits, targets.exits);
   c.step.run([&] {
     c.result = {};
-    c.result = run_program(c.inputs, c.targets, {});
+    c.result = run_program(c.places ? source_.make(c.places) : c.inputs, c.targets, {});
   });
   return c.result;
 }
 
 // Puts the step behind those that run already onto the device.
 void Trainer::launch() {
-  Running running{source_.next(), std::exchange(spare_, Readback(net_.device())), buffers_now()};
+  Running running{mode_ == StepMode::kCaptured ? source_.next_to_make() : source_.next(),
+                  std::exchange(spare_, Readback(net_.device())),
+                  buffers_now()};
   try {
     launch(running);
   } catch (...) {
@@ -203,16 +212,16 @@ void Trainer::launch() {
 }
 
 void Trainer::launch(Running& running) {
-  const Tensor& inputs = running.batch.inputs;
-  if (shards_) shards_->set_batch(running.batch.whole > 0 ? running.batch.whole : inputs.shape().n());
+  const int n = running.batch.labels.shape().n();
+  if (shards_) shards_->set_batch(running.batch.whole > 0 ? running.batch.whole : n);
   const std::int64_t step = at_.step + static_cast<std::int64_t>(running_.size());
   // A flag that nobody has looked at yet stops this step too.
   const auto flag = running_.empty() ? NonfiniteFlag::kClear : NonfiniteFlag::kKeep;
-  scalars_.set(static_cast<float>(rate(step)), static_cast<int>(step), inputs.shape().n(), flag);
+  scalars_.set(static_cast<float>(rate(step)), static_cast<int>(step), n, flag);
   const MultiExitTargets targets = objective_.targets(running.batch);
   const MultiExitResult result = mode_ == StepMode::kCaptured
-                                     ? replay(inputs, targets)
-                                     : run_program(inputs, targets, running.batch.labels);
+                                     ? replay(running.batch, targets)
+                                     : run_program(running.batch.inputs, targets, running.batch.labels);
   running.readback.start(
       std::vector<Tensor>{result.parts, result.argmax, running.batch.labels, scalars_.memory()});
 }
@@ -393,8 +402,9 @@ void Trainer::explain_nonfinite(const Batch& batch) {
   };
   std::optional<ShardScope> scope;
   if (shards_) scope.emplace(*shards_);
-  static_cast<void>(net_.forward(batch.inputs, pass(), look));
-  if (!all_finite(batch.inputs)) where = "the input";
+  const Tensor inputs = batch.inputs ? batch.inputs : source_.make(batch.places);
+  static_cast<void>(net_.forward(inputs, pass(), look));
+  if (!all_finite(inputs)) where = "the input";
   for (const ParameterSet::Entry& entry : net_.parameters().entries()) {
     if (entry.trainable && !all_finite(entry.value)) {
       where += (where.empty() ? "" : ", with ") + ("a non-finite parameter " + entry.info.name);

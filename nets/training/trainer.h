@@ -118,7 +118,7 @@ class Trainer {
   };
   // A recorded step and the memory that it reads and writes.
   struct Captured {
-    Tensor inputs;
+    Tensor inputs, places;  // one of them
     MultiExitTargets targets;
     MultiExitResult result;
     CapturedStep step;
@@ -143,7 +143,7 @@ class Trainer {
   bool may_look_ahead() const;
   StepReport finish();
   MultiExitResult run_program(const Tensor& inputs, MultiExitTargets targets, const Tensor& labels);
-  MultiExitResult replay(const Tensor& inputs, const MultiExitTargets& targets);
+  MultiExitResult replay(const Batch& batch, const MultiExitTargets& targets);
   TrainPass pass() const;
   double rate(std::int64_t step) const;
   [[noreturn]] void explain_nonfinite(const Batch& batch);

@@ -1,7 +1,8 @@
 // Training steps of the four nets on the CUDA device, eager and captured, for tools/gpu_check: one JSON line
 // each.
-//   device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16] [--native | --plans FILE]
-// --native: by our own kernels alone. --plans: each convolution by what is measured to be fastest for it.
+//   device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16] [--native | --plans FILE] [--overlap]
+// --native: by our own kernels alone. --plans: each convolution by what is measured to be fastest for it. --overlap: a
+// kernel may begin while the one before it ends (kernels/cuda/runtime.h).
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -16,7 +17,7 @@ int run(int argc, char** argv) {
   bool smoke = false;
   int batch = 128;
   std::string precision = "f32", plans;
-  bool native = false;
+  bool native = false, overlap = false;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--smoke") {
@@ -27,12 +28,14 @@ int run(int argc, char** argv) {
       precision = argv[++i];
     } else if (word == "--native") {
       native = true;
+    } else if (word == "--overlap") {
+      overlap = true;
     } else if (word == "--plans" && i + 1 < argc) {
       plans = argv[++i];
     } else {
-      std::fprintf(
-          stderr,
-          "device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16] [--native | --plans FILE]\n");
+      std::fprintf(stderr,
+                   "device_steps [--smoke] [--batch N] [--precision f32|tf32|bf16] [--native | --plans FILE] "
+                   "[--overlap]\n");
       return 2;
     }
   }
@@ -40,6 +43,7 @@ int run(int argc, char** argv) {
   offramp::cuda::set_default_options({.conv = native ? ConvBackend::kNative : ConvBackend::kLibrary,
                                       .tf32 = precision == "tf32",
                                       .plan_table = plans});
+  offramp::cuda::overlap_launches = overlap;
   const char* const convolutions = native ? "native" : plans.empty() ? "library" : "measured";
   const offramp::Device device = offramp::Device::cuda();
   for (const char* net : {"vgg-16", "resnet-56", "mobilenet", "wrn-32-4"}) {
@@ -56,13 +60,14 @@ int run(int argc, char** argv) {
       if (smoke) o.net.width_divisor = 16, o.net.side = 16, o.warm_up = 2;
       const auto r = offramp::bench::measure_training_step(o, device);
       std::printf(
-          "{\"net\": \"%s\", \"exits\": 4, \"batch\": %d, \"precision\": \"%s\", \"mode\": \"%s-%s\", "
+          "{\"net\": \"%s\", \"exits\": 4, \"batch\": %d, \"precision\": \"%s\", \"mode\": \"%s-%s%s\", "
           "\"step_ms\": %.3f, \"images_per_s\": %.1f}\n",
           net,
           o.batch,
           precision.c_str(),
           capture ? "captured" : "eager",
           convolutions,
+          overlap ? "-overlap" : "",
           r.median_ms,
           r.images_per_s);
       std::fflush(stdout);
