@@ -297,6 +297,7 @@ BaselineOutcome run_baseline(BlackBox& victim,
   if (es && (plan.es.rounds < 1 || plan.es.rounds > plan.budget))
     throw ValueError("ES attack: 1 round to one for each query can be made, got " +
                      std::to_string(plan.es.rounds));
+  if (es) check(plan.es.synthesis);
   if (plan.method == Baseline::kEsGenerated) GeneratorOptions::check_side(plan.images->h, plan.images->w);
   plan.copy.check(*plan.images);
   return Theft(victim, plan, device, listener).run();

@@ -37,14 +37,14 @@ void store(const Tensor& pictures, data::ImageSet& set, int first) {
   for (std::size_t i = 0; i < values.size(); ++i) to[i] = to_8_bits(values[i]);
 }
 
+}  // namespace
+
 void check(const SynthesisOptions& o) {
   if (o.steps < 0 || o.batch_size < 2 || o.batch_size % 2 != 0 || !(o.image_rate > 0) ||
       !(o.generator_rate > 0) || !(o.lambda_ms >= 0))
     throw ValueError(
         "synthesis: steps and lambda_ms are at least 0, rates above 0, the batch is even and at least 2");
 }
-
-}  // namespace
 
 data::ImageSet gaussian_images(int n, int channels, int side, std::uint64_t seed) {
   data::ImageSet set = empty_set(n, channels, side);

@@ -18,6 +18,7 @@ struct SynthesisOptions {
   double generator_rate = 1e-3;  // DNN-SYN: Adam on the generator
   double lambda_ms = 1;          // DNN-SYN: weight of the mode-seeking term
 };
+void check(const SynthesisOptions& options);  // ValueError: one lies outside its domain
 struct Synthesis {
   data::ImageSet images;
   double first_loss = 0,

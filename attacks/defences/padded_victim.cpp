@@ -46,7 +46,8 @@ int deadline_of(const PaddingPlan& plan, int exit, double uniform) {
 
 VictimFunction padded(VictimFunction plain, ExitVictim one, PaddingPlan plan) {
   check(plan);
-  return [plain = std::move(plain), one = std::move(one), plan = std::move(plan), random = draws(plan)](
+  const bool random = draws(plan);  // before the plan moves
+  return [plain = std::move(plain), one = std::move(one), plan = std::move(plan), random](
              const Tensor& images, std::span<float> probabilities) {
     const auto start = std::chrono::steady_clock::now();
     if (images.shape()[0] != 1) return plain(images, probabilities);

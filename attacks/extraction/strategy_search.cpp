@@ -1,5 +1,6 @@
 #include "attacks/extraction/strategy_search.h"
 
+#include <numeric>
 #include <string>
 
 #include "base/errors.h"
@@ -58,7 +59,9 @@ StrategyResult search_strategy(const Confidences& c, const stats::SearchOptions&
   StrategyResult result;
   result.policy.rule = nets::ExitRule::kAbove;
   if (c.num_exits == 1) {
-    result.search.value = result.search.upper_bound = static_cast<double>(c.exits.size());
+    result.search.value = result.search.upper_bound =
+        c.weights.empty() ? static_cast<double>(c.exits.size())
+                          : std::accumulate(c.weights.begin(), c.weights.end(), 0.0);
     result.search.optimal = true;
     result.joint = result.search.value;
     return result;

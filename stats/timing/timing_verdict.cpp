@@ -320,14 +320,12 @@ double measurements_needed(const ClassifiedTimes& pilot, double effect_ns, const
 
 double power_of(const ClassifiedTimes& pilot, double effect_ns, double n, const TimingTestOptions& o) {
   if (!(n >= 1)) throw ValueError("power_of: needs at least one measurement, got " + to_text(n));
+  const Plan plan = pilot_plan(pilot, o);
   const double limit = limit_of(o, step_of_clock(pilot.ns));
   const bool leaks = std::abs(effect_ns) > limit;
   if (!leaks && limit > o.limit_ns) return 0;
-  return share_of_runs(pilot_plan(pilot, o),
-                       everywhere(effect_ns),
-                       limit,
-                       n,
-                       leaks ? TimingOutcome::kLeaks : TimingOutcome::kSmaller);
+  return share_of_runs(
+      plan, everywhere(effect_ns), limit, n, leaks ? TimingOutcome::kLeaks : TimingOutcome::kSmaller);
 }
 
 }  // namespace offramp::stats

@@ -33,6 +33,14 @@ TEST(GradientBandit, FollowsTheFormula) {
   EXPECT_EQ(bandit.draw(0.9999999), 1);
 }
 
+// The second time that an action is chosen its step is half as long.
+TEST(GradientBandit, StepsShortenWithEveryChoiceOfAnAction) {
+  GradientBandit bandit(2);
+  bandit.update(0, 0);
+  bandit.update(0, 1);  // mean 1/2, N = 2
+  EXPECT_EQ(bandit.preferences(), (std::vector<double>{0.125, -0.125}));
+}
+
 TEST(GradientBandit, FindsTheActionThatPays) {
   GradientBandit bandit(3);
   const PhiloxKey key{5, 900};
@@ -74,6 +82,16 @@ TEST(Noise, HasTheDistributionThatItIsNamedAfter) {
   const auto fewer = noise_images(NoiseKind::kBernoulli, 7, 3, 32, 1);
   EXPECT_TRUE(std::equal(fewer.pixels.begin(), fewer.pixels.end(), bernoulli.pixels.begin()));
   EXPECT_NE(noise_images(NoiseKind::kBernoulli, 7, 3, 32, 2).pixels, fewer.pixels);
+}
+
+// N(0.5, 0.25) within [0,1]: at each end what lies beyond two deviations, less or more half a level.
+TEST(Noise, GaussianPicturesAreGreyWithAQuarterDeviation) {
+  const auto set = gaussian_images(20, 3, 32, 5);
+  const double n = static_cast<double>(set.pixels.size());
+  double sum = 0, ends = 0;
+  for (const auto p : set.pixels) sum += p, ends += p == 0 || p == 255;
+  EXPECT_NEAR(sum / n, 127.5, 5 * 64 / std::sqrt(n));
+  EXPECT_NEAR(ends / n, std::erfc((2 - .5 / 255 / .25) / std::numbers::sqrt2), 5 * std::sqrt(.0455 / n));
 }
 
 // Mean product of neighbouring spins.
@@ -330,6 +348,101 @@ INSTANTIATE_TEST_SUITE_P(Baselines, EveryBaseline, ::testing::ValuesIn(kBaseline
   return name;
 });
 
+// What a theft asked: the mean brightness of each picture. Sure of bright pictures, of others it says nothing.
+class Bright final : public BlackBox {
+ public:
+  int classes() const override { return 3; }
+  Answer query(const Tensor& images, Timing) override {
+    const auto pixels = images.to_host<float>();
+    const auto n = static_cast<std::size_t>(images.shape()[0]), size = pixels.size() / n;
+    std::vector<float> values;
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto* from = &pixels[i * size];
+      asked.push_back(std::accumulate(from, from + size, 0.0) / static_cast<double>(size));
+      const bool sure = asked.back() > 0.7;
+      values.insert(values.end(), {sure ? .98f : .34f, sure ? .01f : .33f, sure ? .01f : .33f});
+    }
+    Answer answer;
+    answer.probabilities = Tensor::from<float>({images.shape()[0], 3}, values, Device::cpu());
+    answer.labels = labels_of(answer.probabilities);
+    return answer;
+  }
+  std::vector<double> asked;
+};
+
+// n even pictures, each of a grey of its own; those of the last class are bright.
+data::ImageSet greys(int n) {
+  auto set = test::bars(n, 1);
+  for (int i = 0; i < n; ++i) {
+    set.labels[static_cast<std::size_t>(i)] = i * 3 / n;
+    std::fill(set.image(i).begin(), set.image(i).end(), static_cast<std::uint8_t>(i * 255 / (n - 1)));
+  }
+  return set;
+}
+
+BaselinePlan plan_for(const data::ImageSet& pictures, const std::filesystem::path& folder) {
+  BaselinePlan plan;
+  plan.folder = folder;
+  plan.images = &pictures;
+  plan.budget = pictures.n;
+  plan.copy.net = test::tiny_options(1);
+  plan.copy.fit = {.epochs = 1, .batch_size = 16, .seed = 9, .learning_rate = 0.05};
+  plan.num_exits = 3;
+  return plan;
+}
+
+TEST(Baselines, KnockoffAsksEachPictureOnceBeforeAnyTwiceInRandomOrder) {
+  const auto pictures = greys(50);
+  test::TempFolder folder;
+  auto plan = plan_for(pictures, folder.path());
+  plan.budget = 70;
+  Bright victim;
+  Listener nobody;
+  run_baseline(victim, plan, test::one_thread(), nobody);
+  ASSERT_EQ(victim.asked.size(), 70u);
+  EXPECT_EQ(std::set<double>(victim.asked.begin(), victim.asked.begin() + 50).size(), 50u);
+  EXPECT_EQ(std::set<double>(victim.asked.begin() + 50, victim.asked.end()).size(), 20u);
+  EXPECT_FALSE(std::is_sorted(victim.asked.begin(), victim.asked.begin() + 50));
+}
+
+TEST(Baselines, TheAdaptivePolicyAsksMoreOfWhatItIsRewardedFor) {
+  const auto pictures = greys(60);
+  test::TempFolder folder;
+  auto plan = plan_for(pictures, folder.path());
+  plan.method = Baseline::kKnockoffAdaptive;
+  plan.reward = Reward::kCertainty;
+  plan.budget = 200;
+  Bright victim;
+  Listener nobody;
+  const auto outcome = run_baseline(victim, plan, test::one_thread(), nobody);
+  ASSERT_EQ(outcome.action_probabilities.size(), 3u);
+  EXPECT_GT(outcome.action_probabilities[2], 0.5);
+  EXPECT_GT(std::count_if(victim.asked.begin(), victim.asked.end(), [](double g) { return g > 0.67; }), 100);
+}
+
+// Without a step of synthesis the pictures of a round are those it starts from: the round before's, or noise of its own.
+TEST(Baselines, RoundsOfTheEsAttackGoOnFromTheOneBefore) {
+  const auto pictures = greys(24);
+  for (const bool from_noise : {false, true}) {
+    test::TempFolder folder;
+    auto plan = plan_for(pictures, folder.path());
+    plan.method = Baseline::kEsOptimised;
+    plan.copy.fit.epochs = 2;
+    plan.es = {.rounds = 2, .learning_rate = 0.02, .synthesis = {.steps = 0, .from_noise = from_noise}};
+    Bright victim;
+    Listener nobody;
+    const auto outcome = run_baseline(victim, plan, test::one_thread(), nobody);
+    ASSERT_EQ(outcome.history.size(), 4u);
+    for (const FitEpoch& epoch : outcome.history) EXPECT_EQ(epoch.learning_rate, 0.02);
+    if (!from_noise) {  // the copy of round 1 on the same pictures, not a new one
+      EXPECT_LT(outcome.history[2].loss, outcome.history[0].loss);
+    }
+    const std::vector<double> first(victim.asked.begin(), victim.asked.begin() + 12),
+        second(victim.asked.begin() + 12, victim.asked.end());
+    EXPECT_EQ(first == second, !from_noise);
+  }
+}
+
 // With pictures of the victim's kind an ordinary theft works; with noise it does not on this victim.
 TEST(Baselines, RelatedPicturesTeachMoreThanNoise) {
   const auto train = test::bars(400, 1), pictures = test::bars(300, 2), unseen = test::bars(300, 3);
@@ -374,6 +487,10 @@ TEST(Baselines, SayWhatIsWrongWithAPlan) {
   plan.budget = 5;
   plan.method = Baseline::kEsOptimised;
   EXPECT_EQ(message(), "ES attack: 1 round to one for each query can be made, got 10");
+  plan.es.rounds = 2;
+  plan.es.synthesis.batch_size = 7;
+  EXPECT_EQ(message(),
+            "synthesis: steps and lambda_ms are at least 0, rates above 0, the batch is even and at least 2");
   EXPECT_EQ(victim.asked, 0);
 }
 

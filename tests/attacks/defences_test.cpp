@@ -9,6 +9,7 @@
 #include <random>
 
 #include "attacks/defences/image_hash.h"
+#include "attacks/defences/release.h"
 #include "attacks/query/query_run.h"
 #include "base/errors.h"
 #include "tests/attacks/message.h"
@@ -121,6 +122,12 @@ TEST(InputSeed, NumbersBelongToInputAndSecret) {
   EXPECT_EQ(first, input_uniform(table, options));
   EXPECT_NE(first, input_uniform(table, {.hash = InputHash::kExact, .secret = "b"}));
   EXPECT_EQ(input_uniform("ff81818181818181", published_seed_options()), (0x6f + .5) / 256);
+  // The first byte is the highest.
+  const auto bytes = hkdf_sha256(options.label, options.secret, "an input", 8);
+  double value = .5;
+  for (std::size_t i = 8; i-- > 0;) value = (value + bytes[i]) / 256;
+  EXPECT_EQ(input_uniform("an input", options), value);
+  EXPECT_EQ(std::floor(256 * input_uniform("an input", options)), bytes[0]);
   EXPECT_SAYS(input_uniform(table, {.hash = InputHash::kExact}), "secret must not be empty");
   // Uniform: 4,000 inputs in ten cells, chi-squared of 9 degrees below its 1e-6 quantile.
   std::vector<int> cells(10);
@@ -258,9 +265,11 @@ TEST(PaddedVictim, NoAnswerBeforeItsDeadlineAndTheSameForARepetition) {
   const VictimFunction plain = [&](const Tensor&, std::span<float>) { batched = true; };
   const VictimFunction victim = padded(plain, one, plan);
   std::vector<float> p(1);
-  for (int i = 0; i < 5; ++i) {
+  std::vector<int> drawn(3);
+  for (int i = 0; i < 16; ++i) {
     const Tensor image = random_image(rng);
     const int at = deadline_of(plan, 0, input_uniform(image, plan.seed));
+    ++drawn[static_cast<std::size_t>(at)];
     for (int repetition = 0; repetition < 2; ++repetition) {
       const auto start = std::chrono::steady_clock::now();
       victim(image, p);
@@ -269,11 +278,34 @@ TEST(PaddedVictim, NoAnswerBeforeItsDeadlineAndTheSameForARepetition) {
                     static_cast<std::int64_t>(plan.deadlines_ns[static_cast<std::size_t>(at)])));
     }
   }
+  EXPECT_GT(drawn[0], 0);
+  EXPECT_GT(drawn[2], 0);  // who waits for the middle always answers these too early
   EXPECT_FALSE(batched);
   victim(Tensor::zeros({2, 3, 8, 8}, Device::cpu()), p);
   EXPECT_TRUE(batched);
   EXPECT_SAYS(padded(plain, one, {{1, 2}, {1, 0, .5, .5}, {.secret = "s"}}), "cannot be answered");
   EXPECT_SAYS(padded(plain, one, {{1, 2}, {.5, .5, 0, 1}, {}}), "secret must not be empty");
+}
+
+// A padding's deadline counts from when the request began and is moved by the server's own work; TimeGuard's delay from now.
+TEST(ReleaseTime, IsTheDeadlineOfTheExitOrTheDelayOfTheInput) {
+  using namespace std::chrono_literals;
+  std::mt19937_64 rng(5);
+  const Tensor image = random_image(rng);
+  const auto start = std::chrono::steady_clock::now();
+  const Defence padding{"padding", {}, PaddingPlan{{1e6, 2e6}, {0, 1, 0, 1}, {}}};
+  EXPECT_EQ(release_time(padding, image, 0, start, 30us), start + 2ms + 30us);
+  const Defence none{"padding", {}, PaddingPlan{{1e6, 2e6}, {1, 0, 0, 1}, {}}};
+  EXPECT_EQ(release_time(none, image, 0, start, 0us), start + 1ms);
+  EXPECT_EQ(release_time(none, image, 1, start, 0us), start + 2ms);
+  EXPECT_SAYS(release_time(none, image, 2, start, 0us), "the plan has 2 exits");
+  const Defence guarded{"time-guard", guard(5e6), {}};
+  const double delay = time_guard_release_ns(image, 0, guard(5e6));
+  const auto before = std::chrono::steady_clock::now();
+  const auto at = release_time(guarded, image, 0, start, 1h);
+  EXPECT_GE(at, before + std::chrono::nanoseconds(static_cast<std::int64_t>(delay)));
+  EXPECT_LT(at, std::chrono::steady_clock::now() + std::chrono::nanoseconds(std::llround(delay)) + 2ns);
+  EXPECT_SAYS(release_time({}, image, 0, start, 0us), "neither TimeGuard nor a padding");
 }
 
 TEST(DefenceFile, ComesBackAndNamesWhatIsWrong) {

@@ -114,6 +114,7 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   Heard heard;
   const ExtractionOutcome out = run_extraction(plan, heard);
   EXPECT_EQ(out.trace.repetitions, 10);
+  EXPECT_EQ(out.queries.at("ours"), 400 * 10 + 300 * 20);  // with the pilot that chose the ten
   ASSERT_EQ(out.estimate.num_exits, 3u);
   EXPECT_EQ(heard.steps,
             (std::vector<std::string>{"pilot", "query", "fit substitute", "confidences", "score"}));
@@ -147,6 +148,13 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   const ExtractionOutcome again = run_extraction(plan, second);
   EXPECT_EQ(again.strategy.policy.thresholds, strategy);
   EXPECT_EQ(std::count(second.steps.begin(), second.steps.end(), "query"), 0);
+
+  // Where the class counts too, the search's value is CLO on the queries.
+  plan.counts = Counts::kClassAndExit;
+  Heard third;
+  const ExtractionOutcome both = run_extraction(plan, third);
+  EXPECT_EQ(both.strategy.search.value, std::round(both.scores[1].queries.class_and_exit * 400));
+  EXPECT_GE(both.scores[1].queries.class_and_exit, rows[1].queries.class_and_exit);
 }
 
 TEST(Extraction, StopsWhereItIsAskedAndGoesOnToTheSameBits) {
@@ -203,6 +211,52 @@ TEST(Extraction, APlanThatCannotBeIsNamedBeforeAnyWork) {
               p.copy.net.name = "fcn-18-1";
             }).find("copy: fcn-18-1 takes rows of features, the images want one of "),
             0u);
+}
+
+TEST(Extraction, TheVersionsOfThePaperAreTheirMethods) {
+  ExtractionPlan plan;
+  plan.search.options.others = stats::SeparableOthers::kRemaining;
+  as_published(Version::kV1, plan);
+  EXPECT_EQ(plan.estimate.options.method, stats::EstimationMethod::kChangepoints);
+  EXPECT_EQ(plan.search.options.objective, stats::SearchObjective::kJoint);
+  as_published(Version::kV2, plan);
+  EXPECT_EQ(plan.estimate.options.method, stats::EstimationMethod::kDensity);
+  EXPECT_EQ(plan.search.options.objective, stats::SearchObjective::kSeparable);
+  EXPECT_EQ(plan.search.options.others, stats::SeparableOthers::kAll);
+}
+
+TEST(CopyPlan, AGivenWeightDecayStandsAgainstTheReferences) {
+  CopyPlan plan;
+  plan.net.name = "vgg-16";
+  plan.fit.weight_decay = 7;
+  EXPECT_EQ(plan.options(FitMethod::kStrategy).weight_decay, 5e-4);
+  EXPECT_EQ(plan.options(FitMethod::kKnockoff).method, FitMethod::kKnockoff);
+  plan.weight_decay = 0.25;
+  EXPECT_EQ(plan.options(FitMethod::kStrategy).weight_decay, 0.25);
+}
+
+// All leave the victim at its first exit and the copy, the same net, at its last: what each costs is known.
+TEST(Scoreboard, RatiosAreTheCopysToTheVictims) {
+  const auto test_set = test::bars(40, 3), queries = test::bars(30, 4);
+  const auto net = test::tiny_net(5);
+  const auto& costs = net->costs();
+  const auto rows = scoreboard({{"victim", net.get(), nets::ExitPolicy::uniform(3, 0)},
+                                {"copy", net.get(), nets::ExitPolicy::uniform(3, 2)}},
+                               test_set,
+                               &queries,
+                               {.timed_images = 0});
+  const auto ratio = [](auto last, auto first) {
+    return static_cast<double>(last) / static_cast<double>(first);
+  };
+  EXPECT_DOUBLE_EQ(rows[1].ratio_macs, ratio(costs.exits[2].macs, costs.exits[0].macs));
+  EXPECT_DOUBLE_EQ(rows[1].ratio_ops_profiler,
+                   ratio(costs.exits[2].ops_profiler, costs.exits[0].ops_profiler));
+  EXPECT_GT(rows[1].ratio_macs, 1);
+  EXPECT_EQ(rows[1].spending.macs, 40.0 * static_cast<double>(costs.exits[2].macs));
+  EXPECT_EQ(rows[0].plain_ops_profiler, 40.0 * static_cast<double>(costs.plain.ops_profiler));
+  EXPECT_EQ(rows[1].test.only_exit, 0);
+  EXPECT_EQ(rows[1].queries.only_exit, 0);
+  EXPECT_EQ(rows[1].on_queries.exit.size(), 30u);
 }
 
 TEST(Scoreboard, TheVictimAgainstItselfIsEqualInEverything) {

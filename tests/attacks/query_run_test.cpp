@@ -132,6 +132,36 @@ TEST(QueryRun, AFolderOfAnotherRunIsRefused) {
             (folder / "trace.json").string() + ": was begun with seed 1, now 3" + advice);
 }
 
+// Answers are those to the images themselves, of the first pass; the later ones ask others.
+TEST(QueryRun, NearDuplicatesAreAskedFromTheSecondPassOn) {
+  class Watched final : public BlackBox {
+   public:
+    int classes() const override { return inner_.classes(); }
+    Answer query(const Tensor& images, Timing timing) override {
+      const auto pixels = images.to_host<float>();
+      for (std::size_t i = 0; i < pixels.size(); i += 4)
+        moved.push_back(std::any_of(&pixels[i], &pixels[i] + 4, [](float p) {
+          return std::abs(255 * p - std::round(255 * p)) > 1e-3F;
+        }));
+      return inner_.query(images, timing);
+    }
+    std::vector<bool> moved;
+
+   private:
+    FakeVictim inner_{FakeVictimOptions{}};
+  };
+  const auto images = test::numbered_images(40);
+  test::TempFolder folder, plain;
+  Watched watched;
+  FakeVictim victim({});
+  const Trace trace =
+      query_victim(watched, images, folder.path(), {.repetitions = 3, .near_duplicates = .0015});
+  ASSERT_EQ(watched.moved.size(), 120u);
+  EXPECT_EQ(std::count(watched.moved.begin(), watched.moved.begin() + 40, true), 0);
+  EXPECT_GE(std::count(watched.moved.begin() + 40, watched.moved.end(), true), 78);  // image 0 may stay at 0
+  EXPECT_EQ(trace.outputs, query_victim(victim, images, plain.path(), {.repetitions = 3}).outputs);
+}
+
 TEST(QueryRun, WrongUseIsNamed) {
   test::TempFolder folder;
   FakeVictim victim({});
@@ -246,6 +276,18 @@ TEST(QueryRun, AddedRepetitionsStopAtTheLimit) {
   EXPECT_EQ(more_repetitions(times, 17, chosen, options).repetitions, 17);
   EXPECT_EQ(more_repetitions(times, 1, chosen, options).repetitions, 17);
   EXPECT_GT(more_repetitions(times, 2, {.repetitions = 2, .gap_ns = 1}, options).repetitions, 2);
+}
+
+// The nearest neighbours decide, whether the pilot saw them or these times.
+TEST(QueryRun, TheSmallerOfBothGapsDecides) {
+  const test::TimeModel model{.share = {.5, .5}, .first_ns = 1e6, .gap_ns = 40000, .sigma_ns = 10000};
+  const auto times = test::draw_times(model, 400, 20, 3).ns;
+  const auto with_pilot = [&](double gap_ns) {
+    return more_repetitions(times, 20, {.repetitions = 20, .gap_ns = gap_ns}, {}).repetitions;
+  };
+  EXPECT_EQ(with_pilot(0), 20);
+  EXPECT_EQ(with_pilot(1e6), 20);
+  EXPECT_GT(with_pilot(5000), 30);
 }
 
 // As asked of a network: while the number of exits is no promise there are half as many more, up to the limit; else none.

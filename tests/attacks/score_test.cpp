@@ -124,12 +124,35 @@ TEST(StrategySearch, LeavesWhereTheVictimLeft) {
   EXPECT_EQ(search_strategy(confidences_of(table, exits, labels)).search.value, 4);
 }
 
+// The first samples with their own confidences, exits and weights; a weight counts for what it is.
+TEST(StrategySearch, TheFirstSamplesKeepWhatIsTheirs) {
+  const Confidences all{
+      .num_exits = 2, .values = {.9, 1, .8, 1, .2, 1, .1, 1}, .exits = {1, 2, 2, 1}, .weights = {1, 5, 2, 9}};
+  Confidences first = all;
+  first.keep_first(3);
+  EXPECT_EQ(first.values, (std::vector<double>{.9, 1, .8, 1, .2, 1}));
+  EXPECT_EQ(first.exits, (std::vector<std::int32_t>{1, 2, 2}));
+  EXPECT_EQ(first.weights, (std::vector<double>{1, 5, 2}));
+  EXPECT_EQ(search_strategy(first).search.value, 8);
+  EXPECT_EQ(search_strategy(all).search.value, 10);  // the fourth leaves only where the two that stay do
+  Confidences same = all;
+  same.keep_first(0);
+  EXPECT_EQ(same.exits, all.exits);
+  EXPECT_EQ(test::message_of([&] { same.keep_first(5); }),
+            "search: thresholds are wanted from the first 5 samples, there are 4");
+}
+
 TEST(StrategySearch, WrongUseIsNamedAndOneExitIsTrivial) {
   const nets::ExitOutputs one{.num_exits = 1, .confidence = {.5, .6}, .predicted = {0, 0}};
   const std::vector<std::int32_t> exits = {1, 1}, many = {1, 1, 1};
   const auto trivial = search_strategy(confidences_of(one, exits, {}));
   EXPECT_TRUE(trivial.policy.thresholds.empty());
   EXPECT_EQ(trivial.search.value, 2);
+  // Of two samples that leave where they must one says something else than the victim.
+  const std::vector<std::int32_t> labels = {0, 1};
+  const auto classes = search_strategy(confidences_of(one, exits, labels));
+  EXPECT_EQ(classes.search.value, 1);
+  EXPECT_EQ(classes.joint, 1);
   EXPECT_EQ(test::message_of([&] { confidences_of(one, many, {}); }),
             "strategy search: expected 2 confidences to be 3 x 1 and a class for each sample or none, got 0");
 }

@@ -45,6 +45,11 @@ TEST(Shown, KeepsLabelsAndTimesAndChecksItsOptions) {
   EXPECT_EQ(answer.nanoseconds, whole.nanoseconds);
   EXPECT_EQ(labels_of(answer.probabilities), whole.labels);
   EXPECT_NE(answer.probabilities.to_host<float>(), whole.probabilities.to_host<float>());
+  // What is rounded to nothing has no first class but the first.
+  ShownBlackBox coarse(victim, {.shown = Shown::kRounded, .decimals = 0});
+  const Answer rounded = coarse.query(images, Timing::kNone);
+  EXPECT_EQ(rounded.labels, labels_of(rounded.probabilities));
+  EXPECT_NE(rounded.labels, whole.labels);
   EXPECT_EQ(test::message_of([&] { ShownBlackBox(victim, {.shown = Shown::kTopK, .top = 6}); }),
             "answers: the victim has 5 classes, top 6 are wanted");
 }

@@ -155,6 +155,45 @@ TEST(StageFiles, AnEstimateHasTheKeysOfBothEarlierSchemasAndNoInfinity) {
   EXPECT_FALSE(parted.contains("posterior"));
 }
 
+TEST(StageFiles, AnEstimateSaysEachNumberUnderItsName) {
+  stats::ExitEstimate e;
+  e.method = stats::EstimationMethod::kMixture;
+  e.num_exits = 2;
+  e.thresholds_ns = {15};
+  e.threshold_low_ns = {14};
+  e.threshold_high_ns = {16};
+  e.counts = {3, 4};
+  e.centres_ns = {10, 20};
+  e.exits = {1, 1, 1, 2, 2, 2, 2};
+  e.least_exits = 1, e.most_exits = 5;
+  e.shortest = .9, e.longest = 1.3;
+  e.sigma_ns = 2, e.drift_sigmas = .5, e.separation_sigmas = 5, e.tick_ns = 7, e.replaced = 8;
+  e.spreads_ns = {1, 3};
+  e.posterior = {.1, .9};
+  e.repetitions_needed = 6;
+  const auto json = estimate_json(e, {}, 4);
+  const nlohmann::ordered_json want = {{"exits", 2},
+                                       {"thresholds_ns", {15.}},
+                                       {"threshold_low_ns", {14.}},
+                                       {"threshold_high_ns", {16.}},
+                                       {"counts", {3, 4}},
+                                       {"centres_ns", {10., 20.}},
+                                       {"samples", 7},
+                                       {"repetitions", 4},
+                                       {"repetitions_needed", 6},
+                                       {"method", "mixture"},
+                                       {"slowness", {.9, 1.3}},
+                                       {"sigma_ns", 2.},
+                                       {"drift_sigmas", .5},
+                                       {"separation_sigmas", 5.},
+                                       {"tick_ns", 7.},
+                                       {"replaced", 8},
+                                       {"spreads_ns", {1., 3.}},
+                                       {"posterior", {.1, .9}},
+                                       {"between_exits", {1, 5}}};
+  for (const auto& [key, value] : want.items()) EXPECT_EQ(json.at(key), value) << key;
+}
+
 TEST(Algorithms, TheCpuKeepsThoseOfStats) {
   stats::EstimationOptions estimation;
   estimation.density = [](auto...) { return std::vector<double>(); };

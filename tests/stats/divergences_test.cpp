@@ -92,6 +92,9 @@ TEST(Divergences, ChanceExplainsFewLossesOfOneKind) {
   EXPECT_EQ(apart.p_value, 1. / 201);
   EXPECT_GT(apart.js_bits, apart.by_chance + .05);
   EXPECT_THROW(loss_divergence_test(losses(2, 1), losses(2, 1), 100, 0), ValueError);
+  // Every dealing out of equal losses is as far apart as they are.
+  const std::vector<double> equal(30, 2.0);
+  EXPECT_EQ(loss_divergence_test(equal, equal).p_value, 1);
 }
 
 TEST(Divergences, BadInputIsNamed) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "tests/stats/expect_message.h"
@@ -121,6 +122,19 @@ TEST(HypothesisTests, LargeSamplesUseTheNormalApproximationCloseToTheExactOne) {
   EXPECT_NEAR(wilcoxon_signed_rank(more, zeros).p_value, exact, 0.1 * exact + 0.005);
 }
 
+// Sizes 1, 2 and 3 of 20, 20 and 30 pairs, 5, 8 and 22 of them positive: mid-ranks 10.5, 30.5 and 55.5, W = 1517.5 of 2485.
+// Variance 70 71 141 / 24 less (2 (20^3 - 20) + 30^3 - 30) / 48 for the ties.
+TEST(HypothesisTests, TheNormalApproximationCorrectsForTiesAndContinuity) {
+  std::vector<double> d;
+  for (const auto& [size, pairs, positive] :
+       {std::tuple(1.0, 20, 5), std::tuple(2.0, 20, 8), std::tuple(3.0, 30, 22)})
+    for (int i = 0; i < pairs; ++i) d.push_back(i < positive ? size : -size);
+  const TestResult r = wilcoxon_signed_rank(d, std::vector<double>(d.size(), 0.0));
+  EXPECT_EQ(r.statistic, 1517.5);
+  const double z = (2485 - 1517.5 - 1242.5 + 0.5) / std::sqrt(29198.75 - 894.375);
+  EXPECT_NEAR(r.p_value, std::erfc(-z / std::sqrt(2.0)), 1e-12);
+}
+
 // Tenths are no doubles: 12.3 - 12.2 and 0.4 - 0.3 differ in the last digits. The same in whole numbers is not rounded.
 TEST(HypothesisTests, TiesOfDecimalFractionsAreTies) {
   std::mt19937_64 rng(8);
@@ -150,6 +164,16 @@ TEST(HypothesisTests, WelchTakesTimesOfAnySize) {
   }
   const std::vector<double> huge = {1e308, -1e308};
   EXPECT_MESSAGE(welch_t_test(huge, a), "exceed what a double holds");
+}
+
+// One side constant: the freedom is that of the other, two, whose distribution is 1/2 + t / (2 sqrt(2 + t^2)).
+TEST(HypothesisTests, WelchsFreedomIsOfTheSideThatSpreads) {
+  const std::vector<double> spread = {1, 3, 5}, constant(6, 0.0);
+  const double t = 3 / std::sqrt(4. / 3);
+  for (const TestResult& r : {welch_t_test(spread, constant), welch_t_test(constant, spread)}) {
+    EXPECT_NEAR(std::abs(r.statistic), t, 1e-12);
+    EXPECT_NEAR(r.p_value, 1 - t / std::sqrt(2 + t * t), 1e-12);
+  }
 }
 
 TEST(HypothesisTests, ConstantSamplesAreAnswered) {

@@ -112,6 +112,10 @@ TEST(Intervals, BootstrapOfAMeanMeetsTheNormalInterval) {
   EXPECT_EQ(again.low, b.low);
   const Interval other = bootstrap(x.size(), mean, {.resamples = 4000, .seed = 2});
   EXPECT_NE(other.low, b.low);
+  const Interval even = bootstrap(x.size(), mean, {.resamples = 4000, .level = 0.5}),
+                 et = mean_interval(x, 0.5);
+  EXPECT_NEAR(even.low, et.low, 0.1 * half);
+  EXPECT_NEAR(even.high, et.high, 0.1 * half);
 }
 
 TEST(Intervals, BadInputIsNamed) {

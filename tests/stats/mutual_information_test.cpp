@@ -1,5 +1,6 @@
 #include "stats/mutual_information.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -33,6 +34,15 @@ TEST(MutualInformation, IsTheEntropyWhenTimeTellsAll) {
   // Equal values share a bin: 4 distinct times give at most 4 bins.
   for (std::size_t i = 0; i < 400; ++i) t[i] = static_cast<double>(i % 4);
   EXPECT_NEAR(mutual_information(t, e, 40).plug_in, 2, kInformationRounding);
+}
+
+// A clock that always shows the same says nothing, however the labels stand in a row.
+TEST(MutualInformation, EqualTimesAreNotPutIntoDifferentBins) {
+  const std::vector<double> t(40, 5.0);
+  std::vector<std::size_t> e(40, 1);
+  std::fill_n(e.begin(), 20, 2);
+  EXPECT_EQ(mutual_information(t, e).plug_in, 0);
+  EXPECT_EQ(independence_p_value(t, e, 4, 19), 1);
 }
 
 TEST(MutualInformation, IsSymmetricAndTheCorrectionRemovesTheBiasOfIndependentData) {

@@ -252,6 +252,8 @@ TEST(AttributePadding, LeaksLessThanTheExitAndNoChannelBeatsIt) {
     }
     for (const Grouping& grouping : attribute_grouping_frontier(exits)) {
       EXPECT_GE(grouping.bits + .05 * grouping.delay, best.bits + .05 * best.delay - kGap);
+      EXPECT_NEAR(grouping.bits, attribute_bits(exits, padding_of(alone, grouping).channel), kGap);
+      EXPECT_NEAR(grouping.delay, padding_of(alone, grouping).delay, kGap);
     }
     if (attributes == 1) {
       EXPECT_LT(best.bits, kGap);

@@ -81,6 +81,9 @@ TEST(Roc, BootstrapIntervalsCoverAndRepeat) {
   const Interval tpr = tpr_at_fpr_interval(p, n, 0.01, {.resamples = 300});
   EXPECT_LE(tpr.low, tpr.estimate);
   EXPECT_GE(tpr.high, tpr.estimate);
+  const Interval often = tpr_at_fpr_interval(p, n, 0.5, {.resamples = 300});
+  EXPECT_EQ(often.estimate, tpr_at_fpr(roc_curve(p, n), 0.5));
+  EXPECT_GT(often.low, tpr.high);
 }
 
 TEST(Roc, BadInputIsNamed) {

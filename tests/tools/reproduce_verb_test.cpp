@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -174,6 +175,85 @@ TEST(Reproduce, APlanOfJobsMakesWhatOneCallMakes) {
   ASSERT_EQ(reproduce(folder / "one", study).code, 0);
   EXPECT_EQ(json::parse(read_text(jobs / "smoke" / "results.json")),
             json::parse(read_text(folder / "one" / "smoke" / "results.json")));
+}
+
+// Results that are made up: what the tables and the hypotheses say of them.
+TEST(Reproduce, NumbersStandBesideThoseOfThePapersAndDecideTheHypotheses) {
+  test::TempFolder folder;
+  const auto write = [&](const std::string& stage, const json& results) {
+    const fs::path at = folder / "smoke" / stage;
+    fs::create_directories(at);
+    test::write_text(at / (at.extension() == ".json" ? "" : "results.json"), results.dump());
+    test::write_text(at / "DONE", "");
+  };
+  const auto net = [](const char* name, double accuracy, double both, double ratio) {
+    return json{{"name", name},
+                {"accuracy", accuracy},
+                {"clo_test", {{"class_and_exit", both}, {"class", .99}, {"exit", .98}}},
+                {"ratio_ops_profiler", ratio},
+                {"ratio_macs", 9}};
+  };
+  const auto extraction = [&](double ratio, double both, double accuracy) {
+    write("extractions/vgg-16-cifar10-4-by-vgg-16-v2",
+          {{"exit_accuracy", .97},
+           {"nets",
+            json::array({net("victim", .91, 1, 1),
+                         net("knockoff", .85, .3, 1.5),
+                         net("noise-bernoulli", .3, .2, 1.6),
+                         net("es-opt", .8, .25, 1.2),
+                         net("ours", accuracy, both, ratio)})}});
+    write("extractions/vgg-16-cifar10-4-by-vgg-16-lambda-lambda_0.5",
+          {{"nets", json::array({net("ours", .9, .5, 1)})}});
+    write("extractions/vgg-16-cifar10-4-by-vgg-16-lambda-lambda_5",
+          {{"nets", json::array({net("ours", .8, both, 1)})}});
+  };
+  const auto early = [&](const char* stage, double share) {
+    const json attack = {{"attack", "early-attack-1"}, {"early", {{"early_success", {{"share", share}}}}}};
+    write(stage, {{"attacks", json::array({attack})}});
+  };
+  const auto collect = [&] {
+    const Outcome collected = reproduce(folder.path(), {"--collect"});
+    EXPECT_EQ(collected.code, 0) << collected.err;
+    return json::parse(read_text(folder / "smoke" / "results.json"));
+  };
+  const auto verdicts = [](const json& results) {
+    std::map<std::string, std::string> of;
+    for (const json& v : results["hypotheses"]) of[v["hypothesis"]] = v["verdict"];
+    return of;
+  };
+  extraction(1.1, .6, .84);  // 5 % dearer, 30 points more, one point less
+  early("robustness/early-count-3", .9);
+  early("robustness/early-count-6", .4);
+  const json good = collect();
+  auto said = verdicts(good);
+  for (const char* name : {"H1", "H2", "H3", "H4", "F9"}) EXPECT_EQ(said[name], "holds") << name;
+  for (const char* name : {"H5", "M1", "F1", "F10"}) EXPECT_EQ(said[name], "open") << name;
+  const auto number = [&](const char* row, const char* metric, const char* whose) {
+    for (const json& r : good["rows"])
+      if (r["study"] == "extraction-v2" && r["cell"] == "VGG, CIFAR10" && r["row"] == row &&
+          r["metric"] == metric)
+        return r[whose].get<double>();
+    return -1.0;
+  };
+  EXPECT_DOUBLE_EQ(number("Ours", "ACC %", "ours"), 84);
+  EXPECT_DOUBLE_EQ(number("Ours", "CLO %", "ours"), 60);
+  EXPECT_DOUBLE_EQ(number("Ours", "CC ratio", "ours"), 1.1);
+  EXPECT_DOUBLE_EQ(number("ESA", "CC ratio", "ours"), 1.2);
+  // v2 Table 1.
+  EXPECT_EQ(number("Victim", "ACC %", "paper"), 91.75);
+  EXPECT_EQ(number("Ours", "ACC %", "paper"), 88.33);
+  EXPECT_EQ(number("Ours", "CLO %", "paper"), 63.27);
+  EXPECT_EQ(number("Ours", "CC ratio", "paper"), 1.04);
+  EXPECT_EQ(number("Noise", "CLO %", "paper"), 21.34);
+  EXPECT_NE(read_text(folder / "smoke" / "results.csv")
+                .find("extraction-v2,\"VGG, CIFAR10\",\"Ours\",\"CC ratio\",1.1,1.04\n"),
+            std::string::npos);
+
+  // Dearer than the ES attack, 15 points more than Knockoff and not above, 1.2 points less right.
+  extraction(1.3, .45, .838);
+  early("robustness/early-count-6", .95);
+  said = verdicts(collect());
+  for (const char* name : {"H1", "H2", "H3", "H4", "F9"}) EXPECT_EQ(said[name], "does not hold") << name;
 }
 
 // What takes times has its machine to itself.

@@ -43,6 +43,12 @@ TEST(Evaluation, AccuracyAndLossPerExit) {
   EXPECT_EQ(accuracy(example()), (std::vector<double>{0.5, 0.5, 0.5}));
   const std::vector<double> loss = mean_loss(example());
   EXPECT_NEAR(loss[0], -(std::log(.9) + std::log(.6) + std::log(.2) + std::log(.3)) / 4, kFloat * 8);
+  EXPECT_NEAR(loss[1], -(std::log(.8) + std::log(.4) + std::log(.7) + std::log(.1)) / 4, kFloat * 16);
+  EXPECT_NEAR(loss[2], -(std::log(.7) + std::log(.3) + std::log(.8) + std::log(.4)) / 4, kFloat * 8);
+  ExitOutputs unlike = example();
+  unlike.predicted[unlike.at(3, 1)] = 1;
+  unlike.predicted[unlike.at(0, 2)] = 1;
+  EXPECT_EQ(accuracy(unlike), (std::vector<double>{0.5, 0.75, 0.25}));
 }
 
 // specs: training 5, worked by hand with relative costs .2, .6, 1.
@@ -88,6 +94,7 @@ TEST(Evaluation, APolicyPaysForTheExitsThatItTakes) {
   EXPECT_EQ(result.mean_macs, (10 + 10 + 30 + 100) / 4.0);
   EXPECT_EQ(result.mean_ops_profiler, (20 + 20 + 70 + 210) / 4.0);
   EXPECT_EQ(result.relative_macs, result.mean_macs / 80);
+  EXPECT_EQ(result.relative_ops_profiler, result.mean_ops_profiler / 200);
   // Sample 1 is most confident at the end (.7); with a third exit less sure than the first it would answer
   // there.
   policy.fallback = Fallback::kMostConfident;
@@ -141,6 +148,17 @@ TEST(ChoosePolicy, TakesTheCheapestWithinTheDropAndTheBestWithinTheBudget) {
   ASSERT_TRUE(cheap);
   EXPECT_EQ(cheap->last_exit_accuracy, 0.5);
   EXPECT_GE(cheap->accuracy, 0.5);
+  EXPECT_EQ(cheap->mean_cost, .2);  // half are right at the first exit too
+  // The first exit may be worse than the last by a quarter, and not by less.
+  ExitOutputs worse = example();
+  worse.predicted[worse.at(1, 0)] = 1;
+  const auto quarter = choose_policy(worse, costs, {.max_drop = .25}),
+             less = choose_policy(worse, costs, {.max_drop = .2});
+  ASSERT_TRUE(quarter && less);
+  EXPECT_EQ(quarter->accuracy, .25);
+  EXPECT_EQ(quarter->mean_cost, .2);
+  EXPECT_GE(less->accuracy, .3);
+  EXPECT_GT(less->mean_cost, .2);
   NetCosts as_net;
   as_net.exits = {{0, 20, 1}, {0, 60, 1}, {0, 100, 1}};
   as_net.plain = {0, 100, 1};

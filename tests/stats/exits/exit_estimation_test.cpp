@@ -186,6 +186,30 @@ TEST(ExitEstimation, AdviceNamesTheSeparationAndTheRepetitionsNeeded) {
   EXPECT_FALSE(r.reliable);
 }
 
+// Neighbours 8 and 30 sigma apart: it is the nearer ones that may be mistaken for each other.
+TEST(ExitEstimation, TheSeparationIsThatOfTheNearestNeighbours) {
+  std::mt19937_64 rng(2);
+  std::normal_distribution<double> normal(0, 100);
+  for (const bool first : {true, false}) {
+    const double centres[] = {50000, first ? 50800.0 : 53000.0, 53800};
+    std::vector<double> t;
+    for (std::size_t i = 0; i < 3000; ++i) t.push_back(centres[i % 3] + normal(rng));
+    const ExitEstimate r = estimate_exits(t, 1, {.sigma_ns = 100});
+    ASSERT_EQ(r.num_exits, 3u);
+    EXPECT_NEAR(r.separation_sigmas, 8, 0.2) << first;
+  }
+}
+
+TEST(ExitEstimation, StatisticsOfARowByHand) {
+  const std::vector<double> t = {9, 1, 2, 8, 5, 30, 10, 20, 60, 40};
+  const auto of = [&](TimeStatistic s) { return time_statistic(t, 5, s); };
+  EXPECT_EQ(of(TimeStatistic::kMinimum), (std::vector<double>{1, 10}));
+  EXPECT_NEAR(of(TimeStatistic::kQuantile20)[0], 1.8, 1e-12);  // type 7: 0.8 of the way to the second
+  EXPECT_NEAR(of(TimeStatistic::kQuantile20)[1], 18, 1e-12);
+  EXPECT_EQ(of(TimeStatistic::kMedian), (std::vector<double>{5, 30}));
+  EXPECT_EQ(of(TimeStatistic::kMean), (std::vector<double>{5, 32}));
+}
+
 // Ten normal differences in a thousand replaced by far ones are outliers, a hundred are noise: the second
 // sigma is that of a mixture, sqrt(0.9 + 0.1 * 100^2) of the first.
 TEST(ExitEstimation, NoiseLeavesOutRareOutliersAndNoMore) {
@@ -275,6 +299,12 @@ TEST(ExitEstimation, ConfidenceIsTheProbabilityOfTheSameSide) {
   EXPECT_EQ(r.exits.back(), 1u);
   EXPECT_NEAR(r.confidence.back(), 0.5 * std::erfc(-z / std::numbers::sqrt2), 1e-15);
   EXPECT_GT(r.confidence[0], 0.9999);
+  t.back() = 160;  // on the other side: of what lies above the threshold
+  const ExitEstimate above = estimate_exits(t, 1, {.sigma_ns = 10.0, .min_share = 0.05});
+  EXPECT_EQ(above.exits.back(), 2u);
+  EXPECT_NEAR(above.confidence.back(),
+              0.5 * std::erfc((above.thresholds_ns[0] - 160) / 10 / std::numbers::sqrt2),
+              1e-12);
   EXPECT_EQ(r.counts, (std::vector<std::size_t>{51, 50}));
 }
 

@@ -281,8 +281,24 @@ TEST(ExitMixture, ProbabilitiesAndIntervalsHangTogether) {
     EXPECT_GE(e.threshold_high_ns[k], e.thresholds_ns[k]);
     EXPECT_LT(e.threshold_high_ns[k] - e.threshold_low_ns[k], 900);
   }
+  // Between exits of four sigma the place of the threshold is not known to the nanosecond, to either side.
+  EXPECT_LT(e.threshold_low_ns[0], e.thresholds_ns[0] - 1);
+  EXPECT_GT(e.threshold_high_ns[0], e.thresholds_ns[0] + 1);
   EXPECT_GT(e.thresholds_ns[0], 40450);
   EXPECT_LT(e.thresholds_ns[0], 40800);
+}
+
+// A narrow exit and, far behind, one that scatters six times as much: the threshold between them lies near the narrow one, so
+// that the other's early times are its own.
+TEST(ExitMixture, AThresholdLiesNearerToTheNarrowerExit) {
+  std::mt19937_64 rng(4);
+  std::normal_distribution<double> normal;
+  std::vector<double> ns;
+  for (int i = 0; i < 1000; ++i)
+    ns.push_back(i < 700 ? 34200 + 250 * normal(rng) : 93500 + 1500 * normal(rng));
+  const ExitEstimate e = by_mixture(ns);
+  ASSERT_EQ(e.num_exits, 2u) << e.advice;
+  EXPECT_LT(e.thresholds_ns[0], 34200 + 0.4 * (93500 - 34200));
 }
 
 TEST(ExitMixture, SmallAndDegenerateSamplesAreAnswered) {

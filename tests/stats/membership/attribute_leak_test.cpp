@@ -53,6 +53,9 @@ TEST(AttributeLeak, TheTruthLiesInItsInterval) {
     EXPECT_NEAR(leak.accuracy.estimate, .75, 4 * std::sqrt(.75 * .25 / 1500));
     EXPECT_NEAR(leak.gain.estimate, .75 / leak.commonest, 4 * std::sqrt(.75 * .25 / 1500) / .6);
     EXPECT_EQ(leak.p_value, 1.0 / 201);
+    EXPECT_LT(leak.gain.low, leak.gain.estimate);
+    EXPECT_GT(leak.gain.high, leak.gain.estimate);
+    EXPECT_EQ(leak.gain.high, leak.accuracy.high / leak.commonest);
   }
   EXPECT_GE(inside, 16);
 }

@@ -24,6 +24,11 @@ TEST(DelongAuc, ByHand) {
   const double reach = 1.959963984540054 * std::sqrt(.03125) / (.875 * .125);
   EXPECT_NEAR(auc.low, 1 / (1 + std::exp(reach) / 7), 1e-12);
   EXPECT_NEAR(auc.high, 1 / (1 + std::exp(-reach) / 7), 1e-12);
+  // Half of the time: .674 deviations.
+  const Interval even = delong_auc(p, n, .5);
+  const double even_reach = .6744897501960817 * std::sqrt(.03125) / (.875 * .125);
+  EXPECT_NEAR(even.low, 1 / (1 + std::exp(even_reach) / 7), 1e-12);
+  EXPECT_NEAR(even.high, 1 / (1 + std::exp(-even_reach) / 7), 1e-12);
   // Separated, the larger side does not matter: twice in order with probability .158 each is .025.
   const std::vector<double> above = {5, 6, 7};
   const Interval apart = delong_auc(above, n), below = delong_auc(n, above);

@@ -39,7 +39,11 @@ TEST(DetectionPoint, RealisesTheRateThatWasWanted) {
   EXPECT_EQ(at.false_alarms, 10u);
   EXPECT_EQ(at.fpr.estimate, .01);
   EXPECT_EQ(at.members_found, 30u);
-  EXPECT_NEAR(at.tpr.low, exact_interval(30, 100).low, 0);
+  EXPECT_EQ(at.tpr.low, exact_interval(30, 100).low);
+  EXPECT_EQ(at.fpr.high, exact_interval(10, 1000).high);
+  const auto half = detection_point(members, non_members, .01, .5);
+  EXPECT_EQ(half.tpr.low, exact_interval(30, 100, .5).low);
+  EXPECT_EQ(half.fpr.high, exact_interval(10, 1000, .5).high);
   const auto zero = detection_point(members, non_members, 0);
   EXPECT_EQ(zero.members_found, 0u);
   EXPECT_EQ(zero.false_alarms, 0u);

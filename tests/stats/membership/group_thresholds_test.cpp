@@ -149,6 +149,20 @@ TEST(GroupThresholds, GroupsWithoutOneSide) {  // specs/membership.md 5, edge ca
   EXPECT_EQ(wrong.as_ccs_code, (1 + .5 + 1 + 1) / 4);
 }
 
+// One group of two records, all right, and one of six, half right: five eighths of the records, three quarters of the groups.
+TEST(GroupThresholds, TheWeightedAverageCountsRecords) {
+  Sample s;
+  s.score = {1, 2, 1, 1, 1, 2, 2, 2};
+  s.member = {0, 1, 0, 0, 1, 0, 0, 1};
+  s.group = {0, 0, 1, 1, 1, 1, 1, 1};
+  const auto t = group_thresholds(s.view(), 2);
+  const auto result = grouped_accuracy(s.view(), decide(s.view(), {{1.5, 1.5}, {1, 1}}), t);
+  EXPECT_EQ(result.groups[0].accuracy, 1);
+  EXPECT_EQ(result.groups[1].accuracy, .5);
+  EXPECT_EQ(result.average, .75);
+  EXPECT_EQ(result.weighted, 5. / 8);
+}
+
 TEST(GroupThresholds, NoGroupThatCountsIsNaN) {
   Sample s;
   s.score = {1, 2};

@@ -128,6 +128,23 @@ TEST(ThresholdChoice, ThresholdsPerExitAreNeverWorseAndNoSingleChangeImprovesThe
   }
 }
 
+// Of points that meet the goal equally well the one that is better in the other: fewer operations, or more right.
+TEST(ThresholdChoice, OfEqualsTheOtherNumberDecides) {
+  // Sample 0 is right at both exits, sample 1 at the end alone: whether sample 0 leaves or not, all are right.
+  const Data d{.confidences = {.9, 1, .5, 1}, .costs = {1, 2}, .correct = {1, 1, 0, 1}};
+  for (const auto& choose : {choose_one_threshold, choose_thresholds}) {
+    const auto best = choose(d.outcomes(), {.max_mean_cost = 2});
+    ASSERT_TRUE(best);
+    EXPECT_EQ(best->accuracy, 1);
+    EXPECT_EQ(best->mean_cost, 1.5);
+  }
+  // Equal costs, where sample 0 is right at the first exit alone and sample 1 at the last.
+  const Data even{.confidences = {.9, 1, .5, 1}, .costs = {2, 2}, .correct = {1, 0, 0, 1}};
+  const auto both = choose_one_threshold(even.outcomes(), {.min_accuracy = 0});
+  ASSERT_TRUE(both);
+  EXPECT_EQ(both->accuracy, 1);
+}
+
 TEST(ThresholdChoice, GridsOfTheReferenceCodes) {
   EXPECT_EQ(sdn_taus().size(), 11u);
   EXPECT_EQ(ccs_taus().size(), 21u);
@@ -144,6 +161,16 @@ TEST(ThresholdChoice, GridsOfTheReferenceCodes) {
   for (const OperatingPoint& p : sweep_thresholds(d.outcomes(), deepsloth_taus())) {
     EXPECT_TRUE(p.accuracy <= 0.95 * last || p.mean_cost >= chosen->mean_cost);
   }
+  // The end has two of ten right, everybody's first exit one: half as much, though only a tenth less.
+  Data rare{.confidences = {}, .costs = {1, 2}, .correct = {}};
+  for (int i = 0; i < 10; ++i) {
+    rare.confidences.insert(rare.confidences.end(), {i == 0 ? .99 : .5, 1});
+    rare.correct.insert(rare.correct.end(), {i == 0, i < 2});
+  }
+  const auto kept = choose_deepsloth(rare.outcomes(), 0.15);
+  ASSERT_TRUE(kept);
+  EXPECT_NEAR(kept->accuracy, .2, kSums);
+  EXPECT_NEAR(choose_deepsloth(rare.outcomes(), 0.6)->accuracy, .1, kSums);
 }
 
 TEST(ThresholdChoice, MsdnetBudgetByHand) {

@@ -140,6 +140,21 @@ TEST(TimingVerdict, CorrelationTimeOfAnAutoregressiveSeries) {
   }
 }
 
+// Blocks hardly longer than the correlation miss what it adds at their ends; the deviation that is told makes up for it. Against
+// the scatter of the median's difference over many series.
+TEST(TimingVerdict, ShortBlocksDoNotMakeTheDeviationSmaller) {
+  const auto differences = [](std::uint64_t seed, std::size_t resamples) {
+    const ClassifiedTimes t = correlated_times(500, 300, .5, 0, ClassOrder::kRuns, seed);
+    return decile_differences(t, {.resamples = resamples, .block = 3, .seed = seed, .threads = 1});
+  };
+  double squares = 0, told = 0;
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed)
+    squares += std::pow(differences(seed, 1).difference[4], 2) / 1000;
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) told += differences(seed, 199).deviation[4] / 30;
+  EXPECT_GT(told / std::sqrt(squares), .85);  // .79 without
+  EXPECT_LT(told / std::sqrt(squares), 1.1);
+}
+
 // The smaller form of `timing_bench null` (docs/results/verdicts.md): of 300 runs without a difference at alpha 5 % at
 // most 28 alarms (binomial, 1 in 1,000 to see more). Limit 0: any difference counts.
 constexpr int kNullRuns = 300, kMostAlarms = 28;
@@ -288,6 +303,17 @@ TEST(TimingPlan, WhatIsPlannedIsFound) {
   EXPECT_NEAR(measurements_needed(one, 200, o) / n, 1, .35);
   one.ns.resize(40), one.is_b.resize(40);
   EXPECT_THROW(measurements_needed(one, 200, o), DataError);
+}
+
+// Differences within the limit: few measurements say "smaller" of nothing, many of what is there. The number that an undecided
+// verdict names is one with which "smaller" is said as often as asked.
+TEST(TimingPlan, SmallerTakesEnoughMeasurementsToo) {
+  const ClassifiedTimes pilot = correlated_times(500, 300, 0, 0, ClassOrder::kRandom, 9);
+  const TimingTestOptions o{.limit_ns = 100, .alpha = .01, .resamples = 999};
+  EXPECT_LT(power_of(pilot, 0, 100, o), .01);
+  EXPECT_GT(power_of(pilot, 0, 10000, o), .99);
+  EXPECT_LT(power_of(pilot, 90, 1000, o), .01);
+  EXPECT_MESSAGE(power_of({}, 0, 100, o), "a pilot needs 50 measurements");
 }
 
 TEST(TimingVerdict, Attackers) {

@@ -223,6 +223,55 @@ TEST_F(ExtractVerbs, QueryWritesTheTraceThatTheDocumentationDescribes) {
   EXPECT_EQ(about["repetitions"], 10);
 }
 
+TEST_F(ExtractVerbs, TheMethodOfAFitIsTheOneAskedFor) {
+  const TempFolder folder;
+  const std::string out = (folder / "fit").string();
+  const Outcome fit = run(copy_of(assignment(folder, 2 * kPerClass, 3), out) + Words{"--method", "knockoff"});
+  ASSERT_EQ(fit.code, 0) << fit.err;
+  EXPECT_EQ(
+      safetensors::Reader(fs::path(out) / "checkpoints" / "copy.safetensors").metadata().at("fit.method"),
+      "knockoff");
+}
+
+// The victim against itself without early exit: the same at the last exit alone, at the whole cost.
+TEST_F(ExtractVerbs, AScoreSaysEachNumberUnderItsName) {
+  const TempFolder folder;
+  write_text(folder / "never.json", R"({"thresholds":[2,2]})");
+  const Outcome scored = run({"extract",        "score",
+                              "--victim",       victim(),
+                              "--copy",         victim(),
+                              "--thresholds",   (folder / "never.json").string(),
+                              "--data",         data(),
+                              "--images",       images(),
+                              "--assignment",   assignment(folder, 2 * kPerClass, 3),
+                              "--timed-images", "0",
+                              "--log",          "json",
+                              "--out",          (folder / "score").string()});
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  const json score = json::parse(scored.out), owner = score["nets"][0], copy = score["nets"][1];
+  EXPECT_EQ(copy["left_at_exit"], (std::vector<int>{0, 0, 2 * kPerClass}));
+  const double last = owner["left_at_exit"][2].get<double>() / (2 * kPerClass);
+  EXPECT_EQ(copy["clo_test"]["exit"], last);
+  EXPECT_LT(last, copy["clo_test"]["class"]);
+  EXPECT_EQ(copy["clo_test"]["class_and_exit"],
+            last);  // what went on to the end is answered by the same exit
+  EXPECT_GE(copy["share_of_plain_cost"], 1);
+  EXPECT_LT(owner["share_of_plain_cost"], copy["share_of_plain_cost"]);
+  EXPECT_GT(copy["ratio_macs"], 1);
+  EXPECT_DOUBLE_EQ(copy["ratio_ops_profiler"].get<double>(),
+                   copy["ops_profiler"].get<double>() / owner["ops_profiler"].get<double>());
+  int right = 0, all = 0;
+  for (std::size_t taken = 0; taken < 3; ++taken)
+    for (std::size_t said = 0; said < 3; ++said) {
+      const int count = score["exit_confusion"][taken][said].get<int>();
+      all += count;
+      right += taken == said ? count : 0;
+    }
+  EXPECT_EQ(all, 2 * kPerClass);
+  EXPECT_DOUBLE_EQ(score["exit_accuracy"].get<double>(), static_cast<double>(right) / all);
+  EXPECT_EQ(score["exit_count_right"], true);
+}
+
 // Pictures that are all the same, whatever the victim said of each: there is nothing to learn.
 TEST_F(ExtractVerbs, FitSaysHowItGoesAndWarnsOfACopyThatLearnsNothing) {
   const TempFolder folder;
