@@ -6,9 +6,11 @@
 #include <cmath>
 #include <map>
 
+#include "attacks/extraction/exit_times.h"
 #include "attacks/extraction/extraction.h"
 #include "nets/exits/early_exit.h"
 #include "nets/graph/state_dict.h"
+#include "tests/attacks/fake_victim.h"
 #include "tests/attacks/message.h"
 #include "tests/attacks/tiny.h"
 #include "tests/support/temp_folder.h"
@@ -155,6 +157,16 @@ TEST(Extraction, FindsTheExitsAndCopiesAnswersAndStrategy) {
   const ExtractionOutcome both = run_extraction(plan, third);
   EXPECT_EQ(both.strategy.search.value, std::round(both.scores[1].queries.class_and_exit * 400));
   EXPECT_GE(both.scores[1].queries.class_and_exit, rows[1].queries.class_and_exit);
+
+  // Told the true exits the copy learns from them, whatever the estimate found; how good that was is said of it.
+  plan.true_exits = true;
+  plan.estimate.options.known_exits = 1;
+  Heard fourth;
+  const ExtractionOutcome told = run_extraction(plan, fourth);
+  EXPECT_EQ(told.fitted_exits, told.true_exits);
+  const auto at_first = std::count(told.true_exits.begin(), told.true_exits.end(), 1);
+  EXPECT_EQ(told.exits.accuracy, static_cast<double>(at_first) / 400);
+  EXPECT_FALSE(told.exits.count_right);
 }
 
 TEST(Extraction, StopsWhereItIsAskedAndGoesOnToTheSameBits) {
@@ -223,6 +235,48 @@ TEST(Extraction, TheVersionsOfThePaperAreTheirMethods) {
   EXPECT_EQ(plan.estimate.options.method, stats::EstimationMethod::kDensity);
   EXPECT_EQ(plan.search.options.objective, stats::SearchObjective::kSeparable);
   EXPECT_EQ(plan.search.options.others, stats::SeparableOthers::kAll);
+}
+
+// Slow spells are divided out where the order of the times is known, unless that is not wanted.
+TEST(Stages, TheEstimateTakesRawTimesWhereItIsTold) {
+  test::TempFolder folder;
+  test::FakeVictim victim({.sigma_ns = 1500, .spell = 70, .noise_follows_the_call = true});
+  const Trace trace = query_victim(victim, test::numbered_images(400), folder.path(), {.repetitions = 10});
+  Listener nobody;
+  for (const bool raw : {false, true}) {
+    const Estimated e = estimate_stage(
+        {trace.times_as_double(), 10, trace.order, {}}, {.raw_times = raw}, Device::cpu(), nobody);
+    EXPECT_EQ(e.json.at("speed_divided_out"), !raw);
+    EXPECT_EQ(e.estimate.evened, !raw);
+  }
+}
+
+TEST(Stages, TheSearchTakesTheFirstImagesWhereItIsTold) {
+  const Confidences c{
+      .num_exits = 2, .values = {.9, 1, .8, 1, .2, 1, .1, 1}, .exits = {1, 2, 2, 1}, .weights = {}};
+  Listener nobody;
+  EXPECT_EQ(search_stage(c, {.first = 3}, Device::cpu(), nobody).json.at("samples"), 3);
+  EXPECT_EQ(search_stage(c, {.first = 3}, Device::cpu(), nobody).strategy.joint, 3);
+  EXPECT_EQ(search_stage(c, {}, Device::cpu(), nobody).json.at("samples"), 4);
+}
+
+// The owner's times: so many images, each through every exit, with what else an answer takes.
+TEST(Stages, TheOwnerTimesAFewImagesThroughEveryExit) {
+  const auto net = test::tiny_net(5);
+  const auto set = test::bars(12, 3);
+  std::int64_t also = 0;
+  ExitTimeOptions options{.images = 5, .repetitions = 2};
+  options.also = [&also](const Tensor& image) { also += image.shape()[0]; };
+  const ExitTimes times = exit_times(*net, image_source(set), options);
+  ASSERT_EQ(times.ns.size(), 3u);
+  for (const auto& of_exit : times.ns) EXPECT_EQ(of_exit.size(), 10u);
+  EXPECT_GE(also, 3 * 5 * 2);
+  options.images = 50;
+  EXPECT_EQ(exit_times(*net, image_source(set), options).ns[2].size(), 24u);
+  const auto policy = nets::ExitPolicy::uniform(3, 0.4);
+  const std::vector<int> taken = exits_taken(*net, policy, image_source(set));
+  const auto behaviour = behaviour_of(*net, policy, set);
+  for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(taken[i] + 1, behaviour.exit[i]) << i;
 }
 
 TEST(CopyPlan, AGivenWeightDecayStandsAgainstTheReferences) {

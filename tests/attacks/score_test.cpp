@@ -54,6 +54,10 @@ TEST(Score, TheVictimsThresholdsFitOtherExitCountsAsTheirMean) {
   const auto two = policy_for(victim, 2), four = policy_for(victim, 4);
   EXPECT_EQ(two.thresholds, std::vector<double>{(0.9 + 0.7) / 2});
   EXPECT_EQ(four.thresholds, std::vector<double>(3, (0.9 + 0.7) / 2));
+  victim.rule = nets::ExitRule::kAbove;
+  victim.fallback = nets::Fallback::kMostConfident;
+  EXPECT_EQ(policy_for(victim, 4).rule, nets::ExitRule::kAbove);
+  EXPECT_EQ(policy_for(victim, 4).fallback, nets::Fallback::kMostConfident);
   EXPECT_EQ(test::message_of([] { policy_for({}, 3); }), "policy: the victim has no thresholds to take over");
 }
 

@@ -367,6 +367,7 @@ TEST(SubstituteOptions, AnMsdnetIsNamedAfterItsExits) {
     nets::NetOptions o;
     o.name = name;
     o.exits_after = {2};
+    o.placement = nets::Placement::kExplicit;
     return substitute_options(o, exits);
   };
   EXPECT_EQ(substitute("msdnet-4", 3).name, "msdnet-3");
@@ -374,6 +375,7 @@ TEST(SubstituteOptions, AnMsdnetIsNamedAfterItsExits) {
   EXPECT_EQ(substitute("vgg-16", 3).name, "vgg-16");
   EXPECT_EQ(substitute("vgg-16", 3).num_exits, 3);
   EXPECT_TRUE(substitute("vgg-16", 3).exits_after.empty());
+  EXPECT_EQ(substitute("vgg-16", 3).placement, nets::Placement::kEqualCost);
 }
 
 }  // namespace

@@ -316,6 +316,20 @@ TEST(TimingPlan, SmallerTakesEnoughMeasurementsToo) {
   EXPECT_MESSAGE(power_of({}, 0, 100, o), "a pilot needs 50 measurements");
 }
 
+// Which class is the faster one does not matter.
+TEST(TimingVerdict, AFasterClassIsADifferenceToo) {
+  const TimingVerdict leaks = timing_verdict(correlated_times(2000, 300, 0, -400, ClassOrder::kRandom, 1));
+  EXPECT_EQ(leaks.outcome, TimingOutcome::kLeaks) << leaks.reason;
+  EXPECT_LT(leaks.effect.high, -100);
+  for (const double effect : {-80.0, 80.0}) {
+    const TimingVerdict open =
+        timing_verdict(correlated_times(1000, 300, 0, effect, ClassOrder::kRandom, 2), {.resamples = 499});
+    EXPECT_EQ(open.outcome, TimingOutcome::kInconclusive) << effect << ": " << open.reason;
+  }
+  const ClassifiedTimes pilot = correlated_times(500, 300, 0, 0, ClassOrder::kRandom, 9);
+  EXPECT_GT(power_of(pilot, -200, 2000), .9);
+}
+
 TEST(TimingVerdict, Attackers) {
   EXPECT_EQ(limit_ns(Attacker::kSameCore), 1);
   EXPECT_EQ(limit_ns(Attacker::kLan), 100);
