@@ -36,7 +36,9 @@ function(offramp_levels room out)
   foreach(level IN LISTS OFFRAMP_CPU_LEVELS)
     set(target offramp_${room}_${level})
     add_library(${target} OBJECT ${ARG_SOURCES})
-    set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)  # as where one level is built, whose sources have options of their own
+    if(room STREQUAL "kernels")  # as where one level is built: their sources have options of their own
+      set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
+    endif()
     target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/rooms/${room})
     target_link_libraries(${target} PRIVATE offramp_options ${ARG_LINK} ${ARG_LIBRARIES})
     target_compile_definitions(${target} PRIVATE ${ARG_DEFINITIONS})
