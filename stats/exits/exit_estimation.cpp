@@ -277,7 +277,8 @@ ExitEstimate with_an_exit_for(const std::vector<std::size_t>& slow,
   EstimationOptions told = options;
   told.known_exits = r.num_exits + 1;
   ExitEstimate more = estimate_exits(times_ns, repetitions, told);
-  const bool theirs = more.num_exits == *told.known_exits && share_an_exit(more, slow);
+  const bool theirs = more.method == EstimationMethod::kMixture && more.num_exits == *told.known_exits &&
+                      share_an_exit(more, slow);
   const std::string who = plural(slow.size(), "sample") +
                           " took far longer than the exit found for them in every repetition, and ";
   if (theirs) {

@@ -3,7 +3,7 @@
 # link named after the room, so that `#include "engine/tensor.h"` fails to build in a room that does not link engine.
 # offramp_test(NAME sources... LINK ... [COST N] [NUMERIC]): a GoogleTest program, each test known to ctest, which starts those
 # of high cost first. NUMERIC: its own sums take time, which an optimiser saves.
-# offramp_light_code(TARGET): files and words, no sums; what it takes the compiler counts more than what it takes to run.
+# offramp_light_code(TARGET): what it takes the compiler counts more than what it takes to run.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -64,6 +65,8 @@ TEST(EstimateTraces, WhatIsSlowEveryTimeIsAnExitThatIsNoPromise) {
   EXPECT_EQ(e.num_exits, 3u);
   EXPECT_GE(test::share_equal(e.exits, t.exits), 0.99) << e.advice;
   EXPECT_FALSE(e.reliable);
+  EXPECT_EQ(e.method, EstimationMethod::kMixture);
+  EXPECT_EQ(e.probabilities.size(), 3 * t.exits.size());
   EXPECT_EQ(e.least_exits, 2u);
   EXPECT_GE(e.most_exits, 3u);
   EXPECT_EQ(
@@ -71,6 +74,26 @@ TEST(EstimateTraces, WhatIsSlowEveryTimeIsAnExitThatIsNoPromise) {
                      "taken for an exit of their own: the number is no promise; ",
                      0),
       0u)
+      << e.advice;
+}
+
+// Slow every time, but at two places: a third exit would not be theirs alone.
+TEST(EstimateTraces, WhatIsSlowEveryTimeIsOnlyDoubtedWhereNoExitIsTheirs) {
+  constexpr std::size_t kSamples = 1000, kRepetitions = 10;
+  std::mt19937_64 rng(5);
+  std::normal_distribution<double> noise(0, 1);
+  std::vector<double> times;
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    const double exit = i % 2 == 0 ? 1e6 : 10e6;
+    const double centre = i % 100 < 2 ? exit * (3 + 0.5 * noise(rng)) : exit;
+    for (std::size_t r = 0; r < kRepetitions; ++r) times.push_back(centre * (1 + 0.004 * noise(rng)));
+  }
+  const ExitEstimate e = estimate_exits(times, kRepetitions, {.method = EstimationMethod::kMixture});
+  EXPECT_EQ(e.num_exits, 2u) << e.advice;
+  EXPECT_FALSE(e.reliable);
+  EXPECT_GE(e.most_exits, 3u);
+  EXPECT_NE(e.advice.find("may be one of their own (--exits 3): the number is no promise; "),
+            std::string::npos)
       << e.advice;
 }
 
